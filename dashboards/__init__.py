@@ -1,0 +1,1 @@
+"""What readers see: shows stored numbers, computes none."""

@@ -1,0 +1,29 @@
+"""The dashboards: pages grouped by reader. Start with `streamlit run dashboards/app.py`."""
+
+import streamlit as st
+
+from dashboards.components import menu, theme
+from dashboards.contents import ENTRIES, Entry
+from dashboards.page import follow_new_builds, prepare
+
+
+def page_of(entry: Entry) -> st.Page:
+    """The page of an entry, at /<view>."""
+    return st.Page(f"views/{entry.view}.py", title=entry.title, icon=entry.icon)
+
+
+st.set_page_config(page_title="Imaging network", page_icon=":material/radiology:", layout="wide")
+theme.apply_styles()
+
+pages = {entry: page_of(entry) for entry in ENTRIES}
+# The first page again, for the bare address: Streamlit serves its default page only there.
+start = st.Page(
+    f"views/{ENTRIES[0].view}.py", title=ENTRIES[0].title, url_path="start", default=True
+)
+chosen = st.navigation([start, *pages.values()], position="hidden")
+menu.show([(entry.reader, page) for entry, page in pages.items()])
+follow_new_builds()
+# The filters are made here and not in the views: only then does Streamlit keep them in the
+# address from page to page, and restore them on Back.
+prepare(next((entry for entry, page in pages.items() if page == chosen), ENTRIES[0]))
+chosen.run()

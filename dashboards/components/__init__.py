@@ -1,0 +1,1 @@
+"""Draw a given frame; these modules know neither the database nor the pages."""

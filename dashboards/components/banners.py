@@ -1,0 +1,67 @@
+"""What every page says first: synthetic data, a refused delivery, how fresh the data are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+import streamlit as st
+
+from dashboards.components import wording
+from dashboards.components.figure import show_table
+
+
+def synthetic() -> None:
+    """The data are invented; said once, on every page."""
+    st.html('<p class="strip">Synthetic data: one exam in a hundred of a region this size</p>')
+
+
+def refused(build_id: str, created_at: datetime, failures: Sequence[object]) -> None:
+    """A later delivery was refused by the gate; the build shown is the last good one."""
+    lines = [
+        f"**Serving build {build_id} of {wording.day(created_at)}; a later delivery was refused.**"
+    ]
+    for failure in failures:
+        where = f", rejects in `{failure.rejects_path}`" if failure.rejects_path else ""
+        lines.append(
+            f"- contract `{failure.contract}`, rule `{failure.rule}`, "
+            f"{failure.count:,} records in `{failure.file_name}`{where}"
+        )
+    st.warning("\n".join(lines), icon=":material/warning:")
+
+
+def freshness(feeds: pl.DataFrame, build_id: str) -> None:
+    """One line per page: how many trusts are up to date, which are late; the table below it."""
+    parties = feeds.filter(pl.col("party_code") != "NETWORK")
+    everyone = parties["party"].unique(maintain_order=True).to_list()
+    late = parties.filter(~pl.col("is_up_to_date"))["party"].unique(maintain_order=True).to_list()
+    fresh = [party for party in everyone if party not in late]
+    text = f"{len(fresh)} of {len(everyone)} trusts up to date"
+    text += f" (late: {', '.join(late)})" if late else ""
+    icon = ":material/schedule:" if late else ":material/check_circle:"
+    with st.expander(f"{text} · build {build_id}", icon=icon, key="freshness", type="compact"):
+        st.caption(
+            "A trust is up to date when the newest entry of each of its feeds is within one day "
+            "of the newest entry of any feed of the same kind. Times are local."
+        )
+        table = feeds.select(
+            "party", "feed_kind", "as_at_local", "is_up_to_date", "file_count", "feed_id"
+        )
+        show_table(table, alt="Newest entry per trust and feed", key="freshness_table")
+
+
+def nothing_published(folder: str) -> None:
+    """The first page of an empty installation: what to do next."""
+    st.title("Nothing has been published yet", anchor=False)
+    st.markdown(
+        f"No `manifest.json` was found in `{folder}`.\n\n"
+        "Run `imaging run` to harvest the inbox, build the warehouse and publish it. "
+        "This page shows the dashboards as soon as a build is there."
+    )
+
+
+def unreadable(message: str) -> None:
+    """The published folder cannot be used; the message holds the next step."""
+    st.title("The published data cannot be read", anchor=False)
+    st.error(message)

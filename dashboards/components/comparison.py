@@ -1,0 +1,167 @@
+"""One bar per organisation or scanner, mine in blue, with the target as a line."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import polars as pl
+
+from dashboards.components import theme, wording
+from dashboards.components.figure import Figure
+from dashboards.components.trend import TICKS
+
+BAR_HEIGHT = 30
+
+
+def peers(
+    frame: pl.DataFrame,
+    *,
+    on: str,
+    value: str,
+    unit: str,
+    title: str,
+    targets: pl.DataFrame | None = None,
+) -> Figure:
+    """One bar per organisation in the order of the frame; a missing value has no bar."""
+    mine = frame.filter(pl.col("is_mine"))
+    when = frame[on][0] if frame.height else None
+    words = wording.day(when) if on == "census_on" else wording.month(when)
+    known = frame.filter(pl.col(value).is_not_null())
+    takeaway = f"No value is stored for {title[:1].lower()}{title[1:]}."
+    if known.height:
+        top, low = known.row(0, named=True), known.row(known.height - 1, named=True)
+        takeaway = (
+            f"{words}: from {number(low[value], unit)} at {low['organisation']} "
+            f"to {number(top[value], unit)} at {top['organisation']}"
+        )
+        own = number(mine[value][0], unit) if mine.height else ""
+        takeaway += f"; {mine['organisation'][0]} {own}." if mine.height else "."
+    fills = [theme.BLUE if own else theme.GREY for own in frame["is_mine"]]
+    if mine.is_empty():
+        fills = [theme.BLUE] * frame.height
+    chart = _bars(frame["organisation"].to_list(), frame[value].to_list(), fills, unit)
+    notes = _target_lines(chart, targets)
+    if mine.height:
+        notes.append(f"Blue: {mine['organisation'][0]}; grey: the others.")
+    theme.lay_out(chart, title=title, height=60 + BAR_HEIGHT * max(frame.height, 2))
+    _axes(chart, unit)
+    alt = f"{title}. Bar chart, one bar per organisation. {takeaway} {' '.join(notes)}"
+    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
+
+
+def scanners(
+    frame: pl.DataFrame, *, title: str, conventions: str, targets: pl.DataFrame | None = None
+) -> Figure:
+    """One bar per scanner: utilisation in the latest week; no bar where it is not known."""
+    week = frame["week_start_on"][0] if frame.height else None
+    known = frame.filter(pl.col("utilisation_rate").is_not_null())
+    takeaway = "No scanner has a stored utilisation for this choice."
+    if known.height:
+        top, low = known.row(0, named=True), known.row(known.height - 1, named=True)
+        takeaway = (
+            f"Week from {wording.day(week)}: from {number(low['utilisation_rate'], 'rate')} "
+            f"({low['station_name']}, {low['site_name']}) to "
+            f"{number(top['utilisation_rate'], 'rate')} ({top['station_name']}, "
+            f"{top['site_name']})."
+        )
+    names = [f"{row['station_name']} ({row['modality_group']})" for row in frame.to_dicts()]
+    values = frame["utilisation_rate"].to_list()
+    chart = _bars(names, values, [theme.BLUE] * frame.height, "rate")
+    notes = [*_target_lines(chart, targets), conventions]
+    theme.lay_out(chart, title=title, height=60 + 21 * max(frame.height, 2))
+    _axes(chart, "rate")
+    alt = f"{title}. Bar chart, one bar per scanner. {takeaway}"
+    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
+
+
+def counts(
+    frame: pl.DataFrame, *, label: str, value: str, title: str, takeaway: str, hint: str
+) -> Figure:
+    """Bars of stored counts per label; several rows of one label stand end to end."""
+    chart = go.Figure(
+        go.Bar(
+            x=frame[value].to_list(),
+            y=frame[label].to_list(),
+            orientation="h",
+            marker={"color": theme.BLUE, "line": {"color": "white", "width": 1}},
+            text=frame[hint].to_list(),
+            textposition="none",
+            hovertemplate="%{y}<br>%{text}: %{x:,}<extra></extra>",
+        )
+    )
+    theme.lay_out(chart, title=title, height=90 + BAR_HEIGHT * max(frame[label].n_unique(), 2))
+    chart.update_layout(barmode="stack")
+    _axes(chart, "count")
+    alt = f"{title}. Bar chart. {takeaway}"
+    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt)
+
+
+def bands(frame: pl.DataFrame, *, title: str) -> Figure:
+    """One bar per week of waiting; six weeks and longer in orange."""
+    names = [wording.band(name) for name in frame["band"]]
+    late = [name >= "band_06" for name in frame["band"]]
+    when = frame["census_on"][0] if frame.height else None
+    takeaway = (
+        f"The list on {wording.day(when)} by weeks already waited; 6 weeks or more in orange."
+    )
+    chart = go.Figure(
+        go.Bar(
+            x=names,
+            y=frame["waiting_count"].to_list(),
+            marker={"color": [theme.ORANGE if x else theme.BLUE for x in late]},
+            text=[number(x, "count") for x in frame["waiting_count"]],
+            textposition="outside",
+            textfont={"size": 13, "color": theme.INK},
+            cliponaxis=False,
+            hovertemplate="%{x} whole weeks: %{y:,}<extra></extra>",
+        )
+    )
+    theme.lay_out(chart, title=title)
+    chart.update_xaxes(type="category", title_text="whole weeks waited")
+    chart.update_yaxes(tickformat=",", title_text="requests", rangemode="tozero")
+    alt = f"{title}. Bar chart, one bar per week waited. {takeaway}"
+    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt)
+
+
+def number(value: object, unit: str) -> str:
+    """The same spelling as everywhere."""
+    return wording.number(value, unit)
+
+
+def _bars(names: list[str], values: list[float | None], fills: list[str], unit: str) -> go.Figure:
+    # The value stands beside the name, where no target line can cross it.
+    written = [number(value, unit) for value in values]
+    chart = go.Figure(
+        go.Bar(
+            x=values,
+            y=names,
+            orientation="h",
+            marker={"color": fills},
+            customdata=written,
+            hovertemplate="%{y}: %{customdata}<extra></extra>",
+        )
+    )
+    labels = [f"{name}  <b>{value}</b>" for name, value in zip(names, written, strict=True)]
+    chart.update_yaxes(tickvals=names, ticktext=labels)
+    return chart
+
+
+def _axes(chart: go.Figure, unit: str) -> None:
+    chart.update_xaxes(tickformat=TICKS.get(unit, ","), rangemode="tozero", tickangle=0, nticks=6)
+    chart.update_yaxes(autorange="reversed", showgrid=False)
+    chart.update_layout(margin={"r": 24}, bargap=0.35)
+
+
+def _target_lines(chart: go.Figure, targets: pl.DataFrame | None) -> list[str]:
+    if targets is None:
+        return []
+    notes = []
+    for row in targets.iter_rows(named=True):
+        verified = row["source_status"] == "verified"
+        # A white line below keeps the target visible where it crosses a bar.
+        chart.add_vline(x=row["target_value"], line={"width": 5, "color": "white"})
+        chart.add_vline(
+            x=row["target_value"],
+            line={"color": theme.GREEN, "width": 2, "dash": "dash" if verified else "dot"},
+        )
+        notes.append(f"Green line: {wording.target(row)}, source: {row['source']}.")
+    return notes

@@ -1,0 +1,85 @@
+"""Downloads of exactly the rows on the screen, with a head that says what they are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+import streamlit as st
+from openpyxl import Workbook
+from openpyxl.styles import Font
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def header(title: str, definitions: pl.DataFrame, provenance: Sequence[str]) -> list[str]:
+    """The lines a download starts with: title, definitions, then filters, build and as-at."""
+    lines = [title]
+    for row in definitions.iter_rows(named=True):
+        lines += [
+            f"Definition of {row['metric_id']} {row['name']}: {row['definition']}",
+            f"Numerator: {row['numerator'] or 'none'}; denominator: {row['denominator'] or 'none'}",
+            f"Source: {row['source']} ({row['source_status']}); owner: {row['owner']}",
+        ]
+    return [*lines, *provenance]
+
+
+def escape(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows; text a spreadsheet would run as a formula starts with an apostrophe."""
+    text = [name for name, kind in frame.schema.items() if kind == pl.String]
+    starts = "^[" + "".join(FORMULA_STARTS).replace("-", "\\-") + "]"
+    return frame.with_columns(pl.col(text).str.replace(starts, "'$0")) if text else frame
+
+
+def csv_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
+    """UTF-8 CSV; the head is one comment line each, starting with '# '."""
+    comments = "".join(f"# {' '.join(line.split())}\n" for line in head)
+    return (comments + escape(frame).write_csv()).encode("utf-8")
+
+
+def xlsx_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
+    """A workbook with the sheets About (the head) and Data (the rows)."""
+    book = Workbook()
+    about = book.active
+    about.title = "About"
+    about.column_dimensions["A"].width = 110
+    for line in escape(pl.DataFrame({"line": list(head)}))["line"]:
+        about.append([line])
+    about["A1"].font = Font(bold=True)
+    data = book.create_sheet("Data")
+    data.append(frame.columns)
+    for cell in data[1]:
+        cell.font = Font(bold=True)
+    for row in escape(frame).iter_rows():
+        data.append([_plain(value) for value in row])
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+def buttons(frame: pl.DataFrame, head: Sequence[str], *, file_stem: str) -> None:
+    """Two buttons; a file is made when it is asked for."""
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download CSV",
+            lambda: csv_bytes(frame, head),
+            file_name=f"{file_stem}.csv",
+            mime="text/csv",
+            key=f"{file_stem}_csv",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Download Excel",
+            lambda: xlsx_bytes(frame, head),
+            file_name=f"{file_stem}.xlsx",
+            mime="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            key=f"{file_stem}_xlsx",
+            on_click="ignore",
+        )
+
+
+def _plain(value: object) -> object:
+    # A workbook holds no time zones: instants are UTC, and the column name says so.
+    return value.replace(tzinfo=None) if isinstance(value, datetime) else value

@@ -1,0 +1,147 @@
+"""A figure with everything it must carry: title, sentence, drawing, description, same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+import plotly.graph_objects as go
+import polars as pl
+import streamlit as st
+
+from dashboards.components import downloads, theme, wording
+
+ROW_HEIGHT, MOST_ROWS = 35, 12
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure; table holds exactly the rows that were drawn, chart is None for a plain table.
+
+    notes are short lines below the drawing: targets, conventions. events names what is marked.
+    """
+
+    title: str
+    takeaway: str
+    table: pl.DataFrame
+    chart: go.Figure | None = None
+    alt: str = ""
+    notes: Sequence[str] = field(default_factory=tuple)
+    events: Sequence[str] = field(default_factory=tuple)
+
+
+def show(
+    figure: Figure,
+    *,
+    definitions: pl.DataFrame,
+    source: str,
+    described: str,
+    provenance: Sequence[str],
+    key: str,
+) -> None:
+    """Draw one figure as a card.
+
+    definitions holds one row per metric used, described the text of the table it was read from,
+    provenance the lines every download starts with.
+    """
+    with st.container(border=True, height="stretch"):
+        st.header(figure.title, anchor=False)
+        st.html(f'<p class="takeaway">{escape(figure.takeaway)}</p>')
+        if figure.table.is_empty():
+            st.info(
+                "Nothing is stored for this choice. Choose another organisation, more months "
+                "or all modalities."
+            )
+        elif figure.chart is None:
+            show_table(figure.table, alt=figure.title, key=f"{key}_table")
+        else:
+            st.plotly_chart(
+                figure.chart,
+                alt=figure.alt,
+                key=f"{key}_chart",
+                theme=None,
+                config=theme.CHART_CONFIG,
+            )
+        for note in figure.notes:
+            st.caption(note)
+        footer(
+            figure,
+            definitions=definitions,
+            source=source,
+            described=described,
+            provenance=provenance,
+            key=key,
+        )
+
+
+def show_table(table: pl.DataFrame, *, alt: str, key: str) -> None:
+    """A table with plain headings; rates are shown as per cent, values stay as stored."""
+    st.dataframe(
+        table,
+        alt=alt,
+        key=key,
+        hide_index=True,
+        height=ROW_HEIGHT * min(table.height + 1, MOST_ROWS) + 3,
+        column_config={name: _column(name, table.schema[name]) for name in table.columns},
+    )
+
+
+def _column(name: str, kind: pl.DataType) -> object:
+    label = wording.column(name)
+    if name.endswith("_rate"):
+        return st.column_config.NumberColumn(label, format="percent")
+    if kind.is_numeric():
+        return st.column_config.NumberColumn(label, format="localized")
+    if kind == pl.Date:
+        monthly = name in {"period_start_on", "month_on", "acquired_month_on"}
+        return st.column_config.DateColumn(label, format="MMM YYYY" if monthly else "DD MMM YYYY")
+    if isinstance(kind, pl.Datetime):
+        return st.column_config.DatetimeColumn(label, format="DD MMM YYYY HH:mm")
+    return st.column_config.Column(label)
+
+
+def footer(
+    figure: Figure,
+    *,
+    definitions: pl.DataFrame,
+    source: str,
+    described: str,
+    provenance: Sequence[str],
+    key: str,
+) -> None:
+    """What stands below a drawing: marked events, the same rows to take away, how it is counted."""
+    if figure.events:
+        with st.expander(f"Marked events: {len(figure.events)}", key=f"{key}_ev", type="compact"):
+            st.markdown("\n".join(f"- {event}" for event in figure.events))
+    if not figure.table.is_empty():
+        label = "Download" if figure.chart is None else "Show as table and download"
+        with st.expander(label, key=f"{key}_rows", type="compact"):
+            if figure.chart is not None:
+                show_table(figure.table, alt=figure.title, key=f"{key}_table")
+            head = downloads.header(figure.title, definitions, provenance)
+            downloads.buttons(figure.table, head, file_stem=key)
+    with st.expander("How this is counted", key=f"{key}_counted", type="compact"):
+        for row in definitions.iter_rows(named=True):
+            st.markdown(definition(row))
+        st.caption(f"Read from {source}. {described}")
+
+
+def definition(row: dict[str, object]) -> str:
+    """The text of one metric as stored in the registry, as a Markdown list."""
+    lines = [
+        f"**{row['name']}** ({row['metric_id']}): {row['definition']}",
+        f"- Numerator: {row['numerator'] or 'none'}",
+        f"- Denominator: {row['denominator'] or 'none'}",
+        f"- Exclusions: {row['exclusions'] or 'none'}",
+        f"- Unit: {row['unit']}; better when it {_direction(row['improvement'])}",
+        f"- Clock: {row['clock']}",
+        f"- Owner: {row['owner']}",
+        f"- Source: {row['source']} ({wording.status(row['source_status'])})",
+    ]
+    return "\n".join(lines)
+
+
+def _direction(improvement: object) -> str:
+    words = {"increase": "rises", "decrease": "falls"}
+    return words.get(str(improvement), "is neither high nor low")

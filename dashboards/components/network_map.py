@@ -1,0 +1,107 @@
+"""Figures of the whole network: the go-live timeline and who reads for whom."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import polars as pl
+
+from dashboards.components import theme, wording
+from dashboards.components.figure import Figure
+from dashboards.components.marks import SYMBOLS
+
+
+def timeline(frame: pl.DataFrame, *, title: str) -> Figure:
+    """One row of markers per party: archive, viewing and network reporting go-live."""
+    chart = go.Figure()
+    fills = {
+        "go_live_archive": theme.BLUE,
+        "go_live_viewing": theme.ORANGE,
+        "go_live_network_reporting": theme.DARK_GREY,
+    }
+    for kind in frame["event_type"].unique(maintain_order=True).sort():
+        rows = frame.filter(pl.col("event_type") == kind)
+        sure = [status == "verified" for status in rows["source_status"]]
+        chart.add_trace(
+            go.Scatter(
+                x=rows["event_on"].to_list(),
+                y=rows["party"].to_list(),
+                mode="markers",
+                name=wording.EVENT_TYPES.get(kind, kind),
+                marker={
+                    "symbol": [SYMBOLS[kind] if s else f"{SYMBOLS[kind]}-open" for s in sure],
+                    "size": 13,
+                    "color": fills.get(kind, theme.INK),
+                    "line": {"width": 2},
+                },
+                text=[wording.status(s) for s in rows["source_status"]],
+                hovertemplate="%{y}, %{x|%d %b %Y}<br>%{text}<extra></extra>",
+            )
+        )
+    theme.lay_out(chart, title=title, height=360)
+    parties = frame["party"].unique(maintain_order=True).to_list()
+    chart.update_yaxes(
+        autorange="reversed", type="category", categoryorder="array", categoryarray=parties
+    )
+    chart.update_layout(showlegend=True)
+    archive = frame.filter(pl.col("event_type") == "go_live_archive").sort("event_on")
+    takeaway = "No go-live date is stored."
+    if archive.height:
+        first, last = archive.row(0, named=True), archive.row(archive.height - 1, named=True)
+        takeaway = (
+            f"The shared archive went live from {wording.month(first['event_on'])} "
+            f"({first['party']}) to {wording.month(last['event_on'])} ({last['party']})."
+        )
+    notes = ["Filled markers: date verified by a public source. Open markers: date not verified."]
+    alt = f"{title}. Timeline, one row per party. {takeaway} {notes[0]}"
+    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
+
+
+def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
+    """Acquired by (rows) against reported by (columns); own reports stay uncoloured."""
+    rows = frame["acquired_by"].unique(maintain_order=True).to_list()
+    columns = frame["reported_by"].unique(maintain_order=True).to_list()
+    columns = [*[r for r in rows if r in columns], *[c for c in columns if c not in rows]]
+    cells = {(r["acquired_by"], r["reported_by"]): r for r in frame.to_dicts()}
+    shown = [[cells.get((row, column)) for column in columns] for row in rows]
+    chart = go.Figure(
+        go.Heatmap(
+            x=columns,
+            y=rows,
+            z=[
+                [c["report_count"] if c and not c["is_own"] else None for c in line]
+                for line in shown
+            ],
+            colorscale=[[0, "#F0F4F5"], [0.5, "#8FB8DE"], [1, "#41B6E6"]],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hovertemplate="%{y} read by %{x}: %{z:,}<extra></extra>",
+        )
+    )
+    for row, line in zip(rows, shown, strict=True):
+        for column, cell in zip(columns, line, strict=True):
+            chart.add_annotation(
+                x=column,
+                y=row,
+                text=wording.number(cell["report_count"], "count") if cell else "",
+                showarrow=False,
+                font={"size": 13, "color": theme.INK},
+            )
+    theme.lay_out(chart, title=title, height=460)
+    chart.update_xaxes(side="top", tickangle=-35, showgrid=False)
+    chart.update_yaxes(autorange="reversed", showgrid=False)
+    when = wording.month(frame["month_on"][0]) if frame.height else "no month"
+    away = frame.filter(~pl.col("is_own")).sort("report_count", descending=True)
+    takeaway = f"{when}: no report was read by another organisation."
+    if away.height:
+        top = away.row(0, named=True)
+        takeaway = (
+            f"{when}: the largest flow is {top['acquired_by']} read by {top['reported_by']}, "
+            f"{wording.number(top['report_count'], 'count')} reports."
+        )
+    notes = [
+        "Rows: who acquired the images. Columns: who reported. Uncoloured: own reports. "
+        "A code without a name is an organisation outside the network."
+    ]
+    alt = f"{title}. Table with shaded cells. {takeaway}"
+    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)

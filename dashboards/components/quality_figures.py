@@ -1,0 +1,73 @@
+"""The figures of data quality: what arrived, what was refused, how good the records are."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dashboards.components import comparison, trend, wording
+from dashboards.components.figure import Figure
+
+
+def reconciliation(frame: pl.DataFrame) -> Figure:
+    """Received, landed and rejected records; one row per feed."""
+    open_feeds = frame.filter(~pl.col("is_reconciled"))["feed_id"].to_list()
+    takeaway = "Every feed reconciles: records received are records landed plus records rejected."
+    if open_feeds:
+        takeaway = f"Not reconciled: {', '.join(open_feeds)}."
+    return Figure(title="Reconciliation by feed", takeaway=takeaway, table=frame)
+
+
+def rejects(frame: pl.DataFrame) -> Figure:
+    """Rejected records; one row per feed, file and rule."""
+    takeaway = "No record was rejected."
+    if frame.height:
+        top = frame.row(0, named=True)
+        takeaway = (
+            f"The most rejected: {wording.number(top['reject_count'], 'count')} records of "
+            f"{top['feed_id']} by the rule {top['rule']}."
+        )
+    return comparison.counts(
+        frame,
+        label="rule",
+        value="reject_count",
+        title="Rejected records by rule",
+        takeaway=takeaway,
+        hint="feed_id",
+    )
+
+
+def metric(
+    frame: pl.DataFrame, name: str, where: str, events: pl.DataFrame, targets: pl.DataFrame
+) -> Figure:
+    """One quality metric over time; one row per month."""
+    return trend.lines(
+        frame,
+        on="period_start_on",
+        series={"value": name},
+        unit="rate",
+        title=f"{name}, {where}",
+        what=name[:1].lower() + name[1:] if not name[:3].isupper() else name,
+        events=events,
+        targets=targets,
+        from_zero=False,
+    )
+
+
+def failing(frame: pl.DataFrame, where: str) -> Figure:
+    """Failing and checked records; one row per metric, rule and month."""
+    takeaway = "Records that failed a quality rule, beside the records that were checked."
+    title = f"Failing records by rule and month, {where}"
+    return Figure(title=title, takeaway=takeaway, table=frame)
+
+
+def freshness(frame: pl.DataFrame) -> Figure:
+    """Newest entry; one row per feed."""
+    late = frame.filter(~pl.col("is_up_to_date"))
+    takeaway = "Every feed keeps up with the others of its kind."
+    if late.height:
+        behind = [
+            f"{row['party']} {row['feed_kind']} (newest {wording.instant(row['as_at_local'])})"
+            for row in late.iter_rows(named=True)
+        ]
+        takeaway = f"Behind the others of their kind: {', '.join(behind)}."
+    return Figure(title="Freshness by trust and feed", takeaway=takeaway, table=frame)

@@ -1,0 +1,192 @@
+"""Lines, bars and nested bars over time. A missing period is a gap, never zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+import polars as pl
+
+from dashboards.components import marks, theme, wording
+from dashboards.components.figure import Figure
+
+MOST_TICKS = 7
+LEGEND_LINE = 20
+TICKS = {"rate": ".3~%", "count": ",", "hours": ",", "minutes": ",", "exams per hour": ".1f"}
+STEP = {"day_on": "1d", "week_start_on": "1w"}
+
+
+def lines(
+    frame: pl.DataFrame,
+    *,
+    on: str,
+    series: Mapping[str, str],
+    unit: str,
+    title: str,
+    what: str,
+    events: pl.DataFrame | None = None,
+    targets: pl.DataFrame | None = None,
+    from_zero: bool = True,
+    more_notes: Sequence[str] = (),
+) -> Figure:
+    """One line per column in series (column to label), over the dates in `on`."""
+    table = _with_gaps(frame, on)
+    chart = go.Figure()
+    for n, (column, label) in enumerate(series.items()):
+        many = table.height > 60
+        chart.add_trace(
+            go.Scatter(
+                x=table[on].to_list(),
+                y=table[column].to_list(),
+                name=label,
+                mode="lines" if many else "lines+markers",
+                connectgaps=False,
+                line={"color": theme.SERIES[n], "width": 2.5, "dash": theme.DASHES[n]},
+                marker={"symbol": theme.MARKERS[n], "size": 7},
+                hovertemplate=f"%{{x|%d %b %Y}}<br>{label}: %{{y:{_hover(unit)}}}<extra></extra>",
+            )
+        )
+    theme.lay_out(chart, title=title)
+    chart.update_layout(showlegend=len(series) > 1)
+    return _finish(
+        chart, table, on, series, unit, title, what, events, targets, from_zero, more_notes
+    )
+
+
+def bars(
+    frame: pl.DataFrame,
+    *,
+    on: str,
+    series: Mapping[str, str],
+    unit: str,
+    title: str,
+    what: str,
+    nested: bool = False,
+    events: pl.DataFrame | None = None,
+    more_notes: Sequence[str] = (),
+) -> Figure:
+    """Bars over time: stacked parts of a whole, or nested (each inside the one before it)."""
+    table = _with_gaps(frame, on)
+    chart = go.Figure()
+    fills = (theme.PALE_BLUE, theme.BLUE, theme.DARK_BLUE) if nested else theme.SERIES
+    for n, (column, label) in enumerate(series.items()):
+        chart.add_trace(
+            go.Bar(
+                x=table[on].to_list(),
+                y=table[column].to_list(),
+                name=label,
+                marker={"color": fills[n], "line": {"color": "white", "width": 0.5}},
+                hovertemplate=f"%{{x|%d %b %Y}}<br>{label}: %{{y:{_hover(unit)}}}<extra></extra>",
+            )
+        )
+    theme.lay_out(chart, title=title)
+    chart.update_layout(legend_traceorder="normal")
+    chart.update_layout(
+        barmode="overlay" if nested else "stack", showlegend=len(series) > 1, bargap=0.25
+    )
+    return _finish(chart, table, on, series, unit, title, what, events, None, True, more_notes)
+
+
+def _finish(
+    chart: go.Figure,
+    table: pl.DataFrame,
+    on: str,
+    series: Mapping[str, str],
+    unit: str,
+    title: str,
+    what: str,
+    events: pl.DataFrame | None,
+    targets: pl.DataFrame | None,
+    from_zero: bool,
+    more_notes: Sequence[str],
+) -> Figure:
+    chart.update_yaxes(tickformat=TICKS.get(unit, ","), rangemode="tozero" if from_zero else None)
+    chart.update_yaxes(title_text=None if unit in {"rate", "count"} else unit)
+    if _all_small(table, series):
+        chart.update_yaxes(dtick=1)
+    _draw_dates(chart, table, on)
+    notes = []
+    if targets is not None and not table.is_empty():
+        notes += _draw_targets(chart, table, on, targets)
+    marked = []
+    if events is not None and not table.is_empty():
+        marks.draw(chart, events)
+        marked = marks.names(events)
+        if any(kind != "external" for kind in events["event_type"]):
+            notes.append(f"Marks: {marks.KEY}.")
+    notes += more_notes
+    _make_room_for_legend(chart)
+    first = next(iter(series))
+    takeaway = wording.latest(table, on=on, value=first, unit=unit, what=what)
+    alt = f"{title}. {', '.join(series.values())} over time. {takeaway} {' '.join(notes)}".strip()
+    if marked:
+        alt += f" Marked: {'; '.join(marked)}."
+    return Figure(title, takeaway, table, chart, alt, notes, marked)
+
+
+def _with_gaps(frame: pl.DataFrame, on: str) -> pl.DataFrame:
+    # A period without a row gets an empty row, so that no line is drawn across it.
+    if frame.height < 2:
+        return frame
+    days = pl.DataFrame(
+        {on: pl.date_range(frame[on].min(), frame[on].max(), STEP.get(on, "1mo"), eager=True)}
+    )
+    if on == "census_on":
+        days = days.with_columns(pl.col(on).dt.month_end()).unique(maintain_order=True)
+    return days.join(frame, on=on, how="left").select(frame.columns)
+
+
+def _draw_targets(
+    chart: go.Figure, table: pl.DataFrame, on: str, targets: pl.DataFrame
+) -> list[str]:
+    start, end = table[on].min(), table[on].max()
+    shown = []
+    for row in targets.iter_rows(named=True):
+        begins = max(row["valid_from"] or start, start)
+        ends = min(row["valid_to"] or end, end)
+        if begins > ends:
+            continue
+        verified = row["source_status"] == "verified"
+        chart.add_trace(
+            go.Scatter(
+                x=[begins, ends],
+                y=[row["target_value"]] * 2,
+                mode="lines",
+                name=wording.target(row),
+                line={
+                    "color": theme.GREEN,
+                    "width": 2,
+                    "dash": "dash" if verified else "dot",
+                },
+                hovertemplate=wording.target(row) + "<extra></extra>",
+            )
+        )
+        shown.append(f"{wording.target(row)}, source: {row['source']}.")
+    chart.update_layout(showlegend=bool(shown) or chart.layout.showlegend)
+    return shown
+
+
+def _draw_dates(chart: go.Figure, table: pl.DataFrame, on: str) -> None:
+    # Few periods: label stored dates, so that a tick always stands under a value.
+    if 0 < table.height <= 2 * MOST_TICKS:
+        step = -(-table.height // MOST_TICKS)
+        chart.update_xaxes(tickvals=table[on].to_list()[::-1][::step], tickangle=0)
+    weekly = on in {"week_start_on", "day_on"}
+    chart.update_xaxes(tickformat="%d %b" if weekly else "%b<br>%Y")
+
+
+def _make_room_for_legend(chart: go.Figure) -> None:
+    entries = [trace for trace in chart.data if trace.showlegend is not False]
+    if chart.layout.showlegend and len(entries) > 1:
+        chart.update_layout(height=chart.layout.height + LEGEND_LINE * len(entries))
+
+
+def _all_small(table: pl.DataFrame, series: Mapping[str, str]) -> bool:
+    # Counts below six would get ticks at halves.
+    whole = table.select(list(series)).select(pl.selectors.integer())
+    known = [value for row in whole.rows() for value in row if value is not None]
+    return bool(known) and whole.width == len(series) and max(known) < 6
+
+
+def _hover(unit: str) -> str:
+    return {"rate": ".1%", "exams per hour": ".2f"}.get(unit, ",.0f")

@@ -1,0 +1,81 @@
+"""The figures of scanner time: staffed, occupied inside it, acquiring inside that."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dashboards.components import comparison, trend
+from dashboards.components.figure import Figure
+
+CONVENTIONS = (
+    "Conventions: images of one patient on one scanner are one visit while the gap is at most "
+    "15 minutes (changeover gap 15); a visit starts 2 minutes before the first image (lead 2) and "
+    "ends 3 minutes after the last (tail 3); visits are clipped at the edges of staffed time "
+    "(clip); overlapping visits count once."
+)
+
+
+def nested(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
+    """Minutes each week, each number inside the one before it; one row per week."""
+    return trend.bars(
+        frame,
+        on="week_start_on",
+        series={
+            "staffed_minutes": "Staffed",
+            "occupied_in_staffed_minutes": "Occupied, inside staffed time",
+            "acquisition_minutes": "Acquiring images",
+        },
+        unit="minutes",
+        title=f"Scanner time each week in minutes, {where}",
+        what="staffed minutes",
+        nested=True,
+        events=events,
+        more_notes=[CONVENTIONS],
+    )
+
+
+def shares(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.DataFrame) -> Figure:
+    """Utilisation and acquisition efficiency each week; one row per week."""
+    return trend.lines(
+        frame,
+        on="week_start_on",
+        series={
+            "utilisation_rate": "Utilisation: occupied share of staffed time",
+            "acquisition_efficiency_rate": "Acquisition efficiency: acquiring share of occupied",
+        },
+        unit="rate",
+        title=f"Scanner utilisation each week, {where}",
+        what="occupied share of staffed time",
+        events=events,
+        targets=targets,
+    )
+
+
+def scanners(frame: pl.DataFrame, where: str, targets: pl.DataFrame) -> Figure:
+    """Utilisation in the latest week; one row per scanner."""
+    title = f"Utilisation by scanner in the latest week, {where}"
+    return comparison.scanners(frame, title=title, conventions=CONVENTIONS, targets=targets)
+
+
+def peers(frame: pl.DataFrame, where: str, targets: pl.DataFrame) -> Figure:
+    """Utilisation in the latest month; one row per organisation."""
+    return comparison.peers(
+        frame,
+        on="period_start_on",
+        value="value",
+        unit="rate",
+        title=f"Scanner utilisation against peers, {where}",
+        targets=targets,
+    )
+
+
+def exams_per_hour(frame: pl.DataFrame, where: str, targets: pl.DataFrame) -> Figure:
+    """Exams per staffed hour in the latest month; one row per organisation."""
+    return comparison.peers(
+        frame,
+        on="period_start_on",
+        value="value",
+        unit="exams per hour",
+        title=f"Exams per staffed hour against peers, {where}",
+        targets=targets,
+    )

@@ -1,0 +1,158 @@
+"""How a stored value is written: one spelling for text, axis, table and download."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+
+NO_VALUE = "no value"
+COMPARATORS = {"at_least": "at least", "at_most": "at most", "less_than": "below"}
+STATUS = {
+    "verified": "verified",
+    "from_memory": "unverified",
+    "synthetic": "invented for the demonstration",
+    "illustrative": "illustrative, to be replaced by finance",
+    "design": "set by this project",
+    "local": "set locally",
+}
+CLASSES = {
+    "CRB": "Cash-releasing (CRB)",
+    "NCRB": "Non-cash-releasing (NCRB)",
+    "SB": "Societal (SB)",
+    "UB": "Unquantified (UB)",
+}
+EVENT_TYPES = {
+    "go_live_archive": "Archive go-live",
+    "go_live_viewing": "Viewing go-live",
+    "go_live_network_reporting": "Network reporting go-live",
+    "external": "External event",
+    "organisation_change": "Organisation change",
+}
+TESTS = {
+    "All": "all DM01 imaging tests",
+    "CT": "CT",
+    "MRI": "MRI",
+    "NON_OBSTETRIC_ULTRASOUND": "Non-obstetric ultrasound",
+    "BARIUM_ENEMA": "Barium enema",
+    "DEXA_SCAN": "DEXA",
+}
+_SPOKEN = {
+    "dm01": "DM01",
+    "dna": "DNA",
+    "gbp": "(GBP)",
+    "p50": "median",
+    "p90": "90th percentile",
+    "id": "id",
+    "plus": "or more",
+}
+
+
+MODALITIES = {"All": "all modalities"}
+
+
+def modality(group: str) -> str:
+    """A modality group inside a title."""
+    return MODALITIES.get(group, group)
+
+
+def status(word: str | None) -> str:
+    """A source status in plain words; an unknown one is shown as it is stored."""
+    if not word:
+        return "no status given"
+    return STATUS.get(word, word.replace("_", " "))
+
+
+def number(value: Any, unit: str | None) -> str:
+    """A value with its unit: rate as per cent, gbp in pounds, hours, or a count."""
+    if value is None:
+        return NO_VALUE
+    if unit == "rate":
+        return f"{value:.2%}" if 0 < abs(value) < 0.001 else f"{value:.1%}"
+    if unit == "gbp":
+        return f"£{value:,.0f}"
+    if unit == "hours":
+        return f"{value:,.0f} hours"
+    if unit == "exams per hour":
+        return f"{value:.2f} an hour"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def change(value: Any, unit: str | None) -> str:
+    """A stored change with its sign; a change of a rate is in percentage points."""
+    if value is None:
+        return NO_VALUE
+    if unit == "rate":
+        return f"{value:+.1%}".replace("%", " points")
+    return f"{value:+,.0f}" if float(value).is_integer() else f"{value:+,.2f}"
+
+
+def month(value: date | None) -> str:
+    """March 2026."""
+    return f"{value:%B %Y}" if value else "no month"
+
+
+def day(value: date | None) -> str:
+    """31 March 2026."""
+    return f"{value.day} {value:%B %Y}" if value else "no date"
+
+
+def instant(value: datetime | None) -> str:
+    """31 Mar 2026 22:40, in the zone the value is stored in."""
+    return f"{value:%d %b %Y %H:%M}" if value else "nothing received"
+
+
+def column(name: str) -> str:
+    """A column name as a table heading; the last word of the name is its unit."""
+    words = name.removeprefix("is_").removesuffix("_on").split("_")
+    if words[-1] == "rate":
+        words = [*words[:-1], "(%)"]
+    text = " ".join(_SPOKEN.get(w, w) for w in words if w)
+    return text[:1].upper() + text[1:]
+
+
+def band(name: str) -> str:
+    """Whole weeks waited: band_00 is under one week, band_13 thirteen weeks and longer."""
+    weeks = int(name.removeprefix("band_"))
+    return "13+" if weeks == 13 else str(weeks)
+
+
+def target(row: dict[str, Any]) -> str:
+    """Target at most 5.0% (unverified)."""
+    sign = COMPARATORS.get(row["comparator"], row["comparator"])
+    value = number(row["target_value"], row["unit"])
+    return f"Target {sign} {value} ({status(row['source_status'])})"
+
+
+def last_row(frame: pl.DataFrame, value: str) -> dict[str, Any] | None:
+    """The last row that holds a value in a column, or None."""
+    known = frame.filter(pl.col(value).is_not_null())
+    return known.row(known.height - 1, named=True) if known.height else None
+
+
+def latest(frame: pl.DataFrame, *, on: str, value: str, unit: str, what: str) -> str:
+    """One sentence: the latest stored value beside that of a year before, or the first shown."""
+    now = last_row(frame, value)
+    if now is None:
+        return f"No value of {what} is stored for this choice."
+    known = frame.filter(pl.col(value).is_not_null())
+    earlier = known.filter(
+        (pl.col(on).dt.year() == now[on].year - 1) & (pl.col(on).dt.month() == now[on].month)
+    )
+    text = f"{what[:1].upper()}{what[1:]}: {number(now[value], unit)} {when(now[on], on)}"
+    if known.height > 1 and on != "day_on":
+        before = (earlier if earlier.height == 1 else known).row(0, named=True)
+        text += f", {number(before[value], unit)} {when(before[on], on)}"
+    return text + "."
+
+
+def when(value: date, on: str) -> str:
+    """A date as the column it comes from means it: a day, a census, a week or a month."""
+    if on == "day_on":
+        return f"on {day(value)}"
+    if on == "census_on":
+        return f"at {day(value)}"
+    if on == "week_start_on":
+        return f"in the week from {day(value)}"
+    return f"in {month(value)}"

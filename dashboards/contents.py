@@ -1,0 +1,72 @@
+"""One entry per page of the dashboards: who it is for, what it answers, what can be chosen."""
+
+from dataclasses import dataclass
+
+from dashboards.data.filters import ALL_MONTHS, LAST_12
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One page; view is the file in views/, and its name in the address."""
+
+    reader: str
+    view: str
+    title: str
+    icon: str
+    question: str
+    pick_organisation: bool = True
+    pick_modality: bool = True
+    pick_test: bool = False
+    default_period: str = LAST_12
+
+
+ENTRIES = (
+    Entry(
+        reader="Board",
+        view="benefits_summary",
+        title="Benefits summary",
+        icon=":material/flag:",
+        question="Are the promises arriving?",
+        # The go-lives are years back; a board that sees twelve months sees no change.
+        default_period=ALL_MONTHS,
+    ),
+    Entry(
+        reader="Trust manager",
+        view="throughput",
+        title="Throughput",
+        icon=":material/bar_chart:",
+        question="How much imaging is asked for, done and reported?",
+    ),
+    Entry(
+        reader="Trust manager",
+        view="waiting_times",
+        title="Waiting times",
+        icon=":material/schedule:",
+        question="How long do people wait for the test, and then for the report?",
+        pick_test=True,
+    ),
+    Entry(
+        reader="Trust manager",
+        view="scanner_utilisation",
+        title="Scanner utilisation",
+        icon=":material/radiology:",
+        question="How much of the staffed time are scanners in use?",
+    ),
+    Entry(
+        reader="Analyst",
+        view="data_quality",
+        title="Data quality",
+        icon=":material/fact_check:",
+        question="Did everything arrive, and can the figures be trusted?",
+        pick_modality=False,
+    ),
+    Entry(
+        reader="Analyst",
+        view="metric_dictionary",
+        title="Metric dictionary",
+        icon=":material/menu_book:",
+        question="What does each number mean, and where is it stored?",
+        pick_organisation=False,
+        pick_modality=False,
+    ),
+)

@@ -1,0 +1,143 @@
+"""The published build: which file is current, and how a stored query reads it.
+
+The manifest is read on every rerun (one small file). Its file name holds the build id, so one
+read-only connection per path is safe and a new build is a new path, never a replaced file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import streamlit as st
+
+SCHEMA_VERSION = 1
+MAX_CACHED_FRAMES = 300
+
+
+class PublishedFilesBroken(RuntimeError):
+    """The published folder holds something that cannot be read; the text says what to do next."""
+
+
+@dataclass(frozen=True)
+class GateFailure:
+    """One refused contract rule: what broke, how often, and where the rejected rows are."""
+
+    contract: str
+    rule: str
+    file_name: str
+    count: int
+    rejects_path: str
+    message: str
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The last gate result, passed or not; checked_at is a UTC instant."""
+
+    passed: bool
+    checked_at: datetime
+    failures: tuple[GateFailure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Build:
+    """One published build as the manifest names it; created_at is a UTC instant."""
+
+    build_id: str
+    created_at: datetime
+    path: Path
+    checks: int
+    gate: GateResult
+
+    @property
+    def signature(self) -> tuple[str, datetime]:
+        """Changes when a new build is published or the gate has spoken again."""
+        return self.build_id, self.gate.checked_at
+
+
+def current_build(published: Path, audience: str) -> Build | None:
+    """Read the manifest and the last gate result; None while nothing has been published.
+
+    Raises PublishedFilesBroken when the manifest cannot be used.
+    """
+    manifest = _read_json(published / "manifest.json")
+    if manifest is None:
+        return None
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise PublishedFilesBroken(
+            f"{published / 'manifest.json'} has schema version {manifest.get('schema_version')}, "
+            f"these dashboards read version {SCHEMA_VERSION}. Install the matching release."
+        )
+    if audience not in manifest["audiences"]:
+        raise PublishedFilesBroken(
+            f"Build {manifest['build_id']} has no file for the audience '{audience}'. "
+            "Set IMAGING_AUDIENCE to one of: " + ", ".join(sorted(manifest["audiences"]))
+        )
+    path = published / manifest["audiences"][audience]["file"]
+    if not path.is_file():
+        raise PublishedFilesBroken(
+            f"The manifest names {path}, which is missing. Run `imaging run` to publish again."
+        )
+    manifest_gate = manifest.get("gate", {"passed": True, "checked_at": manifest["created_at"]})
+    gate = _read_json(published / "gate.json") or manifest_gate
+    return Build(
+        build_id=manifest["build_id"],
+        created_at=datetime.fromisoformat(manifest["created_at"]),
+        path=path.resolve(),
+        checks=manifest_gate.get("checks", 0),
+        gate=_gate_result(gate),
+    )
+
+
+def read(build: Build, sql: str, **parameters: Any) -> pl.DataFrame:
+    """Run one stored query on the build's file; the frame's grain is the query's.
+
+    Parameters are named as `$name` in the text. Instants come back in UTC.
+    """
+    return _cached_read(str(build.path), build.build_id, sql, tuple(sorted(parameters.items())))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False, on_release=lambda con: con.close())
+def _connection(path: str) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(path, read_only=True)
+
+
+@st.cache_data(max_entries=MAX_CACHED_FRAMES, show_spinner=False)
+def _cached_read(
+    path: str, build_id: str, sql: str, parameters: tuple[tuple[str, Any], ...]
+) -> pl.DataFrame:
+    # A cursor per query: one DuckDB connection must not be used by two threads at once.
+    with _connection(path).cursor() as cursor:
+        return cursor.sql(sql, params=dict(parameters)).pl()
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise PublishedFilesBroken(
+            f"{path} is not valid JSON ({error}). Run `imaging run` to publish again."
+        ) from error
+
+
+def _gate_result(content: dict[str, Any]) -> GateResult:
+    failures = tuple(
+        GateFailure(
+            contract=failure["contract"],
+            rule=failure["rule"],
+            file_name=failure.get("file_name") or "",
+            count=failure.get("count") or 0,
+            rejects_path=failure.get("rejects_path") or "",
+            message=failure.get("message") or "",
+        )
+        for failure in content.get("failures", [])
+    )
+    return GateResult(content["passed"], datetime.fromisoformat(content["checked_at"]), failures)

@@ -1,0 +1,121 @@
+"""The benefit register, and reporting shared across the network."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dashboards.data.filters import Filters
+from dashboards.data.published import Build, read
+
+
+def summary(build: Build) -> pl.DataFrame:
+    """One row per line of the benefit register, cash-releasing first, then by benefit id."""
+    return read(
+        build,
+        """
+        select
+            benefits.benefit_id,
+            benefits.title,
+            benefits.benefit_class,
+            benefits.promise,
+            benefits.owner_role,
+            benefits.measure_metric_id,
+            metrics.name as measure_name,
+            benefits.unit,
+            benefits.improvement,
+            benefits.baseline_from,
+            benefits.baseline_to,
+            benefits.metric_baseline_value,
+            benefits.metric_latest_value,
+            benefits.metric_latest_on,
+            benefits.metric_change,
+            benefits.is_measured,
+            benefits.planned_value_gbp_per_year,
+            benefits.planned_value_to_date_gbp,
+            benefits.realised_value_gbp,
+            benefits.realised_status,
+            benefits.double_count_group,
+            benefits.unit_cost_source_status,
+            benefits.source_status,
+            benefits.status,
+        from marts.rpt_benefits_summary as benefits
+        left join catalogue.metrics as metrics
+            on benefits.measure_metric_id = metrics.metric_id
+        order by
+            case benefits.benefit_class when 'CRB' then 1 when 'NCRB' then 2 else 3 end,
+            benefits.benefit_class,
+            benefits.benefit_id
+        """,
+    )
+
+
+def cross_site_by_month(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per month of verification: share of network reports made by another party."""
+    return read(
+        build,
+        """
+        select
+            month_on,
+            report_count,
+            network_report_count,
+            cross_site_count,
+            cross_site_rate,
+            outsourced_count,
+            outsourced_rate,
+        from marts.rpt_cross_site_reporting_monthly
+        where
+            acquired_org_level = $org_level
+            and acquired_org_code = $org_code
+            and reported_org_code = 'All'
+            and modality_group = $modality_group
+            and month_on between $from_on and $to_on
+        order by month_on
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
+def cross_site_matrix_latest(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per acquiring party and reporting organisation in the latest month chosen."""
+    return read(
+        build,
+        """
+        with cells as (
+            select
+                acquired.short_name as acquired_by,
+                acquired.sort_order as acquired_order,
+                coalesce(reported.short_name, reports.reported_org_code) as reported_by,
+                coalesce(reported.sort_order, 99) as reported_order,
+                reports.acquired_org_code = reports.reported_org_code as is_own,
+                reports.month_on,
+                reports.report_count,
+            from marts.rpt_cross_site_reporting_monthly as reports
+            inner join marts.dim_party as acquired
+                on reports.acquired_org_code = acquired.party_code
+            left join marts.dim_party as reported
+                on reports.reported_org_code = reported.party_code
+            where
+                reports.acquired_org_level = 'party'
+                and reports.reported_org_code <> 'All'
+                and reports.modality_group = $modality_group
+                and reports.month_on between $from_on and $to_on
+        )
+
+        select
+            acquired_by,
+            reported_by,
+            is_own,
+            month_on,
+            report_count,
+        from cells
+        where month_on = (select max(month_on) from cells)
+        order by acquired_order, reported_order, reported_by
+        """,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )

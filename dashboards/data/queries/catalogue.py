@@ -1,0 +1,130 @@
+"""The metric registry and the tables of the published file, as text to read."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dashboards.data.published import Build, read
+
+
+def metrics(build: Build, search: str = "") -> pl.DataFrame:
+    """One row per metric whose id, name or definition holds the searched text."""
+    return read(
+        build,
+        """
+        select
+            metric_id,
+            name,
+            definition,
+            numerator,
+            denominator,
+            unit,
+            improvement,
+            clock,
+            exclusions,
+            owner,
+            source,
+            source_status,
+            semi_additive,
+        from catalogue.metrics
+        where
+            contains(lower(metric_id), lower($search))
+            or contains(lower(name), lower($search))
+            or contains(lower(definition), lower($search))
+        order by metric_id
+        """,
+        search=search.strip(),
+    )
+
+
+def quality_metrics(build: Build) -> pl.DataFrame:
+    """One row per data quality metric (id and name)."""
+    return read(
+        build,
+        """
+        select
+            metric_id,
+            name,
+        from catalogue.metrics
+        where starts_with(metric_id, 'Q')
+        order by metric_id
+        """,
+    )
+
+
+def all_targets(build: Build) -> pl.DataFrame:
+    """One row per stored target."""
+    return read(
+        build,
+        """
+        select
+            metric_id,
+            scope,
+            comparator,
+            target_value,
+            unit,
+            valid_from,
+            valid_to,
+            source,
+            source_status,
+        from marts.dim_target
+        order by metric_id, scope, valid_from nulls first
+        """,
+    )
+
+
+def tables(build: Build, search: str = "") -> pl.DataFrame:
+    """One row per published table whose name, description or columns hold the searched text."""
+    return read(
+        build,
+        """
+        select
+            table_schema,
+            table_name,
+            description,
+            grain,
+            row_count,
+        from catalogue.tables
+        where
+            contains(lower(table_name), lower($search))
+            or contains(lower(description), lower($search))
+            or table_name in (
+                select table_name
+                from catalogue.columns
+                where contains(lower(column_name), lower($search))
+            )
+        order by table_schema, table_name
+        """,
+        search=search.strip(),
+    )
+
+
+def table_text(build: Build, qualified_name: str) -> str:
+    """The description of a table given as schema.table, or no text."""
+    frame = read(
+        build,
+        """
+        select description
+        from catalogue.tables
+        where table_schema || '.' || table_name = $qualified_name
+        """,
+        qualified_name=qualified_name,
+    )
+    return frame["description"][0] or "" if frame.height else ""
+
+
+def columns(build: Build, table_name: str) -> pl.DataFrame:
+    """One row per column of a published table, in its order."""
+    return read(
+        build,
+        """
+        select
+            column_name,
+            data_type,
+            description,
+        from catalogue.columns
+        where table_name = $table_name
+        order by position
+        """,
+        table_name=table_name,
+    )

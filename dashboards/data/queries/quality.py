@@ -1,0 +1,105 @@
+"""What arrived, what was refused, how good it is and how fresh."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dashboards.data.filters import Filters
+from dashboards.data.published import Build, read
+
+
+def freshness(build: Build) -> pl.DataFrame:
+    """One row per feed: its newest instant and whether it keeps up with its kind.
+
+    A feed is up to date when its newest instant is within one day of the newest instant of any
+    feed of the same kind, so one silent trust shows even when the whole network is a day old.
+    """
+    return read(
+        build,
+        """
+        select
+            coalesce(parties.short_name, 'Network') as party,
+            feeds.party_code,
+            feeds.feed_kind,
+            feeds.feed_id,
+            feeds.as_at,
+            feeds.as_at_local,
+            feeds.last_received_at,
+            feeds.file_count,
+            feeds.quarantined_file_count,
+            coalesce(
+                feeds.as_at + interval 1 day
+                >= max(feeds.as_at) over (partition by feeds.feed_kind),
+                false
+            ) as is_up_to_date,
+        from marts.rpt_feed_freshness as feeds
+        left join marts.dim_party as parties on feeds.party_code = parties.party_code
+        order by parties.sort_order nulls last, feeds.feed_kind, feeds.feed_id
+        """,
+    )
+
+
+def reconciliation(build: Build) -> pl.DataFrame:
+    """One row per feed: source records received, landed and rejected."""
+    return read(
+        build,
+        """
+        select
+            feed_kind,
+            feed_id,
+            file_count,
+            quarantined_file_count,
+            rows_received,
+            rows_landed,
+            rows_rejected,
+            rows_written,
+            is_reconciled,
+        from marts.rpt_reconciliation
+        order by is_reconciled, feed_kind, feed_id
+        """,
+    )
+
+
+def rejects(build: Build) -> pl.DataFrame:
+    """One row per feed, file and rule that refused records, most refused first."""
+    return read(
+        build,
+        """
+        select
+            rule,
+            feed_kind,
+            feed_id,
+            file_name,
+            scope,
+            reject_count,
+            reason_example,
+        from marts.rpt_rejects
+        order by reject_count desc, rule, feed_id, file_name
+        """,
+    )
+
+
+def failing_by_month(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per quality metric, rule and month: failing and checked records."""
+    return read(
+        build,
+        """
+        select
+            quality.metric_id,
+            quality.rule,
+            quality.period_start_on,
+            quality.failing_count,
+            quality.checked_count,
+            quality.failing_rate,
+        from marts.rpt_data_quality_monthly as quality
+        where
+            quality.org_level = $org_level
+            and quality.org_code = $org_code
+            and quality.period_start_on between $from_on and $to_on
+        order by quality.metric_id, quality.rule, quality.period_start_on
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )

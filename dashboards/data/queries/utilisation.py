@@ -1,0 +1,105 @@
+"""Scanner time: staffed, occupied and acquiring, as three nested numbers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from dashboards.data.filters import Filters
+from dashboards.data.published import Build, read
+
+# A week counts when its Sunday is inside the chosen months, so the last one is never half empty.
+WHOLE_WEEK = timedelta(days=6)
+
+
+def by_week(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per whole week: minutes and shares of all scanners of the chosen organisation."""
+    return read(
+        build,
+        """
+        select
+            week_start_on,
+            staffed_minutes,
+            occupied_in_staffed_minutes,
+            acquisition_minutes,
+            occupied_minutes,
+            occupied_outside_staffed_minutes,
+            opening_minutes,
+            exam_count,
+            utilisation_rate,
+            acquisition_efficiency_rate,
+            exams_per_staffed_hour,
+            coverage_rate,
+        from marts.rpt_scanner_utilisation_weekly
+        where
+            org_level = $org_level
+            and org_code = $org_code
+            and modality_group = $modality_group
+            and station_name = 'All'
+            and week_start_on between $from_on and $last_start_on
+        order by week_start_on
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        last_start_on=filters.to_on - WHOLE_WEEK,
+    )
+
+
+def scanners_latest(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per scanner in the latest whole week of the chosen months, busiest first."""
+    return read(
+        build,
+        """
+        with scanners as (
+            select
+                weeks.station_name,
+                coalesce(sites.site_name, weeks.site_code) as site_name,
+                weeks.modality_group,
+                weeks.week_start_on,
+                weeks.staffed_minutes,
+                weeks.occupied_in_staffed_minutes,
+                weeks.acquisition_minutes,
+                weeks.occupied_outside_staffed_minutes,
+                weeks.exam_count,
+                weeks.utilisation_rate,
+                weeks.acquisition_efficiency_rate,
+                weeks.exams_per_staffed_hour,
+                weeks.coverage_rate,
+            from marts.rpt_scanner_utilisation_weekly as weeks
+            left join marts.dim_site as sites on weeks.site_code = sites.site_code
+            where
+                weeks.org_level = $org_level
+                and weeks.org_code = $org_code
+                and weeks.station_name <> 'All'
+                and weeks.modality_group <> 'All'
+                and ($modality_group = 'All' or weeks.modality_group = $modality_group)
+                and weeks.week_start_on between $from_on and $last_start_on
+        )
+
+        select
+            station_name,
+            site_name,
+            modality_group,
+            week_start_on,
+            staffed_minutes,
+            occupied_in_staffed_minutes,
+            acquisition_minutes,
+            occupied_outside_staffed_minutes,
+            exam_count,
+            utilisation_rate,
+            acquisition_efficiency_rate,
+            exams_per_staffed_hour,
+            coverage_rate,
+        from scanners
+        where week_start_on = (select max(week_start_on) from scanners)
+        order by utilisation_rate desc nulls last, station_name
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        last_start_on=filters.to_on - WHOLE_WEEK,
+    )

@@ -1,0 +1,204 @@
+"""What every view shares: the build, the filters, the head of the page, and how a figure is put.
+
+Joins data and components, so that neither has to know the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dashboards.components import banners, figure, filter_bar, wording
+from dashboards.contents import Entry
+from dashboards.data.filters import CUSTOM, PERIODS, Filters, month_bounds
+from dashboards.data.published import Build, PublishedFilesBroken, current_build
+from dashboards.data.queries import catalogue, organisations, quality, waiting_times
+from dashboards.settings import Settings
+
+OPEN = "open_page"
+
+
+@dataclass(frozen=True)
+class Page:
+    """An open page: the build it reads, what the reader chose, and the events to mark."""
+
+    slug: str
+    build: Build
+    filters: Filters | None
+    dm01_test: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The end of a figure title: organisation and modality."""
+        return f"{self.filters.org_name}, {self.modality}"
+
+    @property
+    def where_tested(self) -> str:
+        """The end of a waiting-list title: organisation and DM01 test."""
+        return f"{self.filters.org_name}, {self.test}"
+
+    @property
+    def modality(self) -> str:
+        """The end of a peer title: the modality alone."""
+        return wording.modality(self.filters.modality_group)
+
+    @property
+    def test(self) -> str:
+        """The end of a waiting-list peer title: the DM01 test alone."""
+        name = self.dm01_test or "All"
+        return wording.TESTS.get(name, name)
+
+    @property
+    def events(self) -> pl.DataFrame:
+        """One row per event to mark on time charts."""
+        return organisations.events(self.build, self.filters)
+
+    def targets(self, metric_id: str, modality_group: str | None = None) -> pl.DataFrame:
+        """One row per target of a metric for the chosen modality."""
+        modality = modality_group or self.filters.modality_group
+        return organisations.targets(self.build, metric_id, modality)
+
+    @staticmethod
+    def columns() -> list[DeltaGenerator]:
+        """Two columns, the left one wider; below each other on a narrow screen."""
+        return st.columns([5, 4])
+
+    @staticmethod
+    def tiles(count: int) -> list[DeltaGenerator]:
+        """A place for each of so many figures, two in a row."""
+        return [place for _ in range(0, count, 2) for place in st.columns(2)][:count]
+
+    def figure(self, drawn: figure.Figure, *, metrics: Sequence[str] = (), source: str) -> None:
+        """Show one figure; metrics are the registry ids that explain it."""
+        figure.show(drawn, **self._told(drawn, metrics, source))
+
+    def footer(self, drawn: figure.Figure, *, metrics: Sequence[str] = (), source: str) -> None:
+        """Show only what stands below a figure, for a table that is drawn by other means."""
+        figure.footer(drawn, **self._told(drawn, metrics, source))
+
+    def _told(self, drawn: figure.Figure, metrics: Sequence[str], source: str) -> dict[str, Any]:
+        known = catalogue.metrics(self.build).filter(pl.col("metric_id").is_in(list(metrics)))
+        described = catalogue.table_text(self.build, source)
+        name = f"{self.slug}_{source.rsplit('.', 1)[-1]}_{_slug(drawn.title)}"
+        return {
+            "definitions": known,
+            "source": source,
+            "described": described,
+            "provenance": self._provenance(),
+            "key": name,
+        }
+
+    def _provenance(self) -> list[str]:
+        """The lines every download carries: filters, build, and the newest entry per feed."""
+        feeds = quality.freshness(self.build)
+        as_at = [
+            f"As at: {row['party']} {row['feed_kind']} {wording.instant(row['as_at_local'])}"
+            for row in feeds.iter_rows(named=True)
+        ]
+        test = [] if self.dm01_test is None else [f"Waiting list test: {self.test}"]
+        return [*self.filters.describe(), *test, f"Build: {self.build.build_id}", *as_at]
+
+
+def open_build() -> Build:
+    """The current build; shows what to do and stops the page when there is none."""
+    settings = Settings()
+    try:
+        build = current_build(settings.published_folder, settings.audience)
+    except PublishedFilesBroken as error:
+        banners.unreadable(str(error))
+        st.stop()
+    if build is None:
+        banners.nothing_published(str(settings.published_folder))
+        st.stop()
+    return build
+
+
+def prepare(entry: Entry) -> None:
+    """Show title, question, banners, freshness and filters; keep what was chosen for the view."""
+    build = open_build()
+    _head(build, entry)
+    if entry.pick_organisation:
+        filters, test = _choose(build, entry)
+        st.session_state[OPEN] = Page(entry.view, build, filters, test)
+    else:
+        st.session_state[OPEN] = Page(entry.view, build, None)
+
+
+def current_page() -> Page:
+    """The page that prepare() opened in this run."""
+    return st.session_state[OPEN]
+
+
+def _choose(build: Build, entry: Entry) -> tuple[Filters, str | None]:
+    with st.container(border=False, key="filters"):
+        columns = iter(st.columns([2] + [1] * (1 + entry.pick_modality + entry.pick_test)))
+        with next(columns):
+            level, code, name = filter_bar.organisation(organisations.choices(build))
+        test, modality = None, "All"
+        if entry.pick_test:
+            tests = waiting_times.tests(build)
+            with next(columns):
+                test = filter_bar.choice("Waiting list test", tests, "test", wording.TESTS)
+        if entry.pick_modality:
+            groups = organisations.modalities(build)
+            with next(columns):
+                modality = filter_bar.choice("Modality", groups, "modality", wording.MODALITIES)
+        with next(columns):
+            period = filter_bar.period(PERIODS, default=entry.default_period)
+        months = organisations.months(build, level, code)
+        if not months:
+            st.info(f"Nothing is stored for {name}. Choose another organisation.")
+            st.stop()
+        first, last = filter_bar.custom_months(months) if period == CUSTOM else (None, None)
+    from_on, to_on = month_bounds(months, period, first, last)
+    return Filters(level, code, name, modality, from_on, to_on), test
+
+
+def _head(build: Build, entry: Entry) -> None:
+    st.title(entry.title, anchor=False)
+    st.html(f'<p class="question">{entry.question}</p>')
+    if not build.gate.passed:
+        banners.refused(build.build_id, build.created_at, build.gate.failures)
+    facts = organisations.build_facts(build).row(0, named=True)
+    if facts["is_synthetic"]:
+        banners.synthetic()
+    banners.freshness(quality.freshness(build), build.build_id)
+
+
+def _slug(title: str) -> str:
+    words = "".join(letter if letter.isalnum() else " " for letter in title.split(",")[0])
+    return "_".join(words.lower().split())
+
+
+def follow_new_builds() -> None:
+    """Look now and then for a newer build or gate result; show it without a reload.
+
+    Choices stay as they are: the page reruns with the same filters on the new file.
+    """
+    settings = Settings()
+    shown = _signature(settings)
+    before = st.session_state.get("shown_build")
+    if shown is not None:
+        st.session_state["shown_build"] = shown[0]
+        if before not in (None, shown[0]):
+            st.toast(f"New build {shown[0]}: the figures were updated.", duration="long")
+
+    @st.fragment(run_every=settings.refresh_seconds)
+    def watch() -> None:
+        if _signature(settings) != shown:
+            st.rerun(scope="app")
+
+    watch()
+
+
+def _signature(settings: Settings) -> tuple[str, object] | None:
+    try:
+        build = current_build(settings.published_folder, settings.audience)
+    except PublishedFilesBroken:
+        return None
+    return build.signature if build else None

@@ -1,0 +1,29 @@
+"""Where the published folder is, and how often an open page looks for a newer build.
+
+The only module of the dashboards that reads the environment (prefix IMAGING_).
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """IMAGING_HOME, IMAGING_PUBLISHED, IMAGING_AUDIENCE and IMAGING_REFRESH_SECONDS."""
+
+    model_config = SettingsConfigDict(env_prefix="IMAGING_", extra="ignore")
+
+    home: Path = Field(default=Path("var"), description="All state of the warehouse.")
+    published: Path | None = Field(
+        default=None, description="Folder of the published files; default <home>/published."
+    )
+    audience: str = Field(default="demo", description="Which audience's file is read.")
+    refresh_seconds: float = Field(
+        default=15.0, gt=0, description="How often an open page compares build ids."
+    )
+
+    @property
+    def published_folder(self) -> Path:
+        """The folder that holds manifest.json, gate.json and the published DuckDB files."""
+        return self.published or self.home / "published"

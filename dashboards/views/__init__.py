@@ -1,0 +1,1 @@
+"""One page per file: filters, query, component, how it is counted."""

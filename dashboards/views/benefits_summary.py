@@ -1,0 +1,53 @@
+"""One row per promise of the programme: planned value, what its metric did, realised value."""
+
+from dashboards.components import benefit_table, network_map, trend
+from dashboards.data.queries import benefits, organisations
+from dashboards.page import current_page
+
+page = current_page()
+register = benefits.summary(page.build)
+benefit_table.show(
+    register,
+    caption=(
+        "Every promise of the programme. Planned is what was promised; the metric shows what "
+        "changed since the baseline, whatever the cause; realised value is not estimated yet. "
+        "The classes count different kinds of value and are never added together."
+    ),
+)
+page.footer(
+    benefit_table.rows(register, title="Benefit register, whole network"),
+    metrics=register["measure_metric_id"].drop_nulls().to_list(),
+    source="marts.rpt_benefits_summary",
+)
+page.figure(
+    benefit_table.planned(register, title="Planned value a year by promise, whole network"),
+    source="marts.rpt_benefits_summary",
+)
+page.figure(
+    network_map.timeline(
+        organisations.go_lives(page.build), title="Go-lives of the eight parties, whole network"
+    ),
+    source="marts.dim_event",
+)
+page.figure(
+    trend.lines(
+        benefits.cross_site_by_month(page.build, page.filters),
+        on="month_on",
+        series={"cross_site_rate": "Read by another party"},
+        unit="rate",
+        title=f"Reports shared across sites, {page.where}",
+        what="network reports read by another party than the one that acquired the images",
+        events=page.events,
+        targets=page.targets("R08"),
+    ),
+    metrics=["R08"],
+    source="marts.rpt_cross_site_reporting_monthly",
+)
+page.figure(
+    network_map.matrix(
+        benefits.cross_site_matrix_latest(page.build, page.filters),
+        title="Who reports for whom, whole network",
+    ),
+    metrics=["R08", "R06"],
+    source="marts.rpt_cross_site_reporting_monthly",
+)

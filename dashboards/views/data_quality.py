@@ -1,0 +1,37 @@
+"""One row per feed, rule or quality metric: what arrived, what was refused, how good it is."""
+
+from dashboards.components import gate_panel
+from dashboards.components import quality_figures as draw
+from dashboards.data.queries import catalogue, metrics, quality
+from dashboards.page import current_page
+
+MONTHLY = "marts.rpt_metrics_monthly"
+
+page = current_page()
+gate = page.build.gate
+gate_panel.show(
+    passed=gate.passed,
+    checked_at=gate.checked_at,
+    checks=page.build.checks,
+    failures=gate.failures,
+)
+page.figure(
+    draw.reconciliation(quality.reconciliation(page.build)), source="marts.rpt_reconciliation"
+)
+page.figure(draw.rejects(quality.rejects(page.build)), source="marts.rpt_rejects")
+measures = catalogue.quality_metrics(page.build).rows(named=True)
+for row, column in zip(measures, page.tiles(len(measures)), strict=True):
+    monthly = metrics.by_month(page.build, page.filters, row["metric_id"])
+    goal = page.targets(row["metric_id"])
+    with column:
+        page.figure(
+            draw.metric(monthly, row["name"], page.filters.org_name, page.events, goal),
+            metrics=[row["metric_id"]],
+            source=MONTHLY,
+        )
+page.figure(
+    draw.failing(quality.failing_by_month(page.build, page.filters), page.filters.org_name),
+    metrics=["Q01", "Q03", "Q04", "Q05"],
+    source="marts.rpt_data_quality_monthly",
+)
+page.figure(draw.freshness(quality.freshness(page.build)), source="marts.rpt_feed_freshness")

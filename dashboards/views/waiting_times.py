@@ -1,0 +1,44 @@
+"""One row per organisation, test and month end: who waits, for how long, and for the report."""
+
+from dashboards.components import turnaround_figures as reports
+from dashboards.components import waiting_figures as waits
+from dashboards.data.queries import turnaround, waiting_times
+from dashboards.page import current_page
+
+LIST = "marts.rpt_waiting_times_monthly"
+COHORTS = "marts.rpt_report_turnaround_monthly"
+SURVIVAL = "statistics.turnaround_survival"
+
+page = current_page()
+chosen = (page.build, page.filters)
+listed = waiting_times.by_month(*chosen, page.dm01_test)
+bands = waiting_times.bands_latest(*chosen, page.dm01_test)
+peers = waiting_times.peers_latest(*chosen, page.dm01_test)
+cohorts, curve = turnaround.by_month(*chosen), turnaround.survival_by_month(*chosen)
+report_peers = turnaround.peers_latest(*chosen)
+limits, within = page.targets("W02"), page.targets("R02")
+test, where, events = page.where_tested, page.where, page.events
+
+left, right = page.columns()
+with left:
+    page.figure(waits.share(listed, test, events, limits), metrics=["W02"], source=LIST)
+with right:
+    page.figure(waits.peers(peers, page.test, limits), metrics=["W02"], source=LIST)
+left, right = page.columns()
+with left:
+    page.figure(waits.size(listed, test, events), metrics=["W01", "W02", "W03"], source=LIST)
+with right:
+    page.figure(waits.bands(bands, test), metrics=["W01"], source=LIST)
+page.figure(waits.streams(listed, test, events), metrics=["W04"], source=LIST)
+left, right = page.columns()
+with left:
+    page.figure(reports.percentiles(curve, where, events), metrics=["R01"], source=SURVIVAL)
+with right:
+    page.figure(reports.peers(report_peers, page.modality), metrics=["R01"], source=SURVIVAL)
+left, right = page.columns()
+with left:
+    page.figure(
+        reports.within_28_days(cohorts, where, events, within), metrics=["R02"], source=COHORTS
+    )
+with right:
+    page.figure(reports.backlog(cohorts, where, events), metrics=["R04", "R05"], source=COHORTS)

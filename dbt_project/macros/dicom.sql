@@ -1,0 +1,3 @@
+{% macro image_type_value(position) -%}
+    split_part(image_type, chr(92), {{ position }})
+{%- endmacro %}

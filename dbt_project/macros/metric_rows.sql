@@ -1,0 +1,14 @@
+{% macro metric_rows(rows, metric_id, numerator, denominator, where=none) -%}
+    select
+        '{{ metric_id }}' as metric_id,
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        cast({{ numerator }} as double) as numerator,
+        cast({{ denominator or 'null' }} as double) as denominator
+    from {{ rows }}
+    {%- if where %}
+    where {{ where }}
+    {%- endif %}
+{%- endmacro %}

@@ -1,0 +1,87 @@
+{% macro seconds_between(earlier, later) -%}
+    {{ adapter.dispatch('seconds_between', 'imaging')(earlier, later) }}
+{%- endmacro %}
+
+{% macro default__seconds_between(earlier, later) -%}
+    date_diff('second', {{ earlier }}, {{ later }})
+{%- endmacro %}
+
+{% macro spark__seconds_between(earlier, later) -%}
+    timestampdiff(second, {{ earlier }}, {{ later }})
+{%- endmacro %}
+
+{% macro minutes_between(earlier, later) -%}
+    ({{ seconds_between(earlier, later) }} / 60.0)
+{%- endmacro %}
+
+{% macro days_between(earlier, later) -%}
+    {{ adapter.dispatch('days_between', 'imaging')(earlier, later) }}
+{%- endmacro %}
+
+{% macro default__days_between(earlier, later) -%}
+    date_diff('day', {{ earlier }}, {{ later }})
+{%- endmacro %}
+
+{% macro spark__days_between(earlier, later) -%}
+    datediff({{ later }}, {{ earlier }})
+{%- endmacro %}
+
+{% macro add_seconds(instant, seconds) -%}
+    {{ adapter.dispatch('add_seconds', 'imaging')(instant, seconds) }}
+{%- endmacro %}
+
+{% macro default__add_seconds(instant, seconds) -%}
+    ({{ instant }} + to_microseconds(cast(1000000 * ({{ seconds }}) as bigint)))
+{%- endmacro %}
+
+{% macro spark__add_seconds(instant, seconds) -%}
+    timestampadd(microsecond, cast(1000000 * ({{ seconds }}) as bigint), {{ instant }})
+{%- endmacro %}
+
+{% macro add_days(day, days) -%}
+    cast({{ day }} + interval '{{ days }} days' as date)
+{%- endmacro %}
+
+{% macro local_from_utc(instant) -%}
+    {{ adapter.dispatch('local_from_utc', 'imaging')(instant) }}
+{%- endmacro %}
+
+{% macro default__local_from_utc(instant) -%}
+    timezone('{{ var("time_zone") }}', {{ instant }})
+{%- endmacro %}
+
+{% macro spark__local_from_utc(instant) -%}
+    from_utc_timestamp({{ instant }}, '{{ var("time_zone") }}')
+{%- endmacro %}
+
+{% macro utc_from_local(wall_clock) -%}
+    {{ adapter.dispatch('utc_from_local', 'imaging')(wall_clock) }}
+{%- endmacro %}
+
+{% macro default__utc_from_local(wall_clock) -%}
+    timezone('{{ var("time_zone") }}', cast({{ wall_clock }} as timestamp))
+{%- endmacro %}
+
+{% macro spark__utc_from_local(wall_clock) -%}
+    to_utc_timestamp({{ wall_clock }}, '{{ var("time_zone") }}')
+{%- endmacro %}
+
+{% macro local_date(instant) -%}
+    cast({{ local_from_utc(instant) }} as date)
+{%- endmacro %}
+
+{% macro month_of(day) -%}
+    cast(date_trunc('month', {{ day }}) as date)
+{%- endmacro %}
+
+{% macro iso_weekday(day) -%}
+    {{ adapter.dispatch('iso_weekday', 'imaging')(day) }}
+{%- endmacro %}
+
+{% macro default__iso_weekday(day) -%}
+    isodow({{ day }})
+{%- endmacro %}
+
+{% macro spark__iso_weekday(day) -%}
+    extract(dayofweek_iso from {{ day }})
+{%- endmacro %}

@@ -1,0 +1,112 @@
+with ris_events as (
+    select {{ event_columns() }}
+    from {{ ref('stg_ris__events') }}
+),
+
+reports as (
+    select {{ event_columns() }}
+    from {{ ref('stg_reporting__reports') }}
+),
+
+assertions as (
+    select {{ event_columns() }}
+    from ris_events
+    union all
+    select {{ event_columns() }}
+    from reports
+),
+
+-- The same event told again is one event; the latest assertion stands for it.
+events as (
+    select {{ event_columns() }}
+    from assertions
+    where exam_key is not null
+    qualify row_number() over (
+        partition by event_id
+        order by asserted_at desc nulls last, content_sha
+    ) = 1
+),
+
+-- An appointment message knows only the filler number. Any message that shows both
+-- numbers tells which exam that filler number means.
+aliases as (
+    select
+        issuer_ods || '|F|' || filler_id || '|' || cast(coalesce(obr_set, 1) as varchar)
+            as alias_key,
+        min(exam_key) as exam_key
+    from events
+    where accession is not null and filler_id is not null
+    group by alias_key
+),
+
+resolved as (
+    select
+        events.event_id,
+        events.event_type,
+        events.event_rank,
+        events.feed_id,
+        events.issuer_ods,
+        events.accession,
+        coalesce(aliases.exam_key, events.exam_key) as exam_key,
+        events.study_uid,
+        events.patient_key,
+        events.nhs_number_valid,
+        events.sex,
+        events.age_band,
+        events.ethnic_category,
+        events.deprivation_quintile,
+        events.event_at,
+        events.event_at_local,
+        events.asserted_at,
+        events.arrived_at,
+        events.site_code,
+        events.station_name,
+        events.dicom_modality,
+        events.exam_code,
+        events.priority_code,
+        events.source_setting,
+        events.actor_org_code,
+        events.scheduled_for,
+        lower(trim(events.reason)) as reason,
+        coalesce(events.ts_precision, '') = 'd' as is_date_only,
+        coalesce(events.ts_flag, '') in ({{ unusable_time_flags() }}) as is_time_doubtful
+    from events
+    left join aliases on events.exam_key = aliases.alias_key
+)
+
+select
+    event_id,
+    event_type,
+    event_rank,
+    feed_id,
+    issuer_ods,
+    accession,
+    exam_key,
+    study_uid,
+    patient_key,
+    nhs_number_valid,
+    sex,
+    age_band,
+    ethnic_category,
+    deprivation_quintile,
+    event_at,
+    event_at_local,
+    asserted_at,
+    arrived_at,
+    site_code,
+    station_name,
+    dicom_modality,
+    exam_code,
+    priority_code,
+    source_setting,
+    actor_org_code,
+    scheduled_for,
+    reason,
+    is_date_only,
+    is_time_doubtful,
+    -- Higher means asserted later. Arrival order never decides.
+    row_number() over (
+        partition by exam_key
+        order by asserted_at asc nulls first, event_at asc nulls first, event_id asc
+    ) as assertion_no
+from resolved

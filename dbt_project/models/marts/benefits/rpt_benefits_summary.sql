@@ -1,0 +1,103 @@
+with benefits as (
+    select
+        benefit_id,
+        title,
+        description,
+        benefit_class,
+        category,
+        promise,
+        owner_role,
+        beneficiary_code,
+        measure_metric_id,
+        unit,
+        improvement,
+        target_value,
+        target_on,
+        baseline_from,
+        baseline_to,
+        planned_value_gbp_per_year,
+        assumption_id,
+        double_count_group,
+        source_status,
+        status
+    from {{ ref('stg_finance__benefits') }}
+),
+
+unit_costs as (
+    select
+        assumption_id,
+        source_status
+    from {{ ref('stg_finance__unit_costs') }}
+),
+
+months as (
+    select
+        benefit_id,
+        org_level,
+        org_code,
+        period_start_on,
+        planned_value_to_date_gbp,
+        metric_baseline_value,
+        metric_value
+    from {{ ref('rpt_benefits_monthly') }}
+),
+
+-- a register line is read at its beneficiary: the network, or the one party
+beneficiary_months as (
+    select
+        benefits.benefit_id,
+        months.period_start_on,
+        months.planned_value_to_date_gbp,
+        months.metric_baseline_value,
+        months.metric_value
+    from benefits
+    inner join months
+        on
+            benefits.benefit_id = months.benefit_id
+            and benefits.beneficiary_code = months.org_code
+),
+
+latest as (
+    select
+        benefit_id,
+        max_by(planned_value_to_date_gbp, period_start_on) as planned_value_to_date_gbp,
+        max(metric_baseline_value) as metric_baseline_value,
+        max_by(metric_value, period_start_on) filter (where metric_value is not null)
+            as metric_latest_value,
+        max(period_start_on) filter (where metric_value is not null) as metric_latest_on
+    from beneficiary_months
+    group by benefit_id
+)
+
+select
+    benefits.benefit_id,
+    benefits.title,
+    benefits.description,
+    benefits.benefit_class,
+    benefits.category,
+    benefits.promise,
+    benefits.owner_role,
+    benefits.measure_metric_id,
+    benefits.unit,
+    benefits.improvement,
+    benefits.target_value,
+    benefits.target_on,
+    benefits.baseline_from,
+    benefits.baseline_to,
+    latest.metric_baseline_value,
+    latest.metric_latest_value,
+    latest.metric_latest_on,
+    latest.metric_latest_value - latest.metric_baseline_value as metric_change,
+    latest.metric_latest_value is not null and latest.metric_baseline_value is not null
+        as is_measured,
+    benefits.planned_value_gbp_per_year,
+    latest.planned_value_to_date_gbp,
+    cast(null as double) as realised_value_gbp,
+    'not yet estimated' as realised_status,
+    benefits.double_count_group,
+    benefits.source_status,
+    unit_costs.source_status as unit_cost_source_status,
+    benefits.status
+from benefits
+left join latest on benefits.benefit_id = latest.benefit_id
+left join unit_costs on benefits.assumption_id = unit_costs.assumption_id

@@ -1,0 +1,54 @@
+with exams as (
+    select
+        exam_key,
+        party_code,
+        trust_code,
+        modality_group,
+        first_verified_at,
+        first_verified_at_local,
+        turnaround_minutes
+    from {{ ref('fct_exam') }}
+    where is_reported
+),
+
+reporters as (
+    select
+        exam_key,
+        reporting_org_code
+    from {{ ref('int_exams_folded') }}
+),
+
+reporting_organisations as (
+    select
+        reporting_org_code,
+        organisation_type,
+        party_code
+    from {{ ref('reporting_organisations') }}
+)
+
+select
+    exams.exam_key,
+    exams.party_code as acquired_party_code,
+    exams.trust_code as acquired_trust_code,
+    exams.modality_group,
+    exams.first_verified_at as verified_at,
+    exams.first_verified_at_local as verified_at_local,
+    coalesce(reporters.reporting_org_code, 'Unknown') as reporting_org_code,
+    coalesce(reporting_organisations.organisation_type, 'unknown') as organisation_type,
+    case
+        when reporting_organisations.organisation_type = 'network'
+            then reporting_organisations.party_code
+    end as reported_party_code,
+    coalesce(
+        reporting_organisations.organisation_type = 'network'
+        and reporting_organisations.party_code <> exams.party_code,
+        false
+    ) as is_cross_site,
+    {{ iso_weekday('exams.first_verified_at_local') }} >= 6
+    or hour(exams.first_verified_at_local) not between 8 and 19
+        as is_out_of_hours,
+    exams.turnaround_minutes
+from exams
+inner join reporters on exams.exam_key = reporters.exam_key
+left join reporting_organisations
+    on reporters.reporting_org_code = reporting_organisations.reporting_org_code

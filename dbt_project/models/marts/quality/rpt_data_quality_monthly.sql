@@ -1,0 +1,128 @@
+with exams as (
+    select
+        party_code,
+        trust_code,
+        {{ month_of('coalesce(performed_on, clock_start_on)') }} as month_on,
+        performed_on,
+        modality_group,
+        exam_code,
+        requested_at,
+        received_at,
+        started_at,
+        completed_at,
+        first_verified_at,
+        is_completed,
+        is_reported_before_end,
+        has_images,
+        nhs_number_valid
+    from {{ ref('fct_exam') }}
+    where coalesce(performed_on, clock_start_on) is not null
+),
+
+months as (
+    select month_on
+    from {{ ref('int_months') }}
+    where is_complete
+),
+
+exam_codes as (
+    select exam_code
+    from {{ ref('exam_codes') }}
+),
+
+series as (
+    select
+        party_code,
+        modality_group,
+        first_arrived_at
+    from {{ ref('int_dicom_series') }}
+),
+
+-- images can be expected only from modalities and days whose headers are harvested
+header_coverage as (
+    select
+        party_code,
+        min({{ local_date('first_arrived_at') }}) as first_day_on,
+        max({{ local_date('first_arrived_at') }}) as last_day_on
+    from series
+    group by party_code
+),
+
+imaged_modalities as (
+    select distinct modality_group
+    from series
+    where modality_group is not null
+),
+
+judged as (
+    select
+        exams.party_code,
+        exams.trust_code,
+        exams.month_on,
+        exams.nhs_number_valid is not null as is_q01_checked,
+        not exams.nhs_number_valid as is_q01_failing,
+        exams.requested_at is not null and exams.received_at is not null as is_received_checked,
+        exams.received_at < exams.requested_at as is_received_failing,
+        exams.received_at is not null and exams.started_at is not null as is_started_checked,
+        exams.started_at < exams.received_at as is_started_failing,
+        exams.started_at is not null and exams.completed_at is not null as is_ended_checked,
+        exams.completed_at < exams.started_at as is_ended_failing,
+        exams.completed_at is not null and exams.first_verified_at is not null
+            as is_reported_checked,
+        exams.is_reported_before_end as is_reported_failing,
+        true as is_q04_checked,
+        exam_codes.exam_code is null as is_q04_failing,
+        exams.is_completed
+        and imaged_modalities.modality_group is not null
+        and coalesce(
+            exams.performed_on between header_coverage.first_day_on and header_coverage.last_day_on,
+            false
+        ) as is_q05_checked,
+        not exams.has_images as is_q05_failing
+    from exams
+    inner join months on exams.month_on = months.month_on
+    left join exam_codes on exams.exam_code = exam_codes.exam_code
+    left join header_coverage on exams.party_code = header_coverage.party_code
+    left join imaged_modalities on exams.modality_group = imaged_modalities.modality_group
+),
+
+counted as (
+    {{ quality_rule('Q01', 'nhs_number_not_valid', 'is_q01') }}
+    union all
+    {{ quality_rule('Q03', 'received_before_request', 'is_received') }}
+    union all
+    {{ quality_rule('Q03', 'exam_before_received', 'is_started') }}
+    union all
+    {{ quality_rule('Q03', 'end_before_start', 'is_ended') }}
+    union all
+    {{ quality_rule('Q03', 'report_before_exam_end', 'is_reported') }}
+    union all
+    {{ quality_rule('Q04', 'exam_code_not_mapped', 'is_q04') }}
+    union all
+    {{ quality_rule('Q05', 'no_matching_study', 'is_q05') }}
+),
+
+rolled_up as (
+    select
+        {{ org_level() }} as org_level,
+        {{ org_code() }} as org_code,
+        metric_id,
+        rule,
+        month_on as period_start_on,
+        cast(sum(failing_count) as bigint) as failing_count,
+        cast(sum(checked_count) as bigint) as checked_count
+    from counted
+    {{ roll_up(['metric_id', 'rule', 'month_on']) }}
+)
+
+select
+    org_level,
+    org_code,
+    metric_id,
+    rule,
+    period_start_on,
+    failing_count,
+    checked_count,
+    {{ ratio('failing_count', 'checked_count') }} as failing_rate
+from rolled_up
+where checked_count > 0

@@ -1,0 +1,107 @@
+with feeds as (
+    select
+        feed_id,
+        feed_kind,
+        party_code
+    from {{ ref('feeds') }}
+),
+
+receipts as (
+    select
+        feed_id,
+        feed_kind,
+        arrived_at,
+        status
+    from {{ ref('stg_landing__receipts') }}
+),
+
+exam_events as (
+    select
+        feed_id,
+        max(event_at) as as_at
+    from {{ ref('int_exam_events') }}
+    where event_at <= arrived_at + interval '{{ var("future_tolerance_hours") }} hours'
+    group by feed_id
+),
+
+instances as (
+    select
+        feed_id,
+        max(started_at) as as_at
+    from {{ ref('stg_dicom__instances') }}
+    where started_at <= arrived_at + interval '{{ var("future_tolerance_hours") }} hours'
+    group by feed_id
+),
+
+rota_sessions as (
+    select
+        feed_id,
+        max(ended_at) as as_at
+    from {{ ref('stg_reference__rota_sessions') }}
+    group by feed_id
+),
+
+newest as (
+    select
+        feed_id,
+        as_at
+    from exam_events
+    union all
+    select
+        feed_id,
+        as_at
+    from instances
+    union all
+    select
+        feed_id,
+        as_at
+    from rota_sessions
+),
+
+files as (
+    select
+        feed_id,
+        min(feed_kind) as feed_kind,
+        max(arrived_at) as last_received_at,
+        count(*) as file_count,
+        count(*) filter (where status = 'quarantined') as quarantined_file_count
+    from receipts
+    group by feed_id
+),
+
+known as (
+    select
+        coalesce(feeds.feed_id, files.feed_id) as feed_id,
+        coalesce(feeds.feed_kind, files.feed_kind) as feed_kind,
+        coalesce(feeds.party_code, 'NETWORK') as party_code,
+        files.last_received_at,
+        coalesce(files.file_count, 0) as file_count,
+        coalesce(files.quarantined_file_count, 0) as quarantined_file_count
+    from feeds
+    full outer join files on feeds.feed_id = files.feed_id
+),
+
+dated as (
+    select
+        known.party_code,
+        known.feed_id,
+        known.feed_kind,
+        -- a list without times of its own is as new as its last file
+        coalesce(newest.as_at, known.last_received_at) as as_at,
+        known.last_received_at,
+        known.file_count,
+        known.quarantined_file_count
+    from known
+    left join newest on known.feed_id = newest.feed_id
+)
+
+select
+    party_code,
+    feed_id,
+    feed_kind,
+    as_at,
+    {{ local_from_utc('as_at') }} as as_at_local,
+    last_received_at,
+    file_count,
+    quarantined_file_count
+from dated

@@ -1,0 +1,21 @@
+with rejects as (
+    select
+        feed_kind,
+        feed_id,
+        file_name,
+        rule,
+        reason,
+        scope
+    from {{ ref('stg_landing__rejects') }}
+)
+
+select
+    feed_kind,
+    feed_id,
+    file_name,
+    rule,
+    min(reason) as reason_example,
+    scope,
+    count(*) as reject_count
+from rejects
+group by feed_kind, feed_id, file_name, rule, scope

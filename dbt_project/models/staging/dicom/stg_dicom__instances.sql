@@ -1,0 +1,31 @@
+with headers as (
+    select * from {{ source('landing', 'dicom_headers') }}
+)
+
+select
+    sop_instance_uid,
+    sop_class_uid,
+    series_instance_uid,
+    study_instance_uid as study_uid,
+    accession_number as accession,
+    patient_id as patient_key,
+    modality as dicom_modality,
+    image_type,
+    station_name,
+    device_serial_number,
+    performed_station_ae_title as ae_title,
+    start_utc as started_at,
+    start_local as started_at_local,
+    start_rung,
+    ts_precision,
+    ts_flag,
+    try_cast(acquisition_duration as double) as acquisition_seconds,
+    try_cast(exposure_time as double) / 1000.0 as exposure_seconds,
+    feed_id,
+    received_at as arrived_at
+from headers
+-- an instance sent twice counts once: the latest arrival stays
+qualify row_number() over (
+    partition by sop_instance_uid
+    order by received_at desc nulls last, source_sha
+) = 1

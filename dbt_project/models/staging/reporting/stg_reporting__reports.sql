@@ -1,0 +1,9 @@
+with assertions as (
+    select * from {{ source('landing', 'imaging_events') }}
+)
+
+select
+    {{ renamed_event_columns() }}
+from assertions
+-- ranks 70 to 99: reading, report, communication of the result
+where event_rank between 70 and 99

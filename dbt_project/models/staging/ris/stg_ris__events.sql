@@ -1,0 +1,9 @@
+with assertions as (
+    select * from {{ source('landing', 'imaging_events') }}
+)
+
+select
+    {{ renamed_event_columns() }}
+from assertions
+-- ranks below 70: order, appointment, attendance, acquisition
+where event_rank < 70

@@ -1,0 +1,45 @@
+-- Failure: parties, or trusts, do not add up to the network: somebody is counted twice or
+-- not at all, and every comparison between organisations is wrong.
+{%- set throughput = ref('rpt_throughput_daily') %}
+{%- set waiting_times = ref('rpt_waiting_times_monthly') %}
+{%- set turnaround = ref('rpt_report_turnaround_monthly') %}
+{%- set utilisation = ref('rpt_scanner_utilisation_weekly') %}
+{%- set data_quality = ref('rpt_data_quality_monthly') %}
+{%- set metrics = ref('rpt_metrics_monthly') %}
+{%- set cohort = ['modality_group', 'priority_group', 'acquired_month_on'] %}
+{%- set scanner = ['modality_group', 'station_name', 'week_start_on'] %}
+
+with totals as (
+    {{ roll_up_totals(throughput, ['modality_group', 'day_on'], 'request_count') }}
+    union all
+    {{ roll_up_totals(throughput, ['modality_group', 'day_on'], 'exam_count') }}
+    union all
+    {{ roll_up_totals(throughput, ['modality_group', 'day_on'], 'report_count') }}
+    union all
+    {{ roll_up_totals(waiting_times, ['dm01_test', 'census_on'], 'waiting_list_count') }}
+    union all
+    {{ roll_up_totals(waiting_times, ['dm01_test', 'census_on'], 'waiting_6_plus_count') }}
+    union all
+    {{ roll_up_totals(turnaround, cohort, 'acquired_count') }}
+    union all
+    {{ roll_up_totals(turnaround, cohort, 'backlog_count') }}
+    union all
+    {{ roll_up_totals(utilisation, scanner, 'staffed_minutes') }}
+    union all
+    {{ roll_up_totals(utilisation, scanner, 'occupied_minutes') }}
+    union all
+    {{ roll_up_totals(data_quality, ['metric_id', 'rule', 'period_start_on'], 'checked_count') }}
+    union all
+    {{ roll_up_totals(metrics, ['metric_id', 'modality_group', 'period_start_on'], 'numerator') }}
+)
+
+select
+    figure,
+    row_key,
+    network_total,
+    party_total,
+    trust_total
+from totals
+where
+    abs(network_total - party_total) > 0.000001
+    or abs(network_total - trust_total) > 0.000001

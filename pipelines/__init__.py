@@ -1,0 +1,1 @@
+"""Move data from source files to published marts; no metric is defined in this package."""

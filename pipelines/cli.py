@@ -1,0 +1,627 @@
+"""The front door: `imaging <verb>`; parses arguments, calls a room or starts a process."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipelines.journey import AlreadyRunning, Outcome, exclusive, execute, is_current, prepare
+from pipelines.landing.keys import KeyFileProblem, create_key_file
+from pipelines.settings import PROJECT_ROOT, Settings, export_environment
+
+app = typer.Typer(
+    help="Analytics warehouse of a regional imaging network: from source files to dashboards.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+console = Console()
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the command line; known problems end with one clear line and exit code 2."""
+    try:
+        app()
+    except (KeyFileProblem, AlreadyRunning, FileNotFoundError) as problem:
+        errors.print(f"imaging: {problem}", style="bold red", soft_wrap=True)
+        sys.exit(2)
+
+
+# ---------------------------------------------------------------- progress and tables
+
+
+@dataclass
+class _Stage:
+    stage: str
+    name: str
+    files: int = 0
+    rows: int = 0
+    rejects: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class _Watch:
+    """A journal that draws progress; has the shape of defs.resources.Journal."""
+
+    bar: Progress
+    entries: list[Any] = field(default_factory=list)
+    tasks: dict[str, Any] = field(default_factory=dict)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Move the bar of a step on; a total of 0 means it is not known."""
+        if what not in self.tasks:
+            self.tasks[what] = self.bar.add_task(what, total=total or None)
+        self.bar.update(self.tasks[what], completed=done, total=total or None)
+
+    def add(self, entry: Any) -> None:
+        """Note what a step did."""
+        self.entries.append(entry)
+
+
+@contextmanager
+def _watching() -> Iterator[_Watch]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as bar:
+        yield _Watch(bar)
+
+
+def _print_stages(entries: list[Any]) -> None:
+    table = Table("stage", "what", "files", "rows", "rejects", "seconds")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for entry in entries:
+        table.add_row(
+            entry.stage,
+            entry.name,
+            f"{entry.files:,}" if entry.files else "",
+            f"{entry.rows:,}" if entry.rows else "",
+            f"{entry.rejects:,}" if entry.rejects else "",
+            f"{entry.seconds:.1f}",
+        )
+    console.print(table)
+
+
+def _finish(outcome: Outcome, settings: Settings) -> None:
+    if outcome.succeeded:
+        return
+    gate = _gate(settings)
+    for failure in gate["failures"]:
+        errors.print(
+            f"gate: {failure['contract']}, rule {failure['rule']}, {failure['count']} records; "
+            f"details in {settings.home / failure['rejects_path']}",
+            style="bold red",
+            soft_wrap=True,
+        )
+        errors.print(f"      {failure['message']}", soft_wrap=True)
+    if not gate["failures"]:
+        for step, message in zip(outcome.failed_steps, outcome.messages, strict=True):
+            errors.print(f"{step}: {message}", style="bold red", soft_wrap=True)
+    current = _manifest(settings)
+    served = f"build {current['build_id']} stays served" if current else "nothing is published yet"
+    errors.print(f"The run did not succeed; {served}.", soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _gate(settings: Settings) -> dict[str, Any]:
+    path = settings.published_dir / "gate.json"
+    blank = {"passed": True, "checked_at": None, "failures": []}
+    return json.loads(path.read_text()) if path.exists() else blank
+
+
+def _manifest(settings: Settings) -> dict[str, Any] | None:
+    path = settings.published_dir / "manifest.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+# ---------------------------------------------------------------- verbs of the journey
+
+
+@app.command()
+def synthesise(
+    out: Annotated[
+        Path | None, typer.Option(help="Inbox to fill; default the settings' inbox.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Folder of the truth; no pipeline reads it.")
+    ] = None,
+    scale: Annotated[float, typer.Option(help="1.0 = about 200,000 exams of history.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 20201016,
+    fault: Annotated[
+        str | None,
+        typer.Option(
+            help="Only add one broken delivery: missing_column, wrong_type, future_dates."
+        ),
+    ] = None,
+) -> None:
+    """Write a synthetic regional network as source files, or one broken delivery."""
+    settings = Settings()
+    if fault is not None:
+        from pipelines.synthetic.faults import break_batch
+
+        console.print(f"broken delivery: {break_batch(fault, out or settings.inbox_dir)}")
+        return
+    _synthesise(settings, out or settings.inbox_dir, truth or settings.home / "truth", scale, seed)
+
+
+def _synthesise(settings: Settings, inbox: Path, truth: Path, scale: float, seed: int) -> None:
+    from pipelines.network import Network
+    from pipelines.synthetic import generate
+
+    began = time.monotonic()
+    with _watching() as watch:
+        summary = generate(
+            Network.load(settings.seeds),
+            inbox,
+            truth,
+            seed=seed,
+            scale=scale,
+            progress=watch.progress,
+        )
+    entries = [
+        _Stage("sources", feed, files, summary.records[feed])
+        for feed, files in summary.files.items()
+    ]
+    entries[-1].seconds = time.monotonic() - began
+    _print_stages(entries)
+
+
+@app.command()
+def harvest(
+    feed: Annotated[str | None, typer.Argument(help="One feed, for example dicom.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="A folder instead of the inbox.")] = None,
+    replay: Annotated[bool, typer.Option(help="Harvest quarantined records again.")] = False,
+) -> None:
+    """Land what has arrived; without arguments every feed of the inbox."""
+    settings = Settings()
+    with exclusive(settings):
+        prepare(settings)
+        if replay:
+            _replay(settings, feed)
+        elif folder is not None:
+            _harvest_folder(settings, feed or "dicom", folder)
+        elif feed is not None:
+            _harvest_feed(settings, feed)
+        else:
+            with _watching() as watch:
+                outcome = execute(settings, "harvest", watch)  # type: ignore[arg-type]
+            _print_stages(watch.entries)
+            _prune(settings)
+            _finish(outcome, settings)
+
+
+def _print_result(result: Any, seconds: float) -> None:
+    _print_stages(
+        [
+            _Stage(
+                "harvest",
+                result.feed_kind,
+                result.files_landed + result.files_refused,
+                result.rows_written,
+                result.rows_rejected,
+                seconds,
+            )
+        ]
+    )
+    console.print(
+        f"{result.files_seen} deliveries seen, {result.files_known} known already; received "
+        f"{result.rows_received} = landed {result.rows_landed} + rejected {result.rows_rejected}",
+        soft_wrap=True,
+    )
+    for rule, count in result.rejects_by_rule.items():
+        console.print(f"  rejected {count}: {rule}")
+    for failure in result.failures:
+        errors.print(f"refused: {failure.message}", style="bold red", soft_wrap=True)
+
+
+def _harvest_folder(settings: Settings, feed: str, folder: Path) -> None:
+    from pipelines.defs.resources import Pipeline
+    from pipelines.harvest import dicom_delivery
+    from pipelines.harvest import harvest as harvest_feed
+
+    if feed != "dicom":
+        errors.print(f"imaging: a folder can be given for dicom only, not for {feed}")
+        raise typer.Exit(2)
+    if not folder.exists():
+        errors.print(f"imaging: {folder} does not exist")
+        raise typer.Exit(2)
+    pipeline, began = Pipeline(settings), time.monotonic()
+    delivery = dicom_delivery(folder, pipeline.now().date())
+    with _watching() as watch:
+        result = harvest_feed(
+            "dicom", [delivery], pipeline.setup, now=pipeline.now(), progress=watch.progress
+        )
+    _print_result(result, time.monotonic() - began)
+    _print_reasons(pipeline, result)
+
+
+def _print_reasons(pipeline: Any, result: Any) -> None:
+    """Reasons of the rejects of this harvest, most frequent first."""
+    rejects = pipeline.landing.read("rejects")
+    if not result.rows_rejected or rejects.is_empty():
+        return
+    latest = rejects.filter(rejects["landed_at"] == rejects["landed_at"].max())
+    counts = latest.group_by("reason").len().sort("len", descending=True)
+    for reason, count in counts.iter_rows():
+        console.print(f"  quarantined {count}: {reason}", soft_wrap=True)
+
+
+def _harvest_feed(settings: Settings, feed: str) -> None:
+    from pipelines.defs.resources import Pipeline
+    from pipelines.harvest import harvest as harvest_feed
+    from pipelines.sources.inbox import FEED_KINDS, deliveries
+
+    if feed not in FEED_KINDS:
+        errors.print(f"imaging: no feed {feed}; feeds are {', '.join(FEED_KINDS)}")
+        raise typer.Exit(2)
+    pipeline, began = Pipeline(settings), time.monotonic()
+    with _watching() as watch:
+        result = harvest_feed(
+            feed,
+            deliveries(settings.inbox_dir, feed),
+            pipeline.setup,
+            now=pipeline.now(),
+            progress=watch.progress,
+        )
+    _print_result(result, time.monotonic() - began)
+    if result.failures:
+        raise typer.Exit(1)
+
+
+def _replay(settings: Settings, feed: str | None) -> None:
+    from pipelines.defs.resources import Pipeline
+    from pipelines.harvest import replay as replay_entry
+
+    pipeline = Pipeline(settings)
+    waiting = [
+        entry
+        for entry in pipeline.setup.quarantine.entries(state="open")
+        if feed is None or entry.feed_kind == feed
+    ]
+    for entry in waiting:
+        with tempfile.TemporaryDirectory(dir=settings.quarantine_dir) as scratch:
+            result = replay_entry(entry, pipeline.setup, Path(scratch), now=pipeline.now())
+        console.print(
+            f"{entry.file_name} ({entry.rule}): {result.rows_landed} landed, "
+            f"{result.rows_rejected} still rejected",
+            soft_wrap=True,
+        )
+    console.print(f"{len(waiting)} quarantine entries replayed")
+
+
+def _prune(settings: Settings) -> None:
+    from pipelines.defs.resources import Pipeline
+    from pipelines.harvest import prune_inbox
+    from pipelines.sources.inbox import FEED_KINDS, deliveries
+
+    pipeline = Pipeline(settings)
+    waiting = [d for kind in FEED_KINDS for d in deliveries(settings.inbox_dir, kind)]
+    retention = timedelta(days=settings.inbox_retention_days)
+    gone = prune_inbox(waiting, pipeline.setup, retention=retention, now=pipeline.now())
+    if gone:
+        console.print(f"{len(gone)} landed files older than {retention.days} days left the inbox")
+
+
+def _execute(settings: Settings, stage: str | None) -> None:
+    with _watching() as watch:
+        outcome = execute(settings, stage, watch)  # type: ignore[arg-type]
+    _print_stages(watch.entries)
+    _finish(outcome, settings)
+
+
+@app.command()
+def build() -> None:
+    """Build the warehouse and the statistics from what has landed, with every dbt test."""
+    settings = Settings()
+    with exclusive(settings):
+        prepare(settings)
+        if not _check_landing(settings):
+            _finish(Outcome(succeeded=False), settings)
+        _execute(settings, "build")
+
+
+@app.command()
+def gate(
+    dismiss: Annotated[str | None, typer.Option(help="Quarantine entry to dismiss.")] = None,
+    reason: Annotated[str, typer.Option(help="Why it may be dismissed.")] = "",
+) -> None:
+    """Check what has landed against the contracts; exit code 1 when the gate does not hold."""
+    settings = Settings()
+    with exclusive(settings):
+        prepare(settings)
+        if dismiss is not None:
+            _dismiss(settings, dismiss, reason)
+        holds = _check_landing(settings)
+    console.print(f"gate: what has landed {'holds' if holds else 'does not hold'} its contracts")
+    if not _gate(settings)["passed"]:
+        _finish(Outcome(succeeded=False), settings)
+
+
+def _dismiss(settings: Settings, entry_id: str, reason: str) -> None:
+    from pipelines.defs.resources import Pipeline
+
+    quarantine = Pipeline(settings).setup.quarantine
+    chosen = [entry for entry in quarantine.entries(state="open") if entry.entry_id == entry_id]
+    if not chosen or not reason:
+        errors.print("imaging: --dismiss takes the id of an open entry, and a --reason")
+        raise typer.Exit(2)
+    quarantine.close(chosen[0], "dismissed", reason)
+
+
+def _check_landing(settings: Settings) -> bool:
+    """Check every feed and the ledger again, record the verdicts; True when all hold."""
+    from pipelines.defs.resources import Pipeline
+    from pipelines.gate import open_failures, reconciliation_failures, record
+
+    pipeline = Pipeline(settings)
+    receipts, rejects = pipeline.landing.receipts(), pipeline.landing.read("rejects")
+    entries = pipeline.setup.quarantine.entries()
+    found = {"reconciliation": reconciliation_failures(receipts, rejects)}
+    for feed_kind in sorted(set(receipts["feed_kind"])):
+        mine = receipts.filter(receipts["feed_kind"] == feed_kind)
+        found[f"contract_{feed_kind}"] = open_failures(mine, entries, pipeline.inbound_contracts)
+    for check, failures in found.items():
+        record(
+            settings.gate_dir,
+            settings.published_dir,
+            check,
+            failures,
+            now=pipeline.now(),
+            run_id="imaging gate",
+        )
+    return not any(found.values())
+
+
+@app.command()
+def publish(
+    rollback: Annotated[bool, typer.Option(help="Go back to the build before.")] = False,
+) -> None:
+    """Publish the complete warehouse, or go back to the build before."""
+    from pipelines.publishing.pointer import NothingToRollBack, roll_back
+
+    settings = Settings()
+    with exclusive(settings):
+        if not rollback:
+            prepare(settings)
+            _execute(settings, "publish")
+            return
+        try:
+            manifest = roll_back(settings.published_dir)
+        except NothingToRollBack as problem:
+            errors.print(f"imaging: {problem}", soft_wrap=True)
+            raise typer.Exit(2) from problem
+    console.print(f"build {manifest.build_id} is served again")
+
+
+@app.command()
+def run(
+    force: Annotated[bool, typer.Option(help="Build and publish although nothing is new.")] = False,
+) -> None:
+    """Harvest, build, gate and publish in one run; does nothing when nothing is new."""
+    settings = Settings()
+    with exclusive(settings):
+        prepare(settings)
+        _run(settings, force=force)
+
+
+def _run(settings: Settings, *, force: bool) -> list[Any]:
+    from pipelines.defs.resources import Pipeline
+
+    if not force and is_current(settings, Pipeline(settings)):
+        current = _manifest(settings) or {}
+        console.print(
+            f"nothing new in {settings.inbox_dir}; build {current['build_id']} is current"
+        )
+        return []
+    with _watching() as watch:
+        outcome = execute(settings, None, watch)  # type: ignore[arg-type]
+    _print_stages(watch.entries)
+    _prune(settings)
+    _finish(outcome, settings)
+    return watch.entries
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """What is served, how fresh it is, and what the gate said last."""
+    settings = Settings()
+    manifest, gate_result = _manifest(settings), _gate(settings)
+    document = {
+        "build_id": manifest["build_id"] if manifest else None,
+        "created_at": manifest["created_at"] if manifest else None,
+        "as_at": manifest["as_at"] if manifest else [],
+        "tables": manifest["tables"] if manifest else {},
+        "gate": gate_result,
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+        return
+    if manifest is None:
+        console.print("nothing is published yet; run `imaging run` (or `make demo`)")
+    else:
+        console.print(f"build {manifest['build_id']}, created {manifest['created_at']}")
+        table = Table("party", "feed", "as at (UTC)")
+        for row in manifest["as_at"]:
+            table.add_row(row["party_code"], row["feed_id"], row["as_at"])
+        console.print(table)
+        rows = Table("published table", "rows")
+        rows.columns[1].justify = "right"
+        for name, count in manifest["tables"].items():
+            rows.add_row(name, f"{count:,}")
+        console.print(rows)
+    verdict = "holds" if gate_result["passed"] else "does not hold"
+    console.print(f"gate: {verdict}, checked {gate_result['checked_at']}")
+    for failure in gate_result["failures"]:
+        console.print(f"  {failure['message']}", soft_wrap=True)
+
+
+# ---------------------------------------------------------------- processes
+
+
+@app.command()
+def dashboards(
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1.")] = None,
+) -> None:
+    """Serve the dashboards on 127.0.0.1."""
+    settings = Settings()
+    _serve(settings, port or settings.dashboards_port)
+
+
+def _serve(settings: Settings, port: int) -> None:
+    export_environment(settings)
+    console.print(f"Dashboards: http://127.0.0.1:{port}  (Ctrl+C ends them)")
+    command = [sys.executable, "-m", "streamlit", "run", "dashboards/app.py"]
+    raise typer.Exit(subprocess.call([*command, "--server.port", str(port)], cwd=PROJECT_ROOT))
+
+
+@app.command()
+def dagster(
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1.")] = None,
+) -> None:
+    """Open the Dagster interface, with schedule and inbox sensor, on embedded storage."""
+    settings = Settings()
+    prepare(settings)
+    chosen = port or settings.dagster_port
+    console.print(f"Dagster: http://127.0.0.1:{chosen}  (Ctrl+C ends it)")
+    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-m", "pipelines.definitions"]
+    raise typer.Exit(
+        subprocess.call([*command, "-h", "127.0.0.1", "-p", str(chosen)], cwd=PROJECT_ROOT)
+    )
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="Which benchmark: journey.")] = "journey",
+    quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,
+) -> None:
+    """Measure one hot path; exit code 0 even when an aim is missed."""
+    script = PROJECT_ROOT / "benchmarks" / f"bench_{name}.py"
+    if not script.exists():
+        known = sorted(p.stem.removeprefix("bench_") for p in script.parent.glob("bench_*.py"))
+        errors.print(f"imaging: no benchmark {name}; there are: {', '.join(known)}")
+        raise typer.Exit(2)
+    arguments = ["--quick"] * quick + ["--json"] * as_json
+    raise typer.Exit(subprocess.call([sys.executable, str(script), *arguments]))
+
+
+@app.command()
+def demo(
+    serve: Annotated[bool, typer.Option(help="Serve the dashboards afterwards.")] = True,
+    scale: Annotated[float, typer.Option(help="1.0 = about 200,000 exams of history.")] = 1.0,
+) -> None:
+    """Synthetic network to published dashboards: the whole journey in one command."""
+    settings = Settings(is_synthetic=True)
+    began = time.monotonic()
+    with exclusive(settings):
+        if not settings.key_file.exists():
+            create_key_file(settings.key_file)
+            console.print(f"new key file {settings.key_file}", soft_wrap=True)
+        prepare(settings)
+        stamp = settings.synthetic_stamp
+        wanted = {"scale": scale, "seed": 20201016}
+        if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
+            truth = settings.home / "truth"
+            _synthesise(settings, settings.inbox_dir, truth, scale, wanted["seed"])
+            stamp.write_text(json.dumps(wanted))
+        _run(settings, force=False)
+    console.print(f"demo ready after {time.monotonic() - began:.0f} s")
+    if serve:
+        _serve(settings, settings.dashboards_port)
+
+
+@app.command()
+def docs(
+    check: Annotated[bool, typer.Option(help="Only verify; exit code 1 on drift.")] = False,
+) -> None:
+    """Write the generated reference pages and the contracts of what is published."""
+    settings = Settings()
+    prepare(settings)
+    stale = []
+    for path, text in _reference_pages(settings).items():
+        if path.exists() and path.read_text() == text:
+            continue
+        stale.append(path.relative_to(PROJECT_ROOT))
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    for name in stale:
+        errors.print(f"{'stale' if check else 'written'}: {name}")
+    if check and stale:
+        errors.print("run `imaging docs` and commit the pages", style="bold red")
+        raise typer.Exit(1)
+
+
+def _reference_pages(settings: Settings) -> dict[Path, str]:
+    import yaml
+
+    from pipelines import reference_pages as pages
+    from pipelines.contracts import read_contracts
+    from pipelines.metrics import read_registry
+    from pipelines.warehouse import manifest_path
+
+    manifest = manifest_path(settings.dbt_project)
+    folder = PROJECT_ROOT / "docs" / "reference"
+    written = {
+        folder / "settings.md": pages.settings_page(Settings.model_fields, "IMAGING_"),
+        folder / "cli.md": pages.cli_page(_commands()),
+        folder / "metrics.md": pages.metrics_page(read_registry(manifest)),
+        folder / "data_dictionary.md": pages.data_dictionary_page(manifest),
+        folder / "feeds.md": pages.contracts_page(read_contracts(settings.contracts / "inbound")),
+    }
+    for node in pages.read_models(manifest):
+        path = settings.contracts / "published" / f"{node['name']}.odcs.yaml"
+        document = pages.published_contract(node)
+        written[path] = yaml.safe_dump(document, sort_keys=False, width=98, allow_unicode=True)
+    return written
+
+
+def _commands() -> list[dict[str, Any]]:
+    """Verbs with their help and options, as Typer knows them."""
+    found = []
+    group = typer.main.get_command(app)
+    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+        subcommands = getattr(command, "commands", {"": command})
+        for sub, leaf in subcommands.items():
+            options = [
+                (" / ".join([*parameter.opts, *parameter.secondary_opts]), help_text or "")
+                for parameter in leaf.params
+                if parameter.name != "help"
+                for help_text in (getattr(parameter, "help", ""),)
+            ]
+            found.append(
+                {"name": f"{name} {sub}".strip(), "help": leaf.help or "", "options": options}
+            )
+    return found
+
+
+@keys_app.command("create")
+def keys_create() -> None:
+    """Create the key file of this network (mode 0600); never replaces one."""
+    settings = Settings()
+    if settings.key_file.exists():
+        errors.print(f"imaging: {settings.key_file} exists; a key is never replaced")
+        raise typer.Exit(2)
+    create_key_file(settings.key_file)
+    console.print(f"{settings.key_file} created; back it up apart from the data", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

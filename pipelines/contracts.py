@@ -1,0 +1,142 @@
+"""Data contracts (ODCS v3.1): the columns and rules of what arrives and of what readers see."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LOGICAL_TYPES = {"string", "integer", "number", "boolean", "date", "timestamp"}
+
+
+class ContractBroken(Exception):
+    """Data or a contract file break a stated rule; the message carries the next step."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a contract."""
+
+    name: str
+    logical_type: str
+    physical_type: str
+    required: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One checkable rule: an expectation of Great Expectations with its tolerance.
+
+    `tolerance_percent` and `tolerance_rows`: how many records of one file may break the rule
+    before the whole file is refused (the larger of the two counts).
+    """
+
+    name: str
+    description: str
+    expectation: str
+    arguments: dict[str, Any]
+    tolerance_percent: float
+    tolerance_rows: int
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A contract for one table: its columns in order and its rules."""
+
+    name: str
+    version: str
+    path: Path
+    table: str
+    columns: tuple[Column, ...]
+    rules: tuple[Rule, ...]
+    settings: dict[str, Any]
+
+    def column_names(self) -> list[str]:
+        """Names of the columns in contract order."""
+        return [column.name for column in self.columns]
+
+
+def read_contract(path: Path) -> Contract:
+    """Read one ODCS file; raises ContractBroken that names file and key when it is malformed."""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ContractBroken(f"{path} is not YAML: {error}") from error
+    try:
+        schema = document["schema"][0]
+        columns = tuple(_column(path, item) for item in schema["properties"])
+        rules = tuple(_rules(schema, columns))
+        return Contract(
+            name=document["name"],
+            version=document["version"],
+            path=path,
+            table=schema["name"],
+            columns=columns,
+            rules=rules,
+            settings=_custom(document.get("customProperties", [])),
+        )
+    except (KeyError, IndexError, TypeError) as error:
+        raise ContractBroken(
+            f"{path}: key {error} is missing or misplaced; compare data_contracts/README.md"
+        ) from error
+
+
+def read_contracts(folder: Path) -> dict[str, Contract]:
+    """Read every contract of a folder, keyed by contract name."""
+    contracts = [read_contract(path) for path in sorted(folder.glob("*.odcs.yaml"))]
+    return {contract.name: contract for contract in contracts}
+
+
+def _column(path: Path, item: dict[str, Any]) -> Column:
+    if item["logicalType"] not in LOGICAL_TYPES:
+        raise ContractBroken(f"{path}: {item['name']}: unknown logicalType {item['logicalType']}")
+    return Column(
+        name=item["name"],
+        logical_type=item["logicalType"],
+        physical_type=item.get("physicalType", ""),
+        required=bool(item.get("required", False)),
+        description=item["description"],
+    )
+
+
+def _rules(schema: dict[str, Any], columns: tuple[Column, ...]) -> list[Rule]:
+    """Rules of the columns first (required, then their own), the table's after them."""
+    found = []
+    for column, item in zip(columns, schema["properties"], strict=True):
+        if column.required:
+            found.append(_required(column, item))
+        found += [_rule(quality, column.name) for quality in item.get("quality", [])]
+    return found + [_rule(quality, None) for quality in schema.get("quality", [])]
+
+
+def _required(column: Column, item: dict[str, Any]) -> Rule:
+    limits = _custom(item.get("customProperties", []))
+    return Rule(
+        name=f"{column.name}_is_given",
+        description=f"{column.name} is required.",
+        expectation="expect_column_values_to_not_be_null",
+        arguments={"column": column.name},
+        tolerance_percent=float(limits.get("tolerancePercent", 1.0)),
+        tolerance_rows=int(limits.get("toleranceRows", 5)),
+    )
+
+
+def _rule(quality: dict[str, Any], column: str | None) -> Rule:
+    limits = _custom(quality.get("customProperties", []))
+    implementation = quality["implementation"]
+    arguments = dict(implementation["kwargs"])
+    if column is not None and "column_A" not in arguments:
+        arguments.setdefault("column", column)
+    return Rule(
+        name=quality["name"],
+        description=quality["description"],
+        expectation=implementation["type"],
+        arguments=arguments,
+        tolerance_percent=float(limits.get("tolerancePercent", 1.0)),
+        tolerance_rows=int(limits.get("toleranceRows", 5)),
+    )
+
+
+def _custom(properties: list[dict[str, Any]]) -> dict[str, Any]:
+    return {item["property"]: item["value"] for item in properties}

@@ -1,0 +1,64 @@
+"""What starts a run, and why: new files in the inbox, and every morning in any case."""
+
+import hashlib
+
+import dagster as dg
+
+from pipelines.defs.partitions import delivery_days
+from pipelines.defs.resources import Pipeline
+from pipelines.sources.inbox import FEED_KINDS, Delivery, deliveries
+
+journey = dg.define_asset_job(
+    "journey",
+    selection=dg.AssetSelection.all(),
+    description="The whole journey: harvest, landing, warehouse, statistics, gate, publish.",
+    partitions_def=delivery_days,
+)
+
+
+def range_tags(found: list[Delivery]) -> dict[str, str]:
+    """Tags that make one run cover every delivery day of the inbox."""
+    days = sorted(delivery.delivered_on.isoformat() for delivery in found)
+    return {
+        "dagster/asset_partition_range_start": days[0],
+        "dagster/asset_partition_range_end": days[-1],
+    }
+
+
+# 05:30: after the nightly extracts (usually by 04:00), before the first meeting of the day.
+@dg.schedule(job=journey, cron_schedule="30 5 * * *", execution_timezone="Europe/London")
+def every_morning(
+    context: dg.ScheduleEvaluationContext, pipeline: dg.ResourceParam[Pipeline]
+) -> dg.RunRequest | dg.SkipReason:
+    """One run over every delivery day in the inbox; known files cost nothing."""
+    found = waiting(pipeline)
+    if not found:
+        return dg.SkipReason(f"nothing in {pipeline.settings.inbox_dir}")
+    day = context.scheduled_execution_time.date().isoformat()
+    return dg.RunRequest(run_key=f"morning-{day}", tags=range_tags(found))
+
+
+@dg.sensor(job=journey, minimum_interval_seconds=60, description="New files in the inbox.")
+def inbox_sensor(
+    context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for one run when the listing of the inbox changed since the last look."""
+    found = waiting(pipeline)
+    lines = [f"{d.path}|{d.path.stat().st_mtime_ns}|{d.path.stat().st_size}" for d in found]
+    listing = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    if not found or listing == context.cursor:
+        return dg.SkipReason(f"nothing new in {pipeline.settings.inbox_dir}")
+    request = dg.RunRequest(run_key=listing, tags=range_tags(found))
+    return dg.SensorResult([request], cursor=listing)
+
+
+def waiting(pipeline: Pipeline) -> list[Delivery]:
+    """Everything the inbox holds, feed by feed."""
+    inbox = pipeline.settings.inbox_dir
+    return [delivery for kind in FEED_KINDS for delivery in deliveries(inbox, kind)]
+
+
+@dg.definitions
+def automation() -> dg.Definitions:
+    """Job, schedule and sensor."""
+    return dg.Definitions(jobs=[journey], schedules=[every_morning], sensors=[inbox_sensor])

@@ -1,0 +1,1 @@
+"""Gate stage: Dagster wiring."""

@@ -1,0 +1,76 @@
+"""The gate before publication: the statistics hold what the marts gave them."""
+
+import dagster as dg
+import duckdb
+
+from pipelines.defs.resources import Pipeline
+from pipelines.gate import GateFailure, record
+from pipelines.warehouse import write_stamp
+
+
+@dg.asset(
+    key=["gate", "warehouse_audit"],
+    group_name="gate",
+    description="Points in = points out between marts and statistics; then the build is stamped.",
+    owners=["team:imaging-analytics"],
+    kinds={"python"},
+    deps=[dg.AssetKey(["statistics", "turnaround_survival"])],
+    pool="warehouse",
+)
+def warehouse_audit(
+    context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
+) -> dg.MaterializeResult:
+    """Compare, record the verdict, and say that the warehouse is complete."""
+    settings, now = pipeline.settings, pipeline.now()
+    with duckdb.connect(str(settings.warehouse_file), read_only=True) as connection:
+        found = points_in_points_out(connection)
+    record(
+        settings.gate_dir,
+        settings.published_dir,
+        "warehouse_audit",
+        found,
+        now=now,
+        run_id=context.run_id,
+    )
+    if found:
+        raise dg.Failure("; ".join(failure.message for failure in found))
+    write_stamp(settings.build_stamp, pipeline.inputs_fingerprint(), now)
+    return dg.MaterializeResult(metadata={"failures": 0})
+
+
+def points_in_points_out(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
+    """Failures where statistics count other exams than the turnaround mart."""
+    rows = connection.execute(COUNTS).fetchall()
+    return [
+        GateFailure(
+            contract="turnaround_survival",
+            rule="points_in_are_points_out",
+            file_name="",
+            count=abs(marts - statistics),
+            rejects_path="",
+            message=f"{level} {code} {modality}: marts count {marts} exams, statistics {statistics}",
+        )
+        for level, code, modality, marts, statistics in rows
+    ]
+
+
+COUNTS = """
+    select
+        org_level,
+        org_code,
+        modality_group,
+        coalesce(marts.exam_count, 0) as marts_count,
+        coalesce(estimates.exam_count, 0) as statistics_count
+    from (
+        select org_level, org_code, modality_group, sum(acquired_count) as exam_count
+        from marts.rpt_report_turnaround_monthly
+        where priority_group = 'All'
+        group by all
+    ) as marts
+    full outer join (
+        select org_level, org_code, modality_group, sum(exam_count) as exam_count
+        from statistics.turnaround_survival
+        group by all
+    ) as estimates using (org_level, org_code, modality_group)
+    where coalesce(marts.exam_count, 0) <> coalesce(estimates.exam_count, 0)
+"""

@@ -1,0 +1,1 @@
+"""Landing stage: Dagster wiring."""

@@ -1,0 +1,46 @@
+"""Publish: the versioned file of the audience, and the manifest that makes it current."""
+
+import time
+
+import dagster as dg
+
+from pipelines.defs.resources import Entry, Journal, Pipeline
+from pipelines.gate import composed
+from pipelines.metrics import read_registry
+from pipelines.publishing.catalogue import public_models
+from pipelines.publishing.release import Source, release
+from pipelines.statistics.tables import STATISTICS_TABLES
+from pipelines.warehouse import manifest_path, read_stamp
+
+
+@dg.asset(
+    key=["publish", "published_marts"],
+    group_name="publish",
+    description="The read-only file of the audience, and the manifest that makes it current.",
+    owners=["team:imaging-analytics"],
+    kinds={"duckdb"},
+    deps=[dg.AssetKey(["gate", "warehouse_audit"])],
+    pool="publish",
+)
+def published_marts(
+    pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
+) -> dg.MaterializeResult:
+    """Publish the complete warehouse unless the same inputs are published already."""
+    began, settings = time.monotonic(), pipeline.settings
+    dbt = manifest_path(settings.dbt_project)
+    source = Source(
+        settings.warehouse_file, public_models(dbt), STATISTICS_TABLES, read_registry(dbt)
+    )
+    manifest = release(
+        settings.published_dir,
+        source,
+        stamp=read_stamp(settings.build_stamp),
+        gate=composed(settings.gate_dir),
+        network_name=pipeline.setup.network.name,
+        is_synthetic=settings.holds_synthetic_data,
+        keep=settings.keep_builds,
+        now=pipeline.now(),
+    )
+    rows = sum(manifest.tables.values())
+    journal.add(Entry("publish", manifest.build_id, 1, rows, seconds=time.monotonic() - began))
+    return dg.MaterializeResult(metadata={"build_id": manifest.build_id, "rows": rows})

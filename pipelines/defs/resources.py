@@ -1,0 +1,111 @@
+"""What assets are handed: the pipeline's folders, contracts and keys, and a journal of counts."""
+
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+from dagster_dbt import DbtCliResource
+
+from pipelines.contracts import Contract, read_contracts
+from pipelines.harvest import Setup
+from pipelines.landing.keys import load_keys
+from pipelines.landing.quarantine import Quarantine
+from pipelines.landing.writer import LandingStore
+from pipelines.network import Network
+from pipelines.settings import PROJECT_ROOT, Settings
+from pipelines.warehouse import fingerprint
+
+# dbt of this environment, whether or not it is activated.
+DBT = Path(sys.executable).parent / "dbt"
+
+
+class Pipeline:
+    """Everything an asset needs of the outside world, opened when first asked for."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Take the settings of the environment unless others are given."""
+        self.settings = settings or Settings()
+
+    def now(self) -> datetime:
+        """The current instant (UTC); the only clock of the wiring."""
+        return datetime.now(UTC)
+
+    @cached_property
+    def landing_contracts(self) -> dict[str, Contract]:
+        """Contracts of the landing tables by name."""
+        return read_contracts(self.settings.contracts / "landing")
+
+    @cached_property
+    def inbound_contracts(self) -> dict[str, Contract]:
+        """Contracts of the feeds by name."""
+        return read_contracts(self.settings.contracts / "inbound")
+
+    @cached_property
+    def landing(self) -> LandingStore:
+        """The landing folder, with its empty first files."""
+        store = LandingStore(self.settings.landing_dir, self.landing_contracts)
+        store.prepare()
+        return store
+
+    @cached_property
+    def setup(self) -> Setup:
+        """What the harvest needs; raises KeyFileProblem when there is no key."""
+        keys = load_keys(self.settings.key_file)
+        return Setup(
+            network=Network.load(self.settings.seeds),
+            inbound=self.inbound_contracts,
+            landing=self.landing,
+            quarantine=Quarantine(self.settings.quarantine_dir, keys),
+            keys=keys,
+            workers=self.settings.harvest_workers,
+        )
+
+    def inputs_fingerprint(self) -> str:
+        """Identity of what the warehouse is built from."""
+        code = sorted((PROJECT_ROOT / "pipelines" / "statistics").glob("*.py"))
+        code += sorted((PROJECT_ROOT / "pipelines" / "publishing").glob("*.py"))
+        return fingerprint(self.landing.file_names(), self.settings.dbt_project, code)
+
+
+@dataclass
+class Entry:
+    """Counts of one step for the table a run prints."""
+
+    stage: str
+    name: str
+    files: int = 0
+    rows: int = 0
+    rejects: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Journal:
+    """Counts and progress of a run; the command line hands in one that shows a progress bar."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Say how far a long step is; silent unless somebody watches."""
+
+    def add(self, entry: Entry) -> None:
+        """Note what a step did."""
+        self.entries.append(entry)
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """Resources by the names that assets ask for."""
+    settings = Settings()
+    folder = str(Path(settings.dbt_project))
+    return dg.Definitions(
+        executor=dg.in_process_executor,
+        resources={
+            "pipeline": Pipeline(),
+            "journal": Journal(),
+            "dbt": DbtCliResource(project_dir=folder, profiles_dir=folder, dbt_executable=str(DBT)),
+        },
+    )

@@ -1,0 +1,1 @@
+"""Statistics stage: Dagster wiring."""

@@ -1,0 +1,1 @@
+"""Warehouse stage: Dagster wiring."""

@@ -1,0 +1,49 @@
+"""Files that are whole or not there: temporary name, sync, rename, sync the folder."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_bytes(data: bytes, path: Path, mode: int = 0o644) -> None:
+    """Write a file atomically and durably; a reader meets the old file or the new one."""
+
+    def fill(temporary: Path) -> None:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+
+    write_with(fill, path)
+
+
+def write_with(fill: Callable[[Path], object], path: Path) -> None:
+    """Let `fill` write a temporary file beside `path`, then give it its name, durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fill(temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete temporary files of this module whose process is gone."""
+    for path in folder.glob("**/.*.tmp"):
+        process = path.name.removesuffix(".tmp").rpartition(".")[2]
+        if process.isdigit() and not _is_alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

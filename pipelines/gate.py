@@ -1,0 +1,163 @@
+"""The gate: what is still broken, and the verdicts that dashboards show.
+
+One small file per check, composed into published/gate.json. Nothing is published while a
+delivery stands refused: it is closed by delivering the file again in good order, by a replay, or
+by dismissing it with a reason.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipelines.contracts import Contract
+from pipelines.durable import write_bytes
+from pipelines.landing.quarantine import Entry
+from pipelines.quality.reconcile import imbalances, unbacked_rejects
+
+GATE_FILE = "gate.json"
+
+
+@dataclass(frozen=True)
+class GateFailure:
+    """One broken promise: contract, rule, where, how many, and what to do."""
+
+    contract: str
+    rule: str
+    file_name: str
+    count: int
+    rejects_path: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of one check of the gate."""
+
+    check: str
+    passed: bool
+    checked_at: str
+    run_id: str
+    failures: list[GateFailure] = field(default_factory=list)
+
+
+def record(
+    folder: Path,
+    published: Path,
+    check: str,
+    failures: list[GateFailure],
+    *,
+    now: datetime,
+    run_id: str,
+) -> Verdict:
+    """Keep the verdict of one check and compose published/gate.json from all of them.
+
+    The gate holds when every check holds; a later failed run changes gate.json only, never the
+    manifest that readers follow.
+    """
+    verdict = Verdict(check, not failures, now.isoformat(), run_id, failures)
+    write_bytes(json.dumps(asdict(verdict), indent=1).encode(), folder / f"{check}.json")
+    write_bytes(json.dumps(composed(folder), indent=1).encode(), published / GATE_FILE)
+    return verdict
+
+
+def composed(folder: Path) -> dict[str, object]:
+    """The gate as a whole: passed, when it was last checked, and every open failure."""
+    verdicts = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    latest = max(verdicts, key=lambda v: v["checked_at"], default=None)
+    return {
+        "passed": all(verdict["passed"] for verdict in verdicts),
+        "checked_at": latest["checked_at"] if latest else None,
+        "run_id": latest["run_id"] if latest else None,
+        "checks": len(verdicts),
+        "failures": [failure for verdict in verdicts for failure in verdict["failures"]],
+    }
+
+
+def current_receipts(receipts: pl.DataFrame) -> pl.DataFrame:
+    """One row per source file: its latest receipt (contract receipts)."""
+    return receipts.sort("landed_at").unique("source_sha", keep="last", maintain_order=True)
+
+
+def open_failures(
+    receipts: pl.DataFrame, entries: list[Entry], contracts: dict[str, Contract]
+) -> list[GateFailure]:
+    """Refused deliveries that nobody has mended, replayed or dismissed, oldest first."""
+    latest = current_receipts(receipts)
+    mended: dict[tuple[object, ...], tuple[date, datetime]] = {}
+    for row in latest.filter(pl.col("status") == "landed").iter_rows(named=True):
+        key = _mending_key(row)
+        mended[key] = max(mended.get(key, _arrival(row)), _arrival(row))
+    open_shas = {
+        entry.source_sha: entry
+        for entry in entries
+        if entry.state == "open" and entry.scope == "file"
+    }
+    failures = []
+    for row in latest.filter(pl.col("status") == "quarantined").iter_rows(named=True):
+        entry = open_shas.get(row["source_sha"])
+        later = mended.get(_mending_key(row))
+        if entry is None or (later is not None and later > _arrival(row)):
+            continue
+        contract = contracts.get(CONTRACT_OF.get(row["feed_kind"], row["feed_kind"]))
+        failures.append(
+            GateFailure(
+                contract=contract.path.name if contract else row["feed_kind"],
+                rule=row["failed_rule"],
+                file_name=row["file_name"],
+                count=row["rows_rejected"],
+                rejects_path=f"quarantine/{entry.feed_kind}/{entry.entry_id}.enc",
+                message=f"{row['file_name']}: {row['detail']}; deliver it again in good order, or "
+                f"`imaging harvest {row['feed_kind']} --replay`, or "
+                f'`imaging gate --dismiss {entry.entry_id} --reason "..."`',
+            )
+        )
+    return failures
+
+
+def _mending_key(row: dict[str, Any]) -> tuple[object, ...]:
+    """What a delivery has in common with the one that mends it.
+
+    A file is mended by a later one of its name; where every period brings a file of the same
+    name, only by one of the same day: next week's rota says nothing of this week's.
+    """
+    day = row["delivered_on"] if row["feed_kind"] in PERIODIC else None
+    return (row["feed_kind"], row["file_name"], day)
+
+
+def _arrival(row: dict[str, Any]) -> tuple[date, datetime]:
+    """Order of deliveries: by day, then by harvest; one harvest can take in both."""
+    return (row["delivered_on"], row["landed_at"])
+
+
+PERIODIC = {"dicom", "rota"}
+CONTRACT_OF = {"hl7": "hl7_messages", "dicom": "dicom_files"}
+
+
+def reconciliation_failures(receipts: pl.DataFrame, rejects: pl.DataFrame) -> list[GateFailure]:
+    """Source files whose counts do not add up: received = landed + rejected, each with a row."""
+    latest = current_receipts(receipts)
+    current = rejects.join(
+        latest.select("source_sha", "landed_at"), on=["source_sha", "landed_at"], how="semi"
+    )
+    failures = [
+        _imbalance(item.file_name, "received_is_landed_plus_rejected", item.received)
+        for item in imbalances(latest)
+    ]
+    return failures + [
+        _imbalance(name, "every_reject_has_a_row", 0) for name in unbacked_rejects(latest, current)
+    ]
+
+
+def _imbalance(file_name: str, rule: str, count: int) -> GateFailure:
+    return GateFailure(
+        contract="receipts.odcs.yaml",
+        rule=rule,
+        file_name=file_name,
+        count=count,
+        rejects_path="landing/rejects",
+        message=f"{file_name}: {rule} does not hold; harvest the file again",
+    )

@@ -1,0 +1,1 @@
+"""First write: pseudonymise, then immutable content-named Parquet; nothing here is edited."""

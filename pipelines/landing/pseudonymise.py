@@ -1,0 +1,252 @@
+"""Identities become keyed hashes before anything is written; ages, places and texts are coarsened.
+
+HMAC-SHA256 with the network's key, cut to 128 bits, in a domain of its own per kind of identity,
+so that equal numbers of different kinds do not meet. NHS number rules: modulus 11, not all digits
+equal (NHS Data Dictionary).
+"""
+
+import hmac
+from datetime import datetime
+
+import polars as pl
+
+from pipelines.landing.keys import Keys
+
+PSEUDONYM_HEX = 32
+OLDEST_BAND = 90
+
+
+def pseudonyms(values: pl.Series, domain: str, key: bytes) -> pl.Series:
+    """Keyed hash (32 hex digits) of every value; null stays null. Works on distinct values."""
+    distinct = values.drop_nulls().unique()
+    prefix = domain.encode() + b"\x1f"
+    hashed = [
+        hmac.digest(key, prefix + value.encode(), "sha256").hex()[:PSEUDONYM_HEX]
+        for value in distinct
+    ]
+    return values.replace_strict(
+        distinct, pl.Series(hashed, dtype=pl.String), default=None, return_dtype=pl.String
+    )
+
+
+def digests(values: pl.Series, domain: str, key: bytes) -> pl.Series:
+    """Keyed hash (16 bytes) of every value; null stays null."""
+    prefix = domain.encode() + b"\x1f"
+    return pl.Series(
+        values.name,
+        [
+            None if value is None else hmac.digest(key, prefix + value.encode(), "sha256")[:16]
+            for value in values
+        ],
+        dtype=pl.Binary,
+    )
+
+
+def nhs_number_is_valid(values: pl.Series) -> pl.Series:
+    """True where a number passes modulus 11 and is not one digit ten times; null where none."""
+    distinct = values.drop_nulls().unique()
+    return values.replace_strict(
+        distinct,
+        pl.Series([_passes_modulus_11(value) for value in distinct], dtype=pl.Boolean),
+        default=None,
+        return_dtype=pl.Boolean,
+    )
+
+
+def _passes_modulus_11(number: str) -> bool:
+    if len(number) != 10 or not number.isascii() or not number.isdigit() or len(set(number)) == 1:
+        return False
+    total = sum(int(digit) * (10 - place) for place, digit in enumerate(number[:9]))
+    return (11 - total % 11) % 11 == int(number[9])
+
+
+def age_bands(births: pl.Expr, on: pl.Expr) -> pl.Expr:
+    """Five-year age band ("40-44", "90+") at a date; null where either is missing or negative."""
+    had_birthday = (on.dt.month() * 100 + on.dt.day()) >= (
+        births.dt.month() * 100 + births.dt.day()
+    )
+    age = on.dt.year() - births.dt.year() - 1 + had_birthday.cast(pl.Int32)
+    low = age // 5 * 5
+    return (
+        pl.when(age < 0)
+        .then(None)
+        .when(age >= OLDEST_BAND)
+        .then(pl.lit(f"{OLDEST_BAND}+"))
+        .otherwise(
+            pl.format(
+                "{}-{}", low.cast(pl.String).str.zfill(2), (low + 4).cast(pl.String).str.zfill(2)
+            )
+        )
+    )
+
+
+def quintiles(postcodes: pl.Series, deprivation: pl.DataFrame) -> pl.Series:
+    """Deprivation quintile (1 most deprived) of each postcode's sector; null where unknown.
+
+    `deprivation` has `postcode_sector`, `deprivation_quintile`. A postcode may be written with or
+    without its blank: the inward part is always a digit and two letters.
+    """
+    written = postcodes.str.to_uppercase().str.replace_all(r"\s", "")
+    sectors = written.str.replace(r"^([A-Z0-9]{2,4})(\d)[A-Z]{2}$", "${1} ${2}")
+    return sectors.replace_strict(
+        deprivation["postcode_sector"],
+        deprivation["deprivation_quintile"].cast(pl.Int16),
+        default=None,
+        return_dtype=pl.Int16,
+    )
+
+
+def pseudonymise_events(
+    events: pl.DataFrame, keys: Keys, deprivation: pl.DataFrame, ranks: dict[str, int]
+) -> pl.DataFrame:
+    """One row per event in the landed shape (contract imaging_events, without arrival columns).
+
+    Takes RAW_EVENT_SCHEMA. `event_id` is a keyed hash over feed group (issuer), exam as received,
+    event type, raw time, actor and report text; where the time is only the message's own
+    (MSH-7), the message content stands in for it, so that a resend is not a second event.
+    """
+    events = events.with_columns(pl.col("nhs_number").str.replace_all(r"[\s-]", ""))
+    text = events["report_text"]
+    filler_key = pl.format("{}|F|{}|{}", "issuer_ods", "filler_id", "obr_set")
+    raw_exam = events.select(
+        pl.when(pl.col("accession").is_not_null())
+        .then(pl.format("{}|A|{}", "issuer_ods", "accession"))
+        .otherwise(filler_key)
+        .alias("raw_exam")
+    )["raw_exam"]
+    result_hash = digests(text, "report", keys.pseudonym)
+    event_id = _event_ids(events, raw_exam, keys)
+    patient = events.select(pl.format("{}|{}", "issuer_ods", "patient_id"))[:, 0]
+    hashed = events.with_columns(
+        accession=pseudonyms(events["accession"], "accession", keys.pseudonym),
+        filler_id=pseudonyms(events["filler_id"], "filler", keys.pseudonym),
+        placer_id=pseudonyms(events["placer_id"], "placer", keys.pseudonym),
+        appt_id=pseudonyms(events["appt_id"], "appointment", keys.pseudonym),
+        study_uid=pseudonyms(events["study_uid"], "study", keys.pseudonym),
+        patient_key=pseudonyms(patient, "patient", keys.pseudonym),
+        nhs_key=pseudonyms(events["nhs_number"], "nhs", keys.pseudonym),
+        nhs_number_valid=nhs_number_is_valid(events["nhs_number"]),
+        actor_id=pseudonyms(events["actor_id"], "staff", keys.pseudonym),
+        requester_id=pseudonyms(events["requester_id"], "staff", keys.pseudonym),
+        deprivation_quintile=quintiles(events["postcode"], deprivation),
+        event_id=event_id,
+        result_hash=result_hash,
+        report_words=text.str.extract_all(r"\S+").list.len().cast(pl.Int32),
+        event_rank=events["event_type"].replace_strict(ranks, return_dtype=pl.Int16),
+        age_band=events.select(age_bands(pl.col("birth_date"), pl.col("event_ts_local").dt.date()))[
+            :, 0
+        ],
+        seq=events.select(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("source_sha"))[:, 0],
+        reason=coded(events["reason"], keys.pseudonym),
+        swim_code=pl.lit(None, pl.String),
+        attrs=pl.lit(None, pl.String),
+    )
+    return hashed.with_columns(
+        exam_key=pl.when(pl.col("accession").is_not_null())
+        .then(pl.format("{}|A|{}", "issuer_ods", "accession"))
+        .otherwise(filler_key)
+    ).drop("patient_id", "nhs_number", "birth_date", "postcode", "report_text")
+
+
+def _event_ids(events: pl.DataFrame, raw_exam: pl.Series, keys: Keys) -> pl.Series:
+    """Identity of each event: of its parts as received, so that no pseudonym key is in it."""
+    when = (
+        pl.when(pl.col("ts_source") == "MSH-7")
+        .then(pl.col("content_sha").bin.encode("hex"))
+        .otherwise(pl.col("event_ts_raw"))
+    )
+    parts = events.select(
+        pl.concat_str(
+            [
+                pl.col("issuer_ods").fill_null(""),
+                raw_exam.fill_null(""),
+                pl.col("event_type"),
+                when.fill_null(""),
+                pl.col("actor_id").fill_null(""),
+                pl.col("report_text").fill_null(""),
+            ],
+            separator="\x1f",
+        )
+    )[:, 0]
+    return digests(parts, "event", keys.event_identity)
+
+
+def pseudonymise_headers(
+    headers: pl.DataFrame,
+    starts: pl.DataFrame,
+    keys: Keys,
+    known_texts: set[str],
+    issuer: str | None,
+) -> pl.DataFrame:
+    """One row per SOP instance in the landed shape (contract dicom_headers).
+
+    `starts` is `acquisition_starts` of the same rows. A description stays only where it is in
+    `known_texts`; any other becomes `h:` and a keyed hash, so that it can be counted and mapped.
+    """
+    births = headers["patient_birth_date"].str.to_date("%Y%m%d", strict=False)
+    study_days = (
+        headers["study_date"].str.replace_all(r"\.", "").str.to_date("%Y%m%d", strict=False)
+    )
+    patients = headers["patient_id"].replace("", None)
+    patients = pl.Series(
+        [None if p is None else f"{issuer or ''}|{p}" for p in patients], dtype=pl.String
+    )
+    frame = headers.with_columns(
+        births=births,
+        study_day=study_days,
+        sop_instance_uid=pseudonyms(headers["sop_instance_uid"], "instance", keys.pseudonym),
+        series_instance_uid=pseudonyms(headers["series_instance_uid"], "series", keys.pseudonym),
+        study_instance_uid=pseudonyms(headers["study_instance_uid"], "study", keys.pseudonym),
+        accession_number=pseudonyms(
+            headers["accession_number"].replace("", None), "accession", keys.pseudonym
+        ),
+        patient_id=pseudonyms(patients, "patient", keys.pseudonym),
+        request_requested_procedure_id=pseudonyms(
+            headers["request_requested_procedure_id"].replace("", None), "placer", keys.pseudonym
+        ),
+        request_scheduled_procedure_step_id=pseudonyms(
+            headers["request_scheduled_procedure_step_id"].replace("", None), "step", keys.pseudonym
+        ),
+        **{
+            column: describe(headers[column], known_texts, keys.pseudonym)
+            for column in (
+                "study_description",
+                "series_description",
+                "protocol_name",
+                "requested_procedure_description",
+            )
+        },
+    )
+    return frame.with_columns(
+        age_band=age_bands(pl.col("births"), pl.col("study_day")),
+        patient_sex=pl.col("patient_sex").replace({"M": "1", "F": "2", "O": "9", "": None}),
+    ).hstack(starts.get_columns())
+
+
+def describe(texts: pl.Series, known: set[str], key: bytes) -> pl.Series:
+    """Keep the texts the description map knows; hash the rest (`h:` + 32 hex digits)."""
+    unknown = texts.set(texts.is_in(list(known)) | (texts == ""), None)
+    return pl.DataFrame(
+        {"text": texts, "hashed": "h:" + pseudonyms(unknown, "description", key)}
+    ).select(pl.coalesce("hashed", "text").alias(texts.name))[:, 0]
+
+
+def coded(reasons: pl.Series, key: bytes) -> pl.Series:
+    """Keep what has the form of a code; hash the rest (`h:` + 32 hex digits): it can be free text.
+
+    A code is up to 16 letters, digits and signs without a blank.
+    """
+    free = reasons.set(reasons.str.contains(r"^[A-Za-z0-9_.\-]{1,16}$"), None)
+    return pl.DataFrame(
+        {"reason": reasons, "hashed": "h:" + pseudonyms(free, "reason", key)}
+    ).select(pl.coalesce("hashed", "reason").alias(reasons.name))[:, 0]
+
+
+def pseudonymise_path(path: str, keys: Keys) -> str:
+    """Name a file without its path, which can hold a name or number of a patient."""
+    return hmac.digest(keys.pseudonym, b"path\x1f" + path.encode(), "sha256").hex()[:PSEUDONYM_HEX]
+
+
+def day_of(instant: datetime) -> str:
+    """ISO date of an instant, for file names."""
+    return instant.date().isoformat()

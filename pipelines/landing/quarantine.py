@@ -1,0 +1,97 @@
+"""Rejected records kept encrypted, so that they can be replayed after the cause is mended."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+
+from pipelines.durable import write_bytes
+from pipelines.landing.keys import Keys
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One quarantined piece: the rejected records of a file, or a whole refused file.
+
+    `scope` is `row` or `file`; `state` is `open`, `replayed` or `dismissed`.
+    """
+
+    entry_id: str
+    feed_kind: str
+    file_name: str
+    source_sha: str
+    delivered_on: str
+    scope: str
+    rule: str
+    record_count: int
+    state: str = "open"
+    note: str = ""
+
+
+class Quarantine:
+    """The quarantine folder: per entry an encrypted payload and a plain description of counts."""
+
+    def __init__(self, root: Path, keys: Keys) -> None:
+        """Open the folder, mode 0700."""
+        self.root = root
+        self.cipher = Fernet(keys.storage)
+
+    def keep(self, entry: Entry, payload: bytes) -> None:
+        """Store a payload encrypted; keeping the same entry again changes nothing."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_bytes(self.cipher.encrypt(payload), self._payload(entry), mode=0o600)
+        self._describe(entry)
+
+    def payload(self, entry: Entry) -> bytes:
+        """Decrypt a payload; raises ValueError that names the entry if the key does not fit."""
+        try:
+            return self.cipher.decrypt(self._payload(entry).read_bytes())
+        except InvalidToken as error:
+            raise ValueError(
+                f"quarantine entry {entry.entry_id} was written with another storage key; "
+                "point IMAGING_KEY_FILE at that key"
+            ) from error
+
+    def entries(self, *, state: str | None = None) -> list[Entry]:
+        """All entries, oldest name first, or those in one state."""
+        found = [
+            Entry(**json.loads(path.read_text())) for path in sorted(self.root.glob("*/*.json"))
+        ]
+        return [entry for entry in found if state is None or entry.state == state]
+
+    def close(self, entry: Entry, state: str, note: str) -> None:
+        """Mark an entry replayed or dismissed; the payload is deleted, the description stays."""
+        self._describe(replace(entry, state=state, note=note))
+        self._payload(entry).unlink(missing_ok=True)
+
+    def _payload(self, entry: Entry) -> Path:
+        return self.root / entry.feed_kind / f"{entry.entry_id}.enc"
+
+    def _describe(self, entry: Entry) -> None:
+        path = self.root / entry.feed_kind / f"{entry.entry_id}.json"
+        write_bytes(json.dumps(asdict(entry), indent=1).encode(), path, mode=0o600)
+
+
+def entry_for(
+    feed_kind: str,
+    file_name: str,
+    source_sha: str,
+    delivered_on: date,
+    *,
+    scope: str,
+    rule: str,
+    record_count: int,
+) -> Entry:
+    """Describe one quarantined piece; its id is the source hash and the scope."""
+    return Entry(
+        entry_id=f"{source_sha[:32]}.{scope}",
+        feed_kind=feed_kind,
+        file_name=file_name,
+        source_sha=source_sha,
+        delivered_on=delivered_on.isoformat(),
+        scope=scope,
+        rule=rule,
+        record_count=record_count,
+    )

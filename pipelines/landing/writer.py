@@ -1,0 +1,74 @@
+"""Immutable landing files: named by the hash of their source bytes and the parser version.
+
+A file is written under a temporary name, synced, renamed, and its folder synced; a reader or a
+crash never meets half a file. The receipt of a source file is written last: it is the commit.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.contracts import Contract
+from pipelines.durable import write_with
+from pipelines.landing.schema import landing_schema, shaped
+
+PARSER_VERSION = "1"
+
+
+class LandingStore:
+    """The landing folder: one subfolder of Parquet files per landing table."""
+
+    def __init__(self, root: Path, contracts: dict[str, Contract]) -> None:
+        """Open (and create) the folder; `contracts` are the inbound contracts by name."""
+        self.root = root
+        self.tables = {c.table: c for c in contracts.values() if c.settings.get("landed", True)}
+
+    def prepare(self) -> None:
+        """Give every landing table an empty first file, so that the warehouse can always read."""
+        for table, contract in self.tables.items():
+            marker = self.root / table / "_schema.parquet"
+            if not marker.exists():
+                write_parquet(pl.DataFrame(schema=landing_schema(contract)), marker)
+
+    def write(self, table: str, name: str, frame: pl.DataFrame) -> Path:
+        """Write one landing file of a table; writing the same name again replaces it whole.
+
+        What an earlier version of the reader made of the same source goes, so that it is never
+        read beside this.
+        """
+        path = self.root / table / f"{name}.p{PARSER_VERSION}.parquet"
+        write_parquet(shaped(frame, self.tables[table]), path)
+        for other in path.parent.glob(f"{name}.p*.parquet"):
+            if other != path:
+                other.unlink()
+        return path
+
+    def read(self, table: str) -> pl.DataFrame:
+        """All rows of a small landing table (receipts, rejects)."""
+        files = sorted((self.root / table).glob("*.parquet"))
+        schema = landing_schema(self.tables[table])
+        if not files:
+            return pl.DataFrame(schema=schema)
+        return pl.read_parquet(files).select(pl.col(n).cast(t) for n, t in schema.items())
+
+    def receipts(self) -> pl.DataFrame:
+        """One row per source file that was harvested (contract receipts)."""
+        return self.read("receipts")
+
+    def landed_hashes(self, feed_kind: str) -> set[str]:
+        """Hashes of the source files of one feed kind that have landed, by this parser version."""
+        rows = self.receipts().filter(
+            (pl.col("feed_kind") == feed_kind)
+            & (pl.col("status") == "landed")
+            & (pl.col("parser_version") == PARSER_VERSION)
+        )
+        return set(rows["source_sha"])
+
+    def file_names(self) -> list[str]:
+        """Names of all landing files, sorted: the identity of what the warehouse is built from."""
+        return sorted(str(p.relative_to(self.root)) for p in self.root.glob("*/*.parquet"))
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as zstd Parquet, atomically and durably."""
+    write_with(lambda temporary: frame.write_parquet(temporary, compression="zstd"), path)

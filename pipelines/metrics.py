@@ -1,0 +1,40 @@
+"""The metric registry, read from dbt's manifest: text and display rules, computes nothing."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+REGISTRY_MODEL = "rpt_metrics_monthly"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric as defined in the registry (rpt_metrics_monthly.yml, meta.metrics)."""
+
+    metric_id: str
+    name: str
+    definition: str
+    numerator: str
+    denominator: str
+    unit: str
+    improvement: str
+    clock: str
+    exclusions: str
+    owner: str
+    source: str
+    source_status: str
+    semi_additive: bool
+
+
+def read_registry(manifest: Path) -> list[Metric]:
+    """Metrics of the registry, in its order.
+
+    Raises KeyError when the manifest has no registry model, TypeError when an entry lacks a field.
+    """
+    nodes = json.loads(manifest.read_text())["nodes"]
+    model = next(n for n in nodes.values() if n["name"] == REGISTRY_MODEL)
+    names = {field.name for field in fields(Metric)}
+    return [
+        Metric(**{key: value for key, value in entry.items() if key in names})
+        for entry in model["config"]["meta"]["metrics"]
+    ]

@@ -1,0 +1,1 @@
+"""What readers may open: one versioned file per audience and one manifest, switched atomically."""

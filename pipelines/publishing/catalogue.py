@@ -1,0 +1,77 @@
+"""Catalogue tables of a published file: what each table, column and metric means."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.metrics import Metric
+
+PUBLIC_SCHEMAS = ("marts",)
+
+
+def public_models(manifest: Path) -> list[dict[str, object]]:
+    """Models of the dbt manifest that readers may see (access public), by name."""
+    nodes = json.loads(manifest.read_text())["nodes"].values()
+    models = [n for n in nodes if n["resource_type"] == "model" and n["access"] == "public"]
+    return sorted(models, key=lambda node: node["name"])
+
+
+def table_rows(models: list[dict], statistics: list[dict], counts: dict[str, int]) -> pl.DataFrame:
+    """One row per published table: schema, name, description, grain, row count."""
+    rows = [
+        {
+            "table_schema": node["schema"],
+            "table_name": node["name"],
+            "description": node["description"],
+            "grain": str(node["config"]["meta"].get("grain", "")),
+            "row_count": counts[f"{node['schema']}.{node['name']}"],
+        }
+        for node in models
+    ]
+    rows += [
+        {
+            "table_schema": "statistics",
+            "table_name": table["name"],
+            "description": table["description"],
+            "grain": table["grain"],
+            "row_count": counts[f"statistics.{table['name']}"],
+        }
+        for table in statistics
+    ]
+    return pl.DataFrame(rows)
+
+
+def column_rows(models: list[dict], statistics: list[dict]) -> pl.DataFrame:
+    """One row per published column: table, name, type, description, position from 1."""
+    rows = []
+    for node in models:
+        for position, column in enumerate(node["columns"].values(), start=1):
+            rows.append(
+                {
+                    "table_schema": node["schema"],
+                    "table_name": node["name"],
+                    "column_name": column["name"],
+                    "data_type": column["data_type"] or "",
+                    "description": column["description"],
+                    "position": position,
+                }
+            )
+    for table in statistics:
+        for position, (name, data_type, description) in enumerate(table["columns"], start=1):
+            rows.append(
+                {
+                    "table_schema": "statistics",
+                    "table_name": table["name"],
+                    "column_name": name,
+                    "data_type": data_type,
+                    "description": description,
+                    "position": position,
+                }
+            )
+    return pl.DataFrame(rows)
+
+
+def metric_rows(metrics: list[Metric]) -> pl.DataFrame:
+    """One row per metric of the registry."""
+    return pl.DataFrame([metric.__dict__ for metric in metrics])

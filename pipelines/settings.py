@@ -1,0 +1,119 @@
+"""Every path, secret and switch of the pipelines, read from the environment in one place."""
+
+import os
+import sys
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_KEY_FILE = Path.home() / ".config" / "imaging-network-warehouse" / "keys.json"
+
+
+class Settings(BaseSettings):
+    """Settings of the pipelines; each field is the environment variable IMAGING_<FIELD>."""
+
+    model_config = SettingsConfigDict(env_prefix="IMAGING_", extra="ignore")
+
+    home: Path = Field(
+        PROJECT_ROOT / "var",
+        description="Folder of all state: landing, warehouse, published files, logs.",
+    )
+    inbox: Path | None = Field(None, description="Where source files arrive; default HOME/inbox.")
+    key_file: Path = Field(
+        DEFAULT_KEY_FILE,
+        description="Pseudonymisation, event-identity and storage keys; keep it off the data disk.",
+    )
+    seeds: Path = Field(
+        PROJECT_ROOT / "dbt_project" / "seeds", description="Network and national seeds (CSV)."
+    )
+    contracts: Path = Field(PROJECT_ROOT / "data_contracts", description="ODCS data contracts.")
+    dbt_project: Path = Field(PROJECT_ROOT / "dbt_project", description="The dbt project.")
+    keep_builds: int = Field(5, ge=2, description="Published builds kept for rollback.")
+    inbox_retention_days: int = Field(
+        7, ge=0, description="Days a source file stays in the inbox after it has landed."
+    )
+    harvest_workers: int = Field(2, ge=1, description="Processes that read DICOM headers.")
+    is_synthetic: bool = Field(
+        False, description="The data are synthetic; every page and the published file say so."
+    )
+    dashboards_port: int = Field(8501, description="Port of the dashboards on 127.0.0.1.")
+    dagster_port: int = Field(3000, description="Port of the Dagster interface on 127.0.0.1.")
+
+    @property
+    def synthetic_stamp(self) -> Path:
+        """File that says that the inbox was filled by `imaging demo`."""
+        return self.home / "synthetic.json"
+
+    @property
+    def holds_synthetic_data(self) -> bool:
+        """True when the settings say so, or when the demo has filled this home."""
+        return self.is_synthetic or self.synthetic_stamp.exists()
+
+    @property
+    def inbox_dir(self) -> Path:
+        """Folder that source files are delivered to, one subfolder per feed and day."""
+        return self.inbox or self.home / "inbox"
+
+    @property
+    def landing_dir(self) -> Path:
+        """Folder of the immutable landing Parquet files, one subfolder per landing table."""
+        return self.home / "landing"
+
+    @property
+    def quarantine_dir(self) -> Path:
+        """Folder of encrypted rejected records, kept for replay."""
+        return self.home / "quarantine"
+
+    @property
+    def warehouse_file(self) -> Path:
+        """DuckDB file that dbt builds; nobody serves it."""
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def build_stamp(self) -> Path:
+        """Small file that names the inputs of the last complete build of the warehouse."""
+        return self.home / "build.json"
+
+    @property
+    def published_dir(self) -> Path:
+        """Folder of the published files and the manifest; all that dashboards read."""
+        return self.home / "published"
+
+    @property
+    def gate_dir(self) -> Path:
+        """Folder of the verdicts of the gate, one small file per check."""
+        return self.home / "gate"
+
+    @property
+    def log_file(self) -> Path:
+        """What dbt and Dagster print during a run."""
+        return self.home / "logs" / "run.log"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's embedded storage."""
+        return self.home / "dagster_home"
+
+    def dbt_environment(self) -> dict[str, str]:
+        """Variables that dbt's profile and sources read."""
+        return {
+            "IMAGING_WAREHOUSE": str(self.warehouse_file.resolve()),
+            "IMAGING_LANDING": str(self.landing_dir.resolve()),
+        }
+
+
+def export_environment(settings: Settings) -> None:
+    """Hand dbt, Dagster and child processes the places that these settings name."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    os.environ.update(settings.dbt_environment())
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home.resolve())
+    os.environ["IMAGING_HOME"] = str(settings.home.resolve())
+    os.environ["IMAGING_IS_SYNTHETIC"] = str(settings.holds_synthetic_data).lower()
+    # dagster-dbt and `dagster dev` look their tools up on the path.
+    tools = str(Path(sys.executable).parent)
+    if tools not in os.environ["PATH"].split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([tools, os.environ["PATH"]])
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"

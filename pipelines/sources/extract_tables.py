@@ -1,0 +1,99 @@
+"""Delimited text as typed records, by contract: shared by every feed that arrives as CSV."""
+
+import io
+from dataclasses import dataclass
+
+import polars as pl
+
+from pipelines.contracts import Contract
+from pipelines.sources.clock import parse_wall_clock, plausible
+
+NUMBERS = {"integer": pl.Int64, "number": pl.Float64}
+# The header is line 1.
+FIRST_ROW = 2
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A delivery that cannot be read at all, with the rule it breaks and the next step."""
+
+    rule: str
+    detail: str
+
+
+def read_table(data: bytes, contract: Contract, zone: str) -> pl.DataFrame | Refused:
+    """One row per record of a CSV delivery: `row_no` (from 2, the header is 1) and typed columns.
+
+    For every column that is not text a boolean `<column>__unparsed` says that a value was given
+    but is not of the contract's type; timestamps give `<column>` (UTC), `<column>__local` and
+    `<column>__flag`. The text as delivered stays in `<column>__raw`.
+    """
+    try:
+        raw = _as_delivered(data, contract)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError, LookupError) as error:
+        # The kind of error only: its text can quote values of the file.
+        kind = type(error).__name__
+        return Refused(
+            "is_readable",
+            f"not readable as delimited text ({kind}); compare delimiter and encoding with "
+            f"{contract.path.name}, and look for lines with too many fields",
+        )
+    missing = [name for name in contract.column_names() if name not in raw.columns]
+    if missing:
+        return Refused(
+            "has_all_columns",
+            f"missing column(s) {', '.join(missing)}; the contract is {contract.path.name}",
+        )
+    names = contract.column_names()
+    text = raw.select(pl.col(name).str.strip_chars().replace("", None) for name in names)
+    numbered = typed(text, contract, zone).with_columns(
+        row_no=pl.int_range(FIRST_ROW, len(text) + FIRST_ROW, dtype=pl.Int64)
+    )
+    # A blank line is no record; the numbers of the others stay those of the file.
+    return numbered.filter(raw.select(pl.any_horizontal(pl.all().is_not_null())).to_series())
+
+
+def _as_delivered(data: bytes, contract: Contract) -> pl.DataFrame:
+    """One row per record of the file, all columns as text, nothing stripped."""
+    return pl.read_csv(
+        io.BytesIO(data),
+        infer_schema=False,
+        separator=contract.settings.get("delimiter", ","),
+        encoding=contract.settings.get("encoding", "utf8"),
+    )
+
+
+def typed(text: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame:
+    """One row per record: the columns of a text frame in the types of the contract."""
+    columns: list[pl.Series] = []
+    for column in contract.columns:
+        raw = text[column.name]
+        if column.logical_type == "string":
+            columns.append(raw)
+            continue
+        columns.append(raw.alias(f"{column.name}__raw"))
+        if column.logical_type == "timestamp":
+            times = parse_wall_clock(raw, contract.settings["timestampFormat"], zone)
+            value = times["utc"]
+            columns += [
+                times["local"].alias(f"{column.name}__local"),
+                times["flag"].alias(f"{column.name}__flag"),
+            ]
+        elif column.logical_type == "date":
+            value = plausible(raw.str.to_date(contract.settings["dateFormat"], strict=False))
+        else:
+            value = raw.cast(NUMBERS[column.logical_type], strict=False)
+        unparsed = raw.is_not_null() & value.is_null()
+        columns += [value.alias(column.name), unparsed.alias(f"{column.name}__unparsed")]
+    return pl.DataFrame(columns)
+
+
+def raw_rows(data: bytes, contract: Contract, row_numbers: list[int]) -> bytes:
+    """Cut the named records, with the header, out of a delivery: what quarantine keeps of it.
+
+    Records, not lines: a quoted value may hold a line end.
+    """
+    table = _as_delivered(data, contract)
+    chosen = table[[number - FIRST_ROW for number in row_numbers]]
+    text = chosen.write_csv(separator=contract.settings.get("delimiter", ","))
+    return text.encode(contract.settings.get("encoding", "utf8"))

@@ -1,0 +1,71 @@
+"""Which source files have arrived, per feed and delivery day."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from pipelines.sources.clock import end_of_day
+
+FEED_KINDS = (
+    "ris_extract",
+    "hl7",
+    "dicom",
+    "rota",
+    "opening_hours",
+    "go_lives",
+    "benefit_register",
+    "unit_costs",
+)
+TEMPORARY_SUFFIXES = {".tmp", ".part", ".filepart", ".crdownload"}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivered file, or for DICOM one folder of files, of one feed."""
+
+    feed_kind: str
+    path: Path
+    delivered_on: date
+
+    @property
+    def name(self) -> str:
+        """Name under which receipts and rejects speak of this delivery."""
+        return self.path.name
+
+    def received_at(self, zone: str) -> datetime:
+        """UTC instant by which the delivery was complete: the end of its day in `zone`."""
+        return end_of_day(self.delivered_on, zone)
+
+
+def deliveries(inbox: Path, feed_kind: str) -> list[Delivery]:
+    """List the deliveries of one feed kind, oldest day first.
+
+    The inbox holds `<feed kind>/<YYYY-MM-DD>/<file>`; for DICOM the unit is the folder below the
+    day. Hidden files and files still being transferred (temporary suffix) are left alone.
+    Raises ValueError that names a folder whose name is not a day.
+    """
+    found = []
+    for folder in sorted(p for p in (inbox / feed_kind).glob("*") if p.is_dir()):
+        try:
+            day = date.fromisoformat(folder.name)
+        except ValueError as error:
+            raise ValueError(
+                f"{folder}: the folder below {feed_kind} must be the delivery day, YYYY-MM-DD; "
+                "rename it or move it out of the inbox"
+            ) from error
+        for path in sorted(folder.iterdir()):
+            is_unit = path.is_dir() if feed_kind == "dicom" else path.is_file()
+            if is_unit and not is_in_transfer(path):
+                found.append(Delivery(feed_kind, path, day))
+    return found
+
+
+def is_in_transfer(path: Path) -> bool:
+    """Say whether a file is hidden or still being written under a temporary name."""
+    return path.name.startswith(".") or path.suffix.lower() in TEMPORARY_SUFFIXES
+
+
+def fingerprint(data: bytes) -> str:
+    """Hex SHA-256 of the bytes of a delivery: its identity, whatever its name."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,5 @@
+"""A synthetic regional imaging network as files: what eight parties would send, and the truth."""
+
+from pipelines.synthetic.generation import SyntheticSummary, generate
+
+__all__ = ["SyntheticSummary", "generate"]

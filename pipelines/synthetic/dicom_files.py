@@ -1,0 +1,432 @@
+"""DICOM files of the live weeks: first and last instance of each series, tiny pixels.
+
+Scanners of different makers write their times differently: with or without fractions, with or
+without AcquisitionDateTime, almost never with a time zone. The habits are those in HABITS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.synthetic import calendar
+from pipelines.synthetic.calendar import DAY
+from pipelines.synthetic.dicom_encoding import EXPLICIT, IMPLICIT, part10_file
+from pipelines.synthetic.dirt import DICOM_COUNTS, DirtLedger, scaled
+from pipelines.synthetic.period import Period
+from pipelines.synthetic.writer import write_bytes
+
+if TYPE_CHECKING:
+    from pipelines.network import Network
+
+FEED = "dicom"
+IMAGED = ("CT", "MR", "DX", "US")
+
+# Chance of a second series (CT: a one-image planning view; DX: a second image), and for
+# ultrasound the chance that the series has more than one image.
+SECOND_SERIES = {"CT": 0.12, "MR": 0.42, "DX": 0.04, "US": 0.0}
+SEVERAL_IMAGES = {"CT": 1.0, "MR": 1.0, "DX": 0.0, "US": 0.86}
+NOT_ARCHIVED = 0.03  # exams whose images never reach the archive feed
+
+_SOP_CLASS = {
+    "CT": "1.2.840.10008.5.1.4.1.1.2",
+    "MR": "1.2.840.10008.5.1.4.1.1.4",
+    "DX": "1.2.840.10008.5.1.4.1.1.1.1",
+    "US": "1.2.840.10008.5.1.4.1.1.6.1",
+    "SC": "1.2.840.10008.5.1.4.1.1.7",
+}
+_IMAGE_TYPE = {
+    "CT": "ORIGINAL\\PRIMARY\\AXIAL",
+    "MR": "ORIGINAL\\PRIMARY\\M\\ND",
+    "DX": "DERIVED\\PRIMARY",
+    "US": "ORIGINAL\\PRIMARY",
+}
+_SIDE = 16
+_PIXELS = bytes(2 * _SIDE * _SIDE)
+
+
+@dataclass(frozen=True)
+class Habit:
+    """How one maker writes times and files."""
+
+    time_format: str = "{:02d}{:02d}{:02d}"
+    has_acquisition_time: bool = True
+    has_acquisition_datetime: bool = False
+    has_step_start: bool = True
+    duration: bool = False  # MR: every image carries the series start, and the series duration
+    transfer_syntax: str = EXPLICIT
+    charset: str = "ISO_IR 192"
+    software: str = "1.0"
+
+
+HABITS = {
+    "GE MEDICAL SYSTEMS": Habit(software="revo_ct_22bc.50", charset="ISO_IR 100"),
+    "SIEMENS": Habit(
+        time_format="{:02d}{:02d}{:02d}.000000",
+        has_acquisition_datetime=True,
+        duration=True,
+        software="syngo MR E11",
+    ),
+    "Philips": Habit(time_format="{:02d}{:02d}{:02d}.00", software="5.7.1\\5.7.1.2"),
+    "FUJIFILM": Habit(
+        has_acquisition_time=False,
+        has_step_start=False,
+        transfer_syntax=IMPLICIT,
+        charset="ISO_IR 100",
+        software="V10.2",
+    ),
+    "Carestream": Habit(
+        time_format="{:02d}{:02d}{:02d}.000", has_acquisition_datetime=True, software="5.7.R"
+    ),
+    "SAMSUNG": Habit(has_step_start=False, software="2.01"),
+}
+# Every seventeenth scanner of the register sends a time zone with its times.
+TIME_ZONE_EVERY = 17
+
+
+def plan_series(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -> pl.DataFrame:
+    """Series of the exams started and ended in the live weeks that reached the archive.
+
+    One row per series: exam_no, series (1, 2), is_planning_view, instances (in the scanner),
+    files (1 or 2), start, end (UTC seconds of the first and last acquisition).
+    """
+    live = exams.filter(
+        pl.col("dicom_modality").is_in(IMAGED)
+        & pl.col("station_name").is_not_null()
+        & (pl.col("started") >= period.cutoff)
+        & pl.col("completed").is_not_null()
+    )
+    live = live.filter(pl.Series(rng.random(live.height) >= NOT_ARCHIVED))
+    rows = []
+    for number, modality, started, completed in live.select(
+        "exam_no", "dicom_modality", "started", "completed"
+    ).iter_rows():
+        room = completed - started
+        first = started + min(int(rng.integers(70, 140)), room // 4)
+        last = completed - min(int(rng.integers(90, 180)), room // 3)
+        second = rng.random() < SECOND_SERIES[modality]
+        several = rng.random() < SEVERAL_IMAGES[modality]
+        images = int(rng.integers(18, 320)) if several else 1
+        if modality == "DX":
+            rows.append((number, 1, False, 1, 1, first, first))
+            if second:
+                rows.append((number, 2, False, 1, 1, last, last))
+        elif modality == "CT" and second:
+            rows.append((number, 1, True, 1, 1, first, first))
+            rows.append((number, 2, False, images, 2, first + (last - first) // 3, last))
+        elif second:
+            middle = first + (last - first) // 2
+            rows.append((number, 1, False, images, 2, first, middle - 20))
+            rows.append((number, 2, False, images, 2, middle + 20, last))
+        elif several:
+            rows.append((number, 1, False, images, 2, first, last))
+        else:
+            rows.append((number, 1, False, 1, 1, first, first))
+    names = ("exam_no", "series", "is_planning_view", "instances", "files", "start", "end")
+    return pl.DataFrame(rows, schema=list(names), orient="row")
+
+
+def _clock(local: int, habit: Habit) -> tuple[str, str]:
+    day, second = divmod(local, DAY)
+    date = calendar.day_of_number(day)
+    return f"{date:%Y%m%d}", habit.time_format.format(
+        second // 3600, second // 60 % 60, second % 60
+    )
+
+
+def _uids(count: int, rng: np.random.Generator) -> list[str]:
+    high, low = rng.integers(2**60, 2**61, count), rng.integers(0, 2**62, count)
+    return [f"2.25.{(h << 62) | w}" for h, w in zip(high.tolist(), low.tolist(), strict=True)]
+
+
+def _study_attributes(
+    exam: dict[str, Any], scanner: dict[str, Any], habit: Habit
+) -> dict[str, Any]:
+    """Attributes that are the same in every file of a study."""
+    age = (exam["completed"] // DAY - calendar.day_number(exam["birth_on"])) // 365
+    date, time = _clock(exam["started_local"], habit)
+    attributes: dict[str, Any] = {
+        "SpecificCharacterSet": habit.charset,
+        "StudyDate": date,
+        "StudyTime": time,
+        "AccessionNumber": exam["accession_number"],
+        "Modality": exam["dicom_modality"],
+        "Manufacturer": scanner["manufacturer"],
+        "InstitutionName": scanner["site_name"],
+        "ReferringPhysicianName": "REFERRER^EXAMPLE",
+        "StationName": scanner["station_name"],
+        "StudyDescription": exam["exam_name"],
+        "ProcedureCodeSequence": [
+            {
+                "CodeValue": exam["exam_code_delivered"],
+                "CodingSchemeDesignator": "NICIP",
+                "CodeMeaning": exam["exam_name"],
+            }
+        ],
+        "InstitutionalDepartmentName": "Radiology",
+        "BodyPartExamined": (exam["body_region"] or "").upper()[:16],
+        "ManufacturerModelName": scanner["manufacturer_model_name"],
+        "PatientName": f"{exam['surname'].upper()}^{exam['given_name']}",
+        "PatientID": exam["patient_id"],
+        "IssuerOfPatientID": exam["party_code"],
+        "PatientBirthDate": f"{exam['birth_on']:%Y%m%d}",
+        "PatientSex": {"1": "M", "2": "F"}.get(exam["sex"], "O"),
+        "PatientAge": f"{max(age, 0):03d}Y",
+        "DeviceSerialNumber": scanner["device_serial_number"],
+        "SoftwareVersions": habit.software,
+        "StudyInstanceUID": exam["study_instance_uid"],
+        "StudyID": exam["accession_number"],
+        "RequestedProcedureDescription": exam["exam_name"],
+        "PerformedStationAETitle": scanner["ae_title"],
+        "PerformedProcedureStepID": f"P{exam['accession_number'][1:]}",
+        "RequestAttributesSequence": [
+            {
+                "ScheduledProcedureStepID": f"S{exam['accession_number'][1:]}",
+                "RequestedProcedureID": f"R{exam['accession_number'][1:]}",
+            }
+        ],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": _SIDE,
+        "Columns": _SIDE,
+        "BitsAllocated": 16,
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PixelRepresentation": 0,
+        "PixelData": _PIXELS,
+    }
+    if habit.has_step_start:
+        attributes["PerformedProcedureStepStartDate"] = date
+        attributes["PerformedProcedureStepStartTime"] = time
+    if scanner["number"] % TIME_ZONE_EVERY == 0:
+        summer = exam["started_local"] != exam["started"]
+        attributes["TimezoneOffsetFromUTC"] = "+0100" if summer else "+0000"
+    return attributes
+
+
+def _series_files(
+    study: dict[str, Any],
+    series: dict[str, Any],
+    habit: Habit,
+    exposure_ms: int,
+    uids: list[str],
+) -> list[dict[str, Any]]:
+    """Data sets of the harvested instances of one series; uids: series, then instances."""
+    modality = study["Modality"]
+    date, time = _clock(series["start_local"], habit)
+    common = study | {
+        "SOPClassUID": _SOP_CLASS[modality],
+        "ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"
+        if series["is_planning_view"]
+        else _IMAGE_TYPE[modality],
+        "SeriesDate": date,
+        "SeriesTime": time,
+        "SeriesDescription": "Planning view"
+        if series["is_planning_view"]
+        else f"{study['StudyDescription']} {series['series']}",
+        "ProtocolName": study["StudyDescription"],
+        "SeriesInstanceUID": uids[0],
+        "SeriesNumber": series["series"],
+        "AcquisitionNumber": 1,
+    }
+    if modality in ("CT", "DX"):
+        common["ExposureTime"] = exposure_ms
+    whole = habit.duration and modality == "MR"
+    if whole:
+        common["AcquisitionDuration"] = float(series["end"] - series["start"])
+    files = []
+    for position in range(series["files"]):
+        is_last = position > 0
+        local = series["end_local"] if is_last and not whole else series["start_local"]
+        acquired = _clock(local, habit)
+        content = _clock(local + 4, habit)
+        instance = {
+            "SOPInstanceUID": uids[1 + position],
+            "InstanceNumber": series["instances"] if is_last else 1,
+            "ContentDate": content[0],
+            "ContentTime": content[1],
+        }
+        if habit.has_acquisition_time:
+            instance["AcquisitionDate"], instance["AcquisitionTime"] = acquired
+        if habit.has_acquisition_datetime:
+            instance["AcquisitionDateTime"] = "".join(acquired)
+        files.append(common | instance)
+    return files
+
+
+def _scanners(network: Network) -> dict[str, dict[str, Any]]:
+    names = network.sites.select("site_code", "site_name")
+    register = network.scanner_register.join(names, on="site_code", maintain_order="left")
+    return {
+        row["station_name"]: row | {"number": number}
+        for number, row in enumerate(register.iter_rows(named=True), start=1)
+    }
+
+
+def write_dicom(
+    exams: pl.DataFrame,
+    network: Network,
+    period: Period,
+    scale: float,
+    inbox: Path,
+    rng: np.random.Generator,
+    ledger: DirtLedger,
+) -> tuple[dict[str, int], pl.DataFrame]:
+    """Write the files; returns files by folder `dicom/<day>/<party>`, and the series written."""
+    series = plan_series(exams, period, rng)
+    wanted = scaled(DICOM_COUNTS, scale)
+    needed = exams.join(series.select("exam_no").unique(), on="exam_no", how="semi")
+    needed = needed.with_columns(
+        pl.Series("started_local", calendar.utc_to_local(needed["started"].to_numpy())),
+        pl.Series("completed_local", calendar.utc_to_local(needed["completed"].to_numpy())),
+    ).sort("completed", "exam_no")
+    series = series.with_columns(
+        pl.Series("start_local", calendar.utc_to_local(series["start"].to_numpy())),
+        pl.Series("end_local", calendar.utc_to_local(series["end"].to_numpy())),
+        pl.Series("series_instance_uid", _uids(series.height, rng)),
+    )
+    of_exam = series.partition_by("exam_no", as_dict=True, maintain_order=True)
+    unnamed = set(
+        rng.choice(series["series_instance_uid"].to_list(), wanted["missing_station_name"], False)
+    )
+    scanners = _scanners(network)
+    folders: dict[str, int] = {}
+    counters: dict[tuple[str, str], int] = {}
+    good: list[tuple[str, bytes, str]] = []
+    instance_uids = iter(_uids(2 * series.height, rng))
+    sources: list[tuple[str, dict[str, Any], Habit, int]] = []
+    for exam in needed.iter_rows(named=True):
+        scanner = scanners[exam["station_name"]]
+        habit = HABITS.get(scanner["manufacturer"], Habit())
+        study = _study_attributes(exam, scanner, habit)
+        day = str(calendar.day_of_number(exam["completed_local"] // DAY))
+        counters[day, exam["party_code"]] = counters.get((day, exam["party_code"]), 0) + 1
+        folder = f"{FEED}/{day}/{exam['party_code']}"
+        place = f"{folder}/{counters[day, exam['party_code']]}"
+        for row in of_exam[(exam["exam_no"],)].iter_rows(named=True):
+            uids = [row["series_instance_uid"], next(instance_uids), next(instance_uids)]
+            is_unnamed = row["series_instance_uid"] in unnamed
+            exposure = int(exam["exam_no"] % 900) + 10
+            for dataset in _series_files(study, row, habit, exposure, uids):
+                file = f"{place}/IM{row['series']:02d}{dataset['InstanceNumber']:04d}.dcm"
+                if is_unnamed:
+                    dataset.pop("StationName")
+                    ledger.add(FEED, "missing_station_name", file, exam["accession_number"])
+                content = _encode(dataset, habit)
+                write_bytes(inbox / file, content)
+                folders[folder] = folders.get(folder, 0) + 1
+                good.append((file, content, exam["accession_number"]))
+            sources.append((place, study, habit, row["end_local"]))
+    spoiled = _spoil(good, sources, wanted, inbox, rng, ledger)
+    for file in spoiled:
+        folder = file.rsplit("/", 2)[0]
+        folders[folder] = folders.get(folder, 0) + 1
+    return folders, _series_truth(series, exams, unnamed)
+
+
+def _encode(dataset: dict[str, Any], habit: Habit) -> bytes:
+    charset = "latin-1" if habit.charset == "ISO_IR 100" else "utf-8"
+    return part10_file(dataset, transfer_syntax=habit.transfer_syntax, charset=charset)
+
+
+def _spoil(
+    good: list[tuple[str, bytes, str]],
+    sources: list[tuple[str, dict[str, Any], Habit, int]],
+    wanted: dict[str, int],
+    inbox: Path,
+    rng: np.random.Generator,
+    ledger: DirtLedger,
+) -> list[str]:
+    """Add damaged files, copies sent again and secondary captures beside the good files."""
+    written: list[str] = []
+
+    def add(kind: str, beside: str, name: str, content: bytes, accession: str | None) -> None:
+        file = f"{beside.rsplit('/', 1)[0]}/{name}"
+        write_bytes(inbox / file, content)
+        ledger.add(FEED, kind, file, accession)
+        written.append(file)
+
+    def some(number: int, of: int) -> list[int]:
+        return sorted(rng.choice(of, min(number, of), replace=False).tolist())
+
+    damage = {
+        "damaged_text": lambda content: b"This is not an image. The transfer was interrupted.\n",
+        "damaged_empty": lambda content: b"",
+        "damaged_truncated": lambda content: content[:301],
+        "damaged_no_preamble": lambda content: content[404:700],
+    }
+    for kind, spoil in damage.items():
+        for index in some(wanted[kind], len(good)):
+            file, content, _ = good[index]
+            add(kind, file, f"XX{kind[8:10].upper()}{index:06d}.dcm", spoil(content), None)
+    for index in some(wanted["resent_copy"], len(good)):
+        file, content, accession = good[index]
+        add("resent_copy", file, f"RS{index:06d}.dcm", content, accession)
+    for index in some(wanted["secondary_capture"], len(sources)):
+        place, study, habit, ended = sources[index]
+        capture = _secondary_capture(study, habit, ended + int(rng.integers(1200, 9000)), rng)
+        name = f"SC{index:06d}.dcm"
+        accession = study["AccessionNumber"]
+        add("secondary_capture", f"{place}/", name, _encode(capture, habit), accession)
+    return written
+
+
+def _secondary_capture(
+    study: dict[str, Any], habit: Habit, local: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """A screen saved later on a workstation: never a time of the scanner."""
+    date, time = _clock(local, habit)
+    series_uid, instance_uid = _uids(2, rng)
+    return study | {
+        "SOPClassUID": _SOP_CLASS["SC"],
+        "SOPInstanceUID": instance_uid,
+        "SeriesInstanceUID": series_uid,
+        "ImageType": "DERIVED\\SECONDARY",
+        "ConversionType": "WSD",
+        "SeriesDate": date,
+        "SeriesTime": time,
+        "ContentDate": date,
+        "ContentTime": time,
+        "SeriesDescription": "Screen save",
+        "SeriesNumber": 999,
+        "InstanceNumber": 1,
+    }
+
+
+def _series_truth(series: pl.DataFrame, exams: pl.DataFrame, unnamed: set[str]) -> pl.DataFrame:
+    """One row per series in the archive, secondary captures left out.
+
+    Columns: exam_no, party_code, site_code, station_name, dicom_modality, accession_number,
+    study_instance_uid, series_instance_uid, series, is_planning_view, files, start_at, end_at
+    (UTC), start_at_local, end_at_local, has_station_name.
+    """
+    utc = pl.Datetime("us", "UTC")
+    about = exams.select(
+        "exam_no",
+        "party_code",
+        "site_code",
+        "station_name",
+        "dicom_modality",
+        "accession_number",
+        "study_instance_uid",
+    )
+    return (
+        series.with_columns(pl.col("exam_no").cast(about.schema["exam_no"]))
+        .join(about, on="exam_no", how="left", maintain_order="left")
+        .select(
+            *about.columns,
+            "series_instance_uid",
+            "series",
+            "is_planning_view",
+            "files",
+            (pl.col("start") * 1_000_000).cast(utc).alias("start_at"),
+            (pl.col("end") * 1_000_000).cast(utc).alias("end_at"),
+            pl.from_epoch("start_local", time_unit="s").alias("start_at_local"),
+            pl.from_epoch("end_local", time_unit="s").alias("end_at_local"),
+            (~pl.col("series_instance_uid").is_in(list(unnamed))).alias("has_station_name"),
+        )
+    )

@@ -1,0 +1,180 @@
+"""Known faults in the feeds, each counted: what a warehouse must find, refuse or survive.
+
+Every piece is one row of the ledger, so that a test can compare what was found with what was
+put in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from pipelines.synthetic.period import Period
+
+MINUTE = 60
+DAY = 86_400
+
+# Share of the rows of each extract. The first group is landed, the second must be refused.
+EXTRACT_RATES = {
+    "nhs_number_missing": 0.006,
+    "nhs_number_invalid": 0.003,
+    "unknown_exam_code": 0.002,
+    "verified_before_completed": 0.0015,
+    "exact_duplicate_row": 0.001,
+}
+EXTRACT_REJECT_RATES = {
+    "unparseable_date": 0.0006,
+    "missing_accession": 0.0005,
+    "started_in_future": 0.0004,
+}
+EXTRACT_REJECT_LIMIT = 0.004
+
+# Share of the requests made in the live weeks.
+LIVE_RATES = {
+    "nhs_number_missing": 0.006,
+    "nhs_number_invalid": 0.003,
+    "unknown_exam_code": 0.002,
+    "verified_before_completed": 0.0015,
+}
+
+# Pieces at scale 1.
+MESSAGE_COUNTS = {"repeated_message": 160, "test_message": 24, "truncated_message": 12, "no_msh": 8}
+DICOM_COUNTS = {
+    "damaged_text": 5,
+    "damaged_empty": 5,
+    "damaged_truncated": 5,
+    "damaged_no_preamble": 5,
+    "resent_copy": 40,
+    "missing_station_name": 40,
+    "secondary_capture": 50,
+}
+
+UNKNOWN_EXAM_CODE = "ZZQ99"
+
+
+@dataclass
+class DirtLedger:
+    """What was broken on purpose: one entry per piece."""
+
+    rows: list[tuple[str, str, str, str | None]] = field(default_factory=list)
+
+    def add(self, feed: str, kind: str, file: str, accession: str | None) -> None:
+        """Record one piece. `file` is relative to the inbox."""
+        self.rows.append((feed, kind, file, accession))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Pieces by feed and kind."""
+        found: dict[str, dict[str, int]] = {}
+        for (feed, kind), number in sorted(Counter((r[0], r[1]) for r in self.rows).items()):
+            found.setdefault(feed, {})[kind] = number
+        return found
+
+    def as_frame(self) -> pl.DataFrame:
+        """One row per piece: feed, kind, file, accession."""
+        return pl.DataFrame(
+            self.rows,
+            schema={
+                "feed": pl.String,
+                "kind": pl.String,
+                "file": pl.String,
+                "accession": pl.String,
+            },
+            orient="row",
+        )
+
+
+def scaled(counts: dict[str, int], scale: float) -> dict[str, int]:
+    """Pieces at a scale, at least one of each kind."""
+    return {kind: max(1, round(number * min(scale, 1.0))) for kind, number in counts.items()}
+
+
+def mark_exams(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -> pl.DataFrame:
+    """Choose the faulty exams: adds extract_dirt and live_dirt (kind or null).
+
+    Only exams whose life is closed well before the extract are made faulty there, so that no
+    later message repairs or repeats them.
+    """
+    closed = (
+        pl.col("is_in_extract")
+        & (pl.col("verified") < period.cutoff - 30 * DAY)
+        & (pl.col("addendum").is_null() | (pl.col("addendum") < period.cutoff - DAY))
+    ).fill_null(False)
+    flags = exams.select("party_code", "is_in_extract", "verified", closed=closed)
+    party = flags["party_code"].to_numpy().astype(str)
+    in_extract = flags["is_in_extract"].to_numpy()
+    usable = flags["closed"].to_numpy()
+    reported = flags["verified"].is_not_null().to_numpy()
+    extract = np.full(exams.height, "", dtype="<U26")
+    live = np.full(exams.height, "", dtype="<U26")
+    for number, code in enumerate(sorted(set(party.tolist()))):
+        rows = int((in_extract & (party == code)).sum())
+        wanted = _extract_counts(rows, number)
+        _mark(extract, np.flatnonzero(usable & (party == code)), wanted, rng)
+        fresh = np.flatnonzero(~in_extract & (party == code) & reported)
+        _mark(live, fresh, {k: round(r * len(fresh)) for k, r in LIVE_RATES.items()}, rng)
+    return exams.with_columns(
+        pl.Series("extract_dirt", extract).replace("", None),
+        pl.Series("live_dirt", live).replace("", None),
+    )
+
+
+def _extract_counts(rows: int, file_number: int) -> dict[str, int]:
+    wanted = {kind: max(1, round(rate * rows)) for kind, rate in EXTRACT_RATES.items()}
+    left = int(rows * EXTRACT_REJECT_LIMIT)
+    kinds = list(EXTRACT_REJECT_RATES)
+    for shift in range(len(kinds)):
+        kind = kinds[(file_number + shift) % len(kinds)]
+        wanted[kind] = min(left, max(1, round(EXTRACT_REJECT_RATES[kind] * rows)))
+        left -= wanted[kind]
+    return wanted
+
+
+def _mark(
+    target: np.ndarray, usable: np.ndarray, wanted: dict[str, int], rng: np.random.Generator
+) -> None:
+    chosen = rng.permutation(usable)[: sum(wanted.values())]
+    kinds = [kind for kind, number in wanted.items() for _ in range(number)]
+    for row, kind in zip(chosen.tolist(), kinds, strict=False):
+        target[row] = kind
+
+
+def as_delivered(exams: pl.DataFrame) -> pl.DataFrame:
+    """Add what the feeds say instead of the fact.
+
+    New columns: nhs_number_delivered (null when missing), nhs_number_state (valid, invalid,
+    missing), exam_code_delivered, verified_delivered (UTC seconds), is_date_order_violation,
+    is_refused (the row of the extract cannot be landed).
+    """
+    kind = pl.coalesce("extract_dirt", "live_dirt")
+    wrong_digit = (pl.col("nhs_number").str.slice(9, 1).cast(pl.Int64) + 1) % 10
+    early = pl.col("completed") - 7 * MINUTE
+    return exams.with_columns(
+        pl.when(kind == "nhs_number_missing")
+        .then(None)
+        .when(kind == "nhs_number_invalid")
+        .then(pl.col("nhs_number").str.slice(0, 9) + wrong_digit.cast(pl.String))
+        .otherwise("nhs_number")
+        .alias("nhs_number_delivered"),
+        pl.when(kind == "nhs_number_missing")
+        .then(pl.lit("missing"))
+        .when(kind == "nhs_number_invalid")
+        .then(pl.lit("invalid"))
+        .otherwise(pl.lit("valid"))
+        .alias("nhs_number_state"),
+        pl.when(kind == "unknown_exam_code")
+        .then(pl.lit(UNKNOWN_EXAM_CODE))
+        .otherwise("exam_code")
+        .alias("exam_code_delivered"),
+        pl.when(kind == "verified_before_completed")
+        .then(early)
+        .otherwise("verified")
+        .alias("verified_delivered"),
+        (kind == "verified_before_completed").fill_null(False).alias("is_date_order_violation"),
+        pl.col("extract_dirt")
+        .is_in(list(EXTRACT_REJECT_RATES))
+        .fill_null(False)
+        .alias("is_refused"),
+    )

@@ -1,0 +1,159 @@
+"""One call writes a whole invented network as files: inbox and truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.synthetic import (
+    demand,
+    dicom_files,
+    dirt,
+    hl7_messages,
+    reference_feeds,
+    reporting,
+    ris_extract,
+    rota,
+)
+from pipelines.synthetic.pathways import simulate
+from pipelines.synthetic.patients import invent_patients
+from pipelines.synthetic.period import Period
+from pipelines.synthetic.reference_tables import Profile, load_profile
+from pipelines.synthetic.truth import write_truth
+
+if TYPE_CHECKING:
+    from pipelines.network import Network
+
+Progress = Callable[[str, int, int], None]
+
+STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "truth")
+
+
+@dataclass(frozen=True)
+class SyntheticSummary:
+    """What was written. Keys are feed names.
+
+    files and records (CSV rows, messages, DICOM files) by feed; dirt by "feed.kind"; exams is
+    the number of requests in the truth.
+    """
+
+    files: dict[str, int]
+    records: dict[str, int]
+    dirt: dict[str, int]
+    exams: int
+
+
+def generate(
+    network: Network,
+    inbox: Path,
+    truth: Path,
+    *,
+    seed: int = 20201016,
+    scale: float = 1.0,
+    progress: Progress | None = None,
+) -> SyntheticSummary:
+    """Write the inbox and the truth folder of a synthetic network.
+
+    Scale 1 is about 200,000 exams in the history extracts. The same network, seed and scale give
+    the same bytes. `progress` is called with (step, number of the step, number of steps).
+    Raises ValueError when the scale is not positive.
+    """
+    if scale <= 0:
+        raise ValueError(f"scale must be positive, got {scale}; 1.0 is about 200,000 exams")
+
+    def tell(step: int) -> None:
+        if progress is not None:
+            progress(STEPS[step], step + 1, len(STEPS))
+
+    period, profile = Period(), load_profile()
+    ledger = dirt.DirtLedger()
+    tell(0)
+    people = invent_patients(network, scale, np.random.default_rng([seed, 0]))
+    simulation = simulate(network, profile, period, people, scale, seed)
+    exams = simulation.exams.join(
+        people, on="patient_no", how="left", maintain_order="left"
+    ).rename({"home_party": "patient_home_party"})
+    exams = dirt.mark_exams(exams, period, np.random.default_rng([seed, 8]))
+    exams = dirt.as_delivered(exams)
+    tell(1)
+    written = {"ris_extract": ris_extract.write_extracts(exams, period, inbox, ledger)}
+    tell(2)
+    parties = network.programme_parties["party_code"].to_list()
+    hl7_rng = np.random.default_rng([seed, 9])
+    written["hl7"] = hl7_messages.write_messages(
+        exams, parties, period, scale, inbox, hl7_rng, ledger
+    )
+    tell(3)
+    dicom_rng = np.random.default_rng([seed, 10])
+    folders, series = dicom_files.write_dicom(
+        exams, network, period, scale, inbox, dicom_rng, ledger
+    )
+    tell(4)
+    written["rota"] = reference_feeds.write_rota(simulation.sessions, network, period, inbox)
+    for file, rows in reference_feeds.write_reference_feeds(network, period, inbox).items():
+        written[file.split("/")[0]] = {file: rows}
+    tell(5)
+    exams = exams.with_columns(
+        pl.col("exam_no").is_in(series["exam_no"].unique().to_list()).alias("has_images")
+    )
+    _note_live_dirt(exams, ledger)
+    write_truth(
+        truth,
+        exams=exams,
+        series=series,
+        rota=reference_feeds.session_instants(simulation.sessions, period),
+        ledger=ledger,
+        parameters=_parameters(period, profile, seed, scale),
+    )
+    files = {feed: len(found) for feed, found in written.items()}
+    records = {feed: sum(found.values()) for feed, found in written.items()}
+    files["dicom"] = records["dicom"] = sum(folders.values())
+    pieces = {
+        f"{feed}.{kind}": number
+        for feed, kinds in ledger.counts().items()
+        for kind, number in kinds.items()
+    }
+    return SyntheticSummary(files=files, records=records, dirt=pieces, exams=exams.height)
+
+
+def _note_live_dirt(exams: pl.DataFrame, ledger: dirt.DirtLedger) -> None:
+    """Faults of whole exams of the live weeks, and addenda, which come in several messages."""
+    for party, kind, accession in (
+        exams.filter(pl.col("live_dirt").is_not_null())
+        .select("party_code", "live_dirt", "accession_number")
+        .iter_rows()
+    ):
+        ledger.add("hl7", kind, f"hl7/*/{party}_*.hl7", accession)
+    cutoff = Period().cutoff
+    for party, accession in (
+        exams.filter(pl.col("addendum") >= cutoff)
+        .select("party_code", "accession_number")
+        .iter_rows()
+    ):
+        ledger.add("hl7", "addendum", f"hl7/*/{party}_*.hl7", accession)
+
+
+def _parameters(period: Period, profile: Profile, seed: int, scale: float) -> dict[str, Any]:
+    """Everything a reader needs to know what was put in."""
+    go_lives = profile.go_lives.with_columns(pl.col("go_live_on").cast(pl.String))
+    return {
+        "seed": seed,
+        "scale": scale,
+        "first_request_on": str(period.first_on),
+        "history_extract_on": str(period.live_on),
+        "last_day_on": str(period.live_days[-1]),
+        "time_zone": "Europe/London",
+        "exams_at_full_scale": demand.EXAMS_AT_FULL_SCALE,
+        "wanted_utilisation": dict(rota.WANTED_UTILISATION),
+        "effects_of_network_reporting": dict(reporting.EFFECTS),
+        "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
+        "outsourcing_organisation": reporting.OUTSOURCE,
+        "go_lives": go_lives.to_dicts(),
+        "extract_fault_rates": dirt.EXTRACT_RATES | dirt.EXTRACT_REJECT_RATES,
+        "live_fault_rates": dict(dirt.LIVE_RATES),
+    }

@@ -1,0 +1,483 @@
+"""Daily HL7 v2 batch files of the live weeks: orders, appointments, exams, reports.
+
+All names and texts are invented. Segments end with a carriage return, characters are UTF-8, times
+are London wall clock without offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.synthetic import calendar
+from pipelines.synthetic.calendar import DAY
+from pipelines.synthetic.dirt import MESSAGE_COUNTS, DirtLedger, scaled
+from pipelines.synthetic.pathways import CANCEL_REASONS
+from pipelines.synthetic.period import Period
+from pipelines.synthetic.writer import write_bytes
+
+FEED = "hl7"
+BAD_MESSAGES_A_FILE = 2
+
+_FINDINGS = {
+    "DX": (
+        "No fracture or dislocation. Joint spaces preserved.",
+        "Heart size & mediastinal contours within normal limits.",
+        "Degenerative change, worse in the medial compartment.",
+        "Lungs & pleural spaces clear. No effusion.",
+    ),
+    "CT": (
+        "Liver, spleen & pancreas appear normal. No free fluid.",
+        "No intracranial haemorrhage. Grey/white differentiation preserved.",
+        "Nodule of 4 mm in the right upper lobe, <5 mm, unchanged.",
+        "No filling defect in the pulmonary arteries; RV|LV ratio normal.",
+    ),
+    "MR": (
+        "L4/5 & L5/S1 disc bulges without nerve root contact.",
+        "Menière's disease queried: no mass in the internal auditory canal.",
+        "Meniscal tear, grade 3, with a small effusion ^ see series 4.",
+        "No restricted diffusion. Ventricles of normal size.",
+    ),
+    "US": (
+        "Gallbladder thin walled, no calculi. CBD 3 mm.",
+        "Both kidneys normal: right 10.4 cm & left 10.9 cm.",
+        "Post-void residual 20 ml ~ not significant.",
+        "Growth along the 50th centile; liquor normal.",
+    ),
+}
+_OTHER_FINDINGS = (
+    "Study completed without complication.",
+    "T-score \u2264 \u22122.5 at the hip & spine.",
+)
+_CONCLUSIONS = (
+    "No acute abnormality.",
+    "Findings as above; clinical correlation advised.",
+    "No significant change since the previous study.",
+    "Suggest review in clinic & follow-up in 6\u201312 months.",
+)
+_TIMES = (
+    "requested", "received", "first_booked", "first_appointment", "dna", "dna_told", "booked",
+    "appointment", "cancelled", "started", "completed", "preliminary", "verified",
+    "verified_delivered", "addendum",
+)  # fmt: skip
+_CLASS_OF_SETTING = {"01": "I", "02": "I", "05": "E"}
+_ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"})
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message before its header: when it was sent (local seconds), its type and segments."""
+
+    party: str
+    sent: int
+    event: str
+    body: str
+    accession: str | None
+    version: str = "2.4"
+    processing: str = "P"
+
+
+def escape(text: str) -> str:
+    """Replace the delimiters of HL7 by their escape sequences."""
+    return text.translate(_ESCAPES)
+
+
+def clock(local: int) -> str:
+    """HL7 time of a local second: YYYYMMDDHHMMSS."""
+    day, second = divmod(local, DAY)
+    date = calendar.day_of_number(day)
+    return f"{date:%Y%m%d}{second // 3600:02d}{second // 60 % 60:02d}{second % 60:02d}"
+
+
+def segment(name: str, fields: dict[int, str]) -> str:
+    """A segment with the given fields (numbers as in the standard), the rest empty."""
+    values = [""] * (max(fields) + 1)
+    for number, value in fields.items():
+        values[number] = value
+    values[0] = name
+    return "|".join(values)
+
+
+def live_exams(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
+    """Exams with anything to say after the extract."""
+    told = (
+        "received", "first_booked", "dna_told", "booked", "cancelled", "completed", "preliminary",
+        "verified", "addendum",
+    )  # fmt: skip
+    return exams.filter(pl.max_horizontal(*told) >= period.cutoff)
+
+
+def exam_messages(
+    exam: dict[str, Any], period: Period, rng: np.random.Generator
+) -> Iterator[Message]:
+    """Messages of one exam, in the order of their events."""
+    local: dict[str, Any] = {
+        name: None if exam[name] is None else exam[f"{name}_local"] for name in _TIMES
+    }
+
+    def is_told(name: str) -> bool:
+        return exam[name] is not None and exam[name] >= period.cutoff
+
+    def sent(name: str) -> int:
+        """Sent some seconds after the event, on the same day."""
+        moment = local[name]
+        return min(moment + int(rng.integers(1, 45)), (moment // DAY + 1) * DAY - 1)
+
+    parts = _shared_parts(exam, local)
+
+    def message(event: str, moment: int, segments: list[str], version: str = "2.4") -> Message:
+        body = "\r".join(segments) + "\r"
+        return Message(exam["party_code"], moment, event, body, exam["accession_number"], version)
+
+    if is_told("received"):
+        yield message("OMG^O19", sent("received"), _order(parts, local, "NW", "SC"))
+    if is_told("first_booked") and exam["first_booked"] != exam["booked"]:
+        body = _appointment(exam, parts, local["first_appointment"], 1, "Booked")
+        yield message("SIU^S12", local["first_booked"], body, "2.5.1")
+    if is_told("dna_told"):
+        body = _appointment(exam, parts, local["first_appointment"], 1, "Noshow")
+        yield message("SIU^S26", local["dna_told"], body, "2.5.1")
+    if is_told("booked"):
+        number = 2 if exam["dna"] is not None and exam["first_booked"] != exam["booked"] else 1
+        body = _appointment(exam, parts, local["appointment"], number, "Booked")
+        yield message("SIU^S12", local["booked"], body, "2.5.1")
+    if is_told("cancelled"):
+        yield message("OMG^O19", sent("cancelled"), _cancellation(exam, parts, local))
+    if is_told("completed"):
+        yield message("OMG^O19", sent("completed"), _order(parts, local, "SC", "CM"))
+    if is_told("preliminary"):
+        yield message("ORU^R01", sent("preliminary"), _report(exam, parts, local, "P"))
+    if is_told("verified"):
+        yield message("ORU^R01", sent("verified"), _report(exam, parts, local, "F"))
+    if is_told("addendum"):
+        yield message("ORU^R01", sent("addendum"), _report(exam, parts, local, "A"))
+
+
+def _shared_parts(exam: dict[str, Any], local: dict[str, Any]) -> dict[str, str]:
+    party, accession = exam["party_code"], exam["accession_number"]
+    ids = f"{exam['patient_id']}^^^{party}^MR"
+    if exam["nhs_number_delivered"] is not None:
+        ids += f"~{exam['nhs_number_delivered']}^^^NHS^NH"
+    sex = {"1": "M", "2": "F"}.get(exam["sex"], "U")
+    snomed = exam["snomed_code"]
+    name = escape(exam["exam_name"])
+    code = f"{exam['exam_code_delivered']}^{name}^NICIP"
+    if exam["exam_code_delivered"] != exam["exam_code"]:
+        name = "Unlisted examination"
+        code = f"{exam['exam_code_delivered']}^{name}^LOCAL"
+    elif snomed:
+        code += f"^{snomed}^^SCT"
+    referrer = f"{exam['referrer_code']}^REFERRER^EXAMPLE^^^DR"
+    setting = exam["source_setting"]
+    return {
+        "placer": f"OC{accession[1:]}^EPR",
+        "filler": f"{accession}^RIS",
+        "code": code,
+        "name": name,
+        "exam_code": exam["exam_code_delivered"],
+        "referrer": referrer,
+        "organisation": f"{exam['referring_org_code']}^Example organisation^ODS",
+        "priority": f"^^^^^{exam['priority']}",
+        "accession": accession,
+        "modality": exam["dicom_modality"],
+        "site": exam["site_code"],
+        "resource": exam["station_name"] or "",
+        "uid": exam["study_instance_uid"] or "",
+        "radiographer": exam["radiographer_code"] or "",
+        "PID": segment(
+            "PID",
+            {
+                1: "1",
+                3: ids,
+                5: f"{escape(exam['surname']).upper()}^{escape(exam['given_name'])}",
+                7: f"{exam['birth_on']:%Y%m%d}",
+                8: sex,
+                11: f"^^^^{exam['postcode']}",
+                22: exam["ethnic_category"],
+            },
+        ),
+        "PV1": segment(
+            "PV1",
+            {
+                1: "1",
+                2: _CLASS_OF_SETTING.get(setting, "O"),
+                3: f"LOC{setting}^^^{party}",
+                8: referrer,
+                18: setting,
+                19: f"V{accession[1:]}^^^{party}^VN",
+            },
+        ),
+    }
+
+
+def _request_fields(parts: dict[str, str], local: dict[str, Any]) -> dict[int, str]:
+    """OBR fields that every order and report message repeats."""
+    fields = {
+        1: "1",
+        2: parts["placer"],
+        3: parts["filler"],
+        4: parts["code"],
+        6: clock(local["requested"]),
+        16: parts["referrer"],
+        18: parts["accession"],
+        20: parts["site"],
+        21: parts["resource"],
+        24: parts["modality"],
+        27: parts["priority"],
+    }
+    if local["received"] is not None:
+        fields[14] = clock(local["received"])
+    return fields
+
+
+def _performed_fields(parts: dict[str, str], local: dict[str, Any]) -> dict[int, str]:
+    """OBR fields of a performed exam: start, end and radiographer."""
+    start, end = clock(local["started"]), clock(local["completed"])
+    radiographer = f"{parts['radiographer']}&RADIOGRAPHER&EXAMPLE^{start}^{end}"
+    return {7: start, 8: end, 22: end, 34: radiographer}
+
+
+def _order(parts: dict[str, str], local: dict[str, Any], control: str, status: str) -> list[str]:
+    moment = local["requested"] if control == "NW" else local["completed"]
+    common = {
+        1: control,
+        2: parts["placer"],
+        3: parts["filler"],
+        5: status,
+        7: parts["priority"],
+        9: clock(moment),
+        12: parts["referrer"],
+        21: parts["organisation"],
+    }
+    fields = _request_fields(parts, local)
+    segments = [parts["PID"], parts["PV1"], segment("ORC", common)]
+    if control == "NW":
+        del fields[20], fields[21]
+        return [*segments, segment("OBR", fields)]
+    fields |= _performed_fields(parts, local)
+    return [*segments, segment("OBR", fields), f"ZDS|{parts['uid']}^RIS^Application^DICOM"]
+
+
+def _cancellation(exam: dict[str, Any], parts: dict[str, str], local: dict[str, Any]) -> list[str]:
+    reason = exam["cancel_reason"]
+    common = {
+        1: "CA",
+        2: parts["placer"],
+        3: parts["filler"],
+        5: "CA",
+        7: parts["priority"],
+        9: clock(local["cancelled"]),
+        12: parts["referrer"],
+        16: f"{reason}^{CANCEL_REASONS[reason]}^LOCAL",
+        21: parts["organisation"],
+    }
+    fields = _request_fields(parts, local)
+    return [parts["PID"], parts["PV1"], segment("ORC", common), segment("OBR", fields)]
+
+
+def _appointment(
+    exam: dict[str, Any], parts: dict[str, str], start: int, number: int, status: str
+) -> list[str]:
+    begin, end = clock(start), clock(start + 20 * 60)
+    appointment = f"APT{parts['accession'][1:]}-{number}"
+    schedule = {
+        1: f"{appointment}^EPR",
+        2: f"{appointment}^RIS",
+        6: "ROUTINE",
+        7: parts["code"],
+        9: "20",
+        10: "MIN",
+        11: f"^^20^{begin}^{end}",
+        16: "U314^CLERK^EXAMPLE",
+        25: status,
+        26: parts["placer"],
+        27: parts["filler"],
+    }
+    party = exam["party_code"]
+    return [
+        segment("SCH", schedule),
+        parts["PID"],
+        parts["PV1"],
+        "RGS|1|A",
+        f"AIS|1|A|{parts['exam_code']}^{parts['name']}^NICIP|{begin}|||20|MIN",
+        f"AIL|1|A|{parts['resource']}^^^{parts['site']}|RAD^{parts['modality']}^{party}",
+    ]
+
+
+def _report(
+    exam: dict[str, Any], parts: dict[str, str], local: dict[str, Any], kind: str
+) -> list[str]:
+    """Report message: kind P preliminary, F verified, A verified with an addendum section."""
+    first = clock(local["verified_delivered"]) if kind != "P" else clock(local["preliminary"])
+    moment = clock(local["addendum"]) if kind == "A" else first
+    status = "P" if kind == "P" else "F"
+    org, reporter = exam["reporter_org"], exam["reporter_code"]
+    fields = _request_fields(parts, local) | _performed_fields(parts, local)
+    fields |= {22: moment, 25: status}
+    if kind == "P":
+        fields[33] = f"{reporter}&REPORTER&EXAMPLE&&&DR^{moment}"
+    else:
+        fields[32] = f"{reporter}&REPORTER&EXAMPLE&&&DR^{moment}"
+    common = {
+        1: "RE",
+        2: parts["placer"],
+        3: parts["filler"],
+        5: "CM",
+        9: moment,
+        12: parts["referrer"],
+        21: parts["organisation"],
+    }
+    findings = _FINDINGS.get(parts["modality"], _OTHER_FINDINGS)
+    pick = exam["exam_no"]
+    lines = [
+        ("GDT", findings[pick % len(findings)], first),
+        ("GDT", findings[(pick // 7 + 1) % len(findings)], first),
+    ]
+    if kind != "P":
+        lines.append(("IMP", _CONCLUSIONS[pick % len(_CONCLUSIONS)], first))
+    if kind == "A":
+        lines.append(("ADT", "Addendum: reviewed with an outside study & unchanged.", moment))
+    segments = [parts["PID"], parts["PV1"], segment("ORC", common), segment("OBR", fields)]
+    for number, (section, text, written) in enumerate(lines, start=1):
+        observation = {
+            1: str(number),
+            2: "TX",
+            3: f"{parts['exam_code']}&{section}^{parts['name']}^NICIP",
+            5: escape(text),
+            11: status,
+            14: written,
+            15: org,
+            16: f"{reporter}^REPORTER^EXAMPLE",
+        }
+        segments.append(segment("OBX", observation))
+    uid = f"OBX|{len(lines) + 1}|HD|110180^Study Instance UID^DCM||{parts['uid']}||||||{status}"
+    return [*segments, uid]
+
+
+def _header(message: Message, control_id: str) -> str:
+    return (
+        f"MSH|^~\\&|RIS|{message.party}|GMDW|GM|{clock(message.sent)}||{message.event}|"
+        f"{control_id}|{message.processing}|{message.version}|||AL|NE|GBR|UNICODE UTF-8\r"
+    )
+
+
+def all_messages(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -> list[Message]:
+    """Every good message of the live weeks, sorted by party and time sent."""
+    rows = live_exams(exams, period)
+    for name in _TIMES:
+        utc = rows[name].fill_null(0).to_numpy()
+        rows = rows.with_columns(pl.Series(f"{name}_local", calendar.utc_to_local(utc)))
+    found = [m for exam in rows.iter_rows(named=True) for m in exam_messages(exam, period, rng)]
+    return sorted(found, key=lambda m: (m.party, m.sent))
+
+
+def _file_of(message: Message) -> str:
+    day = calendar.day_of_number(message.sent // DAY)
+    return f"{FEED}/{day}/{message.party}_{day:%Y%m%d}.hl7"
+
+
+def with_repeats(
+    messages: list[Message], count: int, rng: np.random.Generator, ledger: DirtLedger
+) -> list[Message]:
+    """Add messages sent again later the same day under a new control id.
+
+    Appointment messages are left alone: their time is the time of sending, so a repeat would be
+    another fact.
+    """
+    usable = [n for n, m in enumerate(messages) if not m.event.startswith("SIU")]
+    chosen = rng.choice(usable, size=min(count, len(usable)), replace=False).tolist()
+    repeats = []
+    for number in sorted(chosen):
+        message = messages[number]
+        latest = (message.sent // DAY + 1) * DAY - 1
+        again = replace(message, sent=min(message.sent + int(rng.integers(60, 3600)), latest))
+        ledger.add(FEED, "repeated_message", _file_of(again), message.accession)
+        repeats.append(again)
+    return sorted([*messages, *repeats], key=lambda m: (m.party, m.sent))
+
+
+def write_messages(
+    exams: pl.DataFrame,
+    parties: list[str],
+    period: Period,
+    scale: float,
+    inbox: Path,
+    rng: np.random.Generator,
+    ledger: DirtLedger,
+) -> dict[str, int]:
+    """Write one batch file per party and day that has messages.
+
+    Returns messages by file, bad ones included.
+    """
+    wanted = scaled(MESSAGE_COUNTS, scale)
+    good = all_messages(exams, period, rng)
+    good = with_repeats(good, wanted["repeated_message"], rng, ledger)
+    files: dict[str, list[str]] = {
+        f"{FEED}/{day}/{party}_{day:%Y%m%d}.hl7": []
+        for day in period.live_days
+        for party in parties
+    }
+    for number, message in enumerate(good, start=1):
+        files[_file_of(message)].append(
+            _header(message, f"{message.party}{number:07d}") + message.body
+        )
+    _spoil(files, wanted, rng, ledger)
+    sent = {file: texts for file, texts in files.items() if texts}
+    for file, texts in sent.items():
+        write_bytes(inbox / file, "".join(texts).encode("utf-8"))
+    return {file: len(texts) for file, texts in sent.items()}
+
+
+def _spoil(
+    files: dict[str, list[str]],
+    wanted: dict[str, int],
+    rng: np.random.Generator,
+    ledger: DirtLedger,
+) -> None:
+    """Add messages that must not be landed, at most two to a file.
+
+    The broken ones are extra copies, so no fact is lost with them. One without header stands
+    first in its file: anywhere else it would read as the end of the message before it.
+    """
+    bad = [k for k in ("no_msh", "truncated_message", "test_message") for _ in range(wanted[k])]
+    names = [name for name, texts in files.items() if texts]
+    order = rng.permutation(len(names)).tolist()
+    for position, kind in enumerate(bad):
+        name = names[order[position % len(names)]]
+        if position >= BAD_MESSAGES_A_FILE * len(names):
+            break
+        texts = files[name]
+        sample = texts[-1]
+        if kind == "no_msh":
+            texts.insert(0, sample.partition("\r")[2])
+        elif kind == "truncated_message":
+            texts.append(sample[: sample.index("||")] + "\r")
+        else:
+            texts.append(_test_message(name, position))
+        ledger.add(FEED, kind, name, None)
+
+
+def _test_message(file: str, number: int) -> str:
+    """A message marked as not for production, about a patient who does not exist."""
+    party, day = Path(file).stem.split("_")
+    moment = f"{day}120000"
+    header = (
+        f"MSH|^~\\&|RIS|{party}|GMDW|GM|{moment}||OMG^O19|{party}T{number:06d}|T|2.4"
+        "|||AL|NE|GBR|UNICODE UTF-8\r"
+    )
+    order = {1: "NW", 3: f"TEST{number:05d}^RIS", 5: "SC", 9: moment}
+    fields = {1: "1", 3: f"TEST{number:05d}^RIS", 4: "XCHES^XR Chest^NICIP", 6: moment}
+    fields |= {14: moment, 18: f"TEST{number:05d}", 24: "DX"}
+    return (
+        header
+        + f"PID|1||TEST{number:05d}^^^{party}^MR||ZZZTEST^DO NOT USE||19000101|U\r"
+        + segment("ORC", order)
+        + "\r"
+        + segment("OBR", fields)
+        + "\r"
+    )

@@ -1,0 +1,39 @@
+"""The days the synthetic network covers and the deliveries it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+
+from pipelines.synthetic import calendar
+
+
+@dataclass(frozen=True)
+class Period:
+    """First request day, first live day (day of the history extract), day after the last day."""
+
+    first_on: date = date(2018, 4, 1)
+    live_on: date = date(2026, 1, 7)
+    end_on: date = date(2026, 4, 1)
+
+    @property
+    def cutoff(self) -> int:
+        """UTC second at which the history extract was taken (local midnight)."""
+        return _midnight(self.live_on)
+
+    @property
+    def end(self) -> int:
+        """UTC second at which the last delivered day ends (local midnight)."""
+        return _midnight(self.end_on)
+
+    @property
+    def live_days(self) -> list[date]:
+        """Every local day of the live weeks, in order."""
+        return [self.live_on + timedelta(days=n) for n in range((self.end_on - self.live_on).days)]
+
+
+def _midnight(day: date) -> int:
+    local = np.array([calendar.day_number(day) * calendar.DAY], dtype=np.int64)
+    return int(calendar.local_to_utc(local)[0])

@@ -1,0 +1,256 @@
+"""From the end of the exam to the verified report: who writes it, and when.
+
+The effect of shared reporting on this network is known, because it is put in here: see EFFECTS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipelines.synthetic import calendar
+from pipelines.synthetic.calendar import DAY, HOUR, Seconds
+
+NEVER = np.int64(2**62)
+
+OUTSOURCE = "ZZT01"
+
+# Known effects of a party's network-reporting go-live, from that day on (all modalities but those
+# reported on the spot). They are written to the truth folder.
+EFFECTS = {
+    "cross_site_rate_before": 0.012,
+    "cross_site_rate_after": 0.225,
+    "cross_site_rate_on_the_spot": 0.02,
+    "cross_site_ramp_days": 120,
+    "outsourcing_factor_after": 0.74,
+    "turnaround_factor_after": 0.90,
+}
+
+# Median hours from exam end to verified report, in 2018. Emergency, unscheduled urgent,
+# inpatient routine, urgent, suspected cancer, routine, planned.
+_MEDIAN_HOURS = {
+    "CT": (1.0, 4.5, 11, 44, 36, 105, 140),
+    "MRI": (2.5, 16, 24, 60, 60, 140, 170),
+    "Plain radiography": (12, 13, 22, 34, 24, 60, 70),
+    "Ultrasound": (0.3, 0.3, 0.4, 0.35, 0.35, 0.4, 0.4),
+    "Fluoroscopy": (3, 6, 16, 24, 24, 40, 40),
+    "DEXA": (30, 30, 40, 60, 60, 70, 70),
+}
+_SIGMA = {
+    "CT": 0.95,
+    "MRI": 0.88,
+    "Plain radiography": 1.12,
+    "Ultrasound": 0.7,
+    "Fluoroscopy": 0.8,
+    "DEXA": 0.7,
+}
+_NEVER_REPORTED = {"Plain radiography": 0.006, "CT": 0.0006, "MRI": 0.0006}
+_ERAS = (  # day, factor on the median: worse in and after the pandemic, better since 2024
+    (date(2018, 4, 1), 1.0),
+    (date(2020, 3, 1), 1.05),
+    (date(2021, 1, 1), 1.35),
+    (date(2022, 6, 1), 1.65),
+    (date(2023, 6, 1), 1.60),
+    (date(2024, 6, 1), 1.35),
+    (date(2025, 6, 1), 1.15),
+    (date(2026, 3, 31), 1.05),
+)
+_OUTSOURCED = ((date(2018, 4, 1), 0.15), (date(2021, 6, 1), 0.21), (date(2026, 3, 31), 0.30))
+_OUTSOURCED_FACTOR = {
+    "CT": 1.25,
+    "MRI": 1.25,
+    "Plain radiography": 0.85,
+    "Ultrasound": 0.0,
+    "Fluoroscopy": 0.1,
+    "DEXA": 0.0,
+}
+_ON_THE_SPOT = ("Ultrasound", "Fluoroscopy", "DEXA")
+_KEPT_OUT_OF_HOURS = 0.17
+_ADDENDUM_RATE = 0.02
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Arrays by exam: UTC seconds (NEVER when it did not happen) and the reporting organisation."""
+
+    preliminary: Seconds
+    verified: Seconds
+    addendum: Seconds
+    reporter_org: NDArray[np.str_]
+    is_cross_site: NDArray[np.bool_]
+
+
+def network_reporting_days(go_lives: pl.DataFrame) -> dict[str, int]:
+    """Day number of each party's network-reporting go-live."""
+    live = go_lives.filter(pl.col("go_live_type") == "network_reporting")
+    return {
+        party: calendar.day_number(day)
+        for party, day in live.select("party_code", "go_live_on").iter_rows()
+    }
+
+
+def _over_time(days: NDArray[np.float64], points: tuple[tuple[date, float], ...]) -> NDArray:
+    known = [calendar.day_number(day) for day, _ in points]
+    return np.interp(days, known, [value for _, value in points])
+
+
+def _turnaround_class(
+    priority: NDArray[np.str_], is_unscheduled: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    return np.select(
+        [
+            priority == "S",
+            (priority == "U") & is_unscheduled,
+            (priority == "R") & is_unscheduled,
+            priority == "U",
+            priority == "T",
+            priority == "P",
+        ],
+        [0, 1, 2, 3, 4, 6],
+        5,
+    )
+
+
+def _to_working_hours(utc: Seconds, moved: NDArray[np.bool_], rng: np.random.Generator) -> Seconds:
+    """Move the chosen instants that fall at night or at weekends to the next working day."""
+    local = calendar.utc_to_local(utc)
+    day = local // DAY
+    first, last = int(day.min()), int(day.max()) + 20
+    working = calendar.is_working_day(first, last - first)
+    next_working = np.zeros(len(working), dtype=np.int64)
+    following = len(working) - 1
+    for index in range(len(working) - 1, -1, -1):
+        if working[index]:
+            following = index
+        next_working[index] = following
+    second = local % DAY
+    late = second >= 18 * HOUR
+    outside = moved & (~working[day - first] | late | (second < 8 * HOUR))
+    target = first + next_working[day - first + late]
+    fresh = target * DAY + rng.triangular(8, 10, 18, len(utc)) * HOUR
+    return np.where(outside, calendar.local_to_utc(fresh.astype(np.int64)), utc)
+
+
+def write_reports(
+    exams: dict[str, NDArray],
+    go_live_days: dict[str, int],
+    party_sizes: dict[str, float],
+    preliminary_rates: dict[str, float],
+    rng: np.random.Generator,
+) -> Reports:
+    """Reports of every completed exam.
+
+    `exams` holds arrays party, modality_group, priority, is_unscheduled and completed (UTC
+    seconds, NEVER when the exam was not done).
+    """
+    done = exams["completed"] < NEVER
+    count = int(done.sum())
+    group = exams["modality_group"][done]
+    party = exams["party"][done]
+    completed = exams["completed"][done]
+    day = completed / DAY
+    parties = list(party_sizes)
+    own = _index_of(party, parties)
+    live_day = np.array([go_live_days.get(p, 10**6) for p in parties], dtype=float)
+    since = day - live_day[own]
+    spot = np.isin(group, _ON_THE_SPOT)
+
+    hours = _hours(exams, done, group, rng)
+    hours *= _over_time(day, _ERAS) ** np.where(spot, 0.2, 1.0)
+    hours *= np.where((since >= 0) & ~spot, EFFECTS["turnaround_factor_after"], 1.0)
+
+    night = (calendar.utc_to_local(completed) % DAY // HOUR + 4) % 24 < 12
+    outsourced = _outsourced(group, day, night, since, exams["priority"][done], rng)
+    ramp = np.clip(since / EFFECTS["cross_site_ramp_days"], 0, 1)
+    before, after = EFFECTS["cross_site_rate_before"], EFFECTS["cross_site_rate_after"]
+    rate = before + np.where(since >= 0, (after - before) * ramp, 0.0)
+    rate = np.where(spot, EFFECTS["cross_site_rate_on_the_spot"] * (since >= 0), rate)
+    cross = ~outsourced & (rng.random(count) < rate)
+    elsewhere = _other_party(own, day, live_day, np.array(list(party_sizes.values())), rng)
+    org_index = np.where(cross, elsewhere, own)
+    org = np.where(outsourced, OUTSOURCE, np.array(parties)[org_index])
+
+    verified = completed + np.maximum(hours * HOUR, 120).astype(np.int64)
+    urgent = exams["priority"][done] == "S"
+    moved = ~spot & ~urgent & ~outsourced & (rng.random(count) >= _KEPT_OUT_OF_HOURS)
+    verified = np.maximum(_to_working_hours(verified, moved, rng), completed + 120)
+    rates = np.array([_NEVER_REPORTED.get(g, 0.0) for g in _GROUPS])[_index_of(group, _GROUPS)]
+    verified[rng.random(count) < rates] = NEVER
+
+    prelim_rate = np.array([preliminary_rates[g] for g in _GROUPS])[_index_of(group, _GROUPS)]
+    has_prelim = (rng.random(count) < prelim_rate) & ~outsourced & (verified < NEVER)
+    share = rng.uniform(0.2, 0.9, count)
+    prelim = completed + ((np.minimum(verified, completed + 60 * DAY) - completed) * share)
+    has_addendum = (rng.random(count) < _ADDENDUM_RATE) & (verified < NEVER)
+    delay = rng.gamma(1.4, 3.5 * DAY, count).astype(np.int64) + HOUR
+    addendum = _to_working_hours(
+        np.where(has_addendum, verified + delay, completed), has_addendum, rng
+    )
+
+    def spread(values: NDArray, missing: object) -> NDArray:
+        full = np.full(len(done), missing, dtype=values.dtype)
+        full[done] = values
+        return full
+
+    return Reports(
+        preliminary=spread(np.where(has_prelim, prelim.astype(np.int64), NEVER), NEVER),
+        verified=spread(verified, NEVER),
+        addendum=spread(np.where(has_addendum, addendum, NEVER), NEVER),
+        reporter_org=spread(org, ""),
+        is_cross_site=spread(cross, False),
+    )
+
+
+_GROUPS = list(_MEDIAN_HOURS)
+
+
+def _index_of(values: NDArray[np.str_], known: list[str]) -> NDArray[np.int64]:
+    order = np.argsort(known)
+    return order[np.searchsorted(np.array(known)[order], values)]
+
+
+def _hours(
+    exams: dict[str, NDArray],
+    done: NDArray[np.bool_],
+    group: NDArray[np.str_],
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    index = _index_of(group, _GROUPS)
+    kind = _turnaround_class(exams["priority"][done], exams["is_unscheduled"][done])
+    median = np.array([_MEDIAN_HOURS[g] for g in _GROUPS])[index, kind]
+    sigma = np.array([_SIGMA[g] for g in _GROUPS])[index]
+    return median * np.exp(sigma * rng.standard_normal(len(group)))
+
+
+def _outsourced(
+    group: NDArray[np.str_],
+    day: NDArray[np.float64],
+    night: NDArray[np.bool_],
+    since: NDArray[np.float64],
+    priority: NDArray[np.str_],
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    factor = np.array([_OUTSOURCED_FACTOR[g] for g in _GROUPS])[_index_of(group, _GROUPS)]
+    rate = _over_time(day, _OUTSOURCED) * factor
+    rate = np.where(night & (priority == "S") & (group == "CT"), rate * 2.2, rate)
+    rate = np.where(since >= 0, rate * EFFECTS["outsourcing_factor_after"], rate)
+    return rng.random(len(group)) < np.minimum(rate, 0.8)
+
+
+def _other_party(
+    own: NDArray[np.int64],
+    day: NDArray[np.float64],
+    live_day: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Another party, by size; parties already live are ten times as likely."""
+    weight = sizes[None, :] * np.where(day[:, None] >= live_day[None, :], 1.0, 0.1)
+    weight[np.arange(len(own)), own] = 0.0
+    cumulative = np.cumsum(weight, axis=1)
+    target = rng.random(len(own)) * cumulative[:, -1]
+    return (cumulative < target[:, None]).sum(axis=1)

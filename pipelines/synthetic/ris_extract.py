@@ -1,0 +1,123 @@
+"""History extracts of the radiology information systems: one wide CSV per party."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.synthetic.dirt import DirtLedger
+from pipelines.synthetic.period import Period
+from pipelines.synthetic.writer import write_csv
+
+FEED = "ris_extract"
+
+COLUMNS = (
+    "nhs_number", "patient_id", "birth_date", "sex", "ethnic_category", "postcode",
+    "source_setting", "referrer_code", "referring_org_code", "priority", "requested_at",
+    "request_received_at", "booked_at", "appointment_at", "dna_at", "cancelled_at",
+    "cancel_reason", "started_at", "completed_at", "exam_code", "snomed_code", "site_code",
+    "resource", "accession_number", "study_instance_uid", "radiographer_code", "preliminary_at",
+    "verified_at", "reporter_code", "reporter_org_code", "addendum_at",
+)  # fmt: skip
+
+_CLOCK = "%d/%m/%Y %H:%M"
+
+
+def wall_clock(seconds: pl.Expr) -> pl.Expr:
+    """London wall clock of UTC seconds, as DD/MM/YYYY HH:MM text."""
+    instant = pl.from_epoch(seconds, time_unit="s").dt.replace_time_zone("UTC")
+    return instant.dt.convert_time_zone("Europe/London").dt.strftime(_CLOCK)
+
+
+def extract_rows(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
+    """One row per request made before the extract, as text, with party_code and extract_dirt.
+
+    The extract is a snapshot: what happened after it is empty, and a booking made later shows
+    the one before it.
+    """
+
+    def known(name: str) -> pl.Expr:
+        return pl.when(pl.col(name) < period.cutoff).then(pl.col(name))
+
+    rebooked = pl.col("booked") < period.cutoff
+    booked = pl.when(rebooked).then(pl.col("booked")).otherwise(known("first_booked"))
+    slot = (
+        pl.when(rebooked)
+        .then(pl.col("appointment"))
+        .when(pl.col("first_booked") < period.cutoff)
+        .then(pl.col("first_appointment"))
+    )
+    is_done = pl.col("completed") < period.cutoff
+    has_report = (pl.min_horizontal("verified", "preliminary") < period.cutoff).fill_null(False)
+    unknown = (pl.col("extract_dirt") == "unknown_exam_code").fill_null(False)
+    rows = exams.filter("is_in_extract").with_columns(
+        pl.col("nhs_number_delivered").alias("nhs_number"),
+        pl.col("birth_on").dt.strftime("%d/%m/%Y").alias("birth_date"),
+        wall_clock(pl.col("requested")).alias("requested_at"),
+        wall_clock(known("received")).alias("request_received_at"),
+        wall_clock(booked).alias("booked_at"),
+        wall_clock(slot).alias("appointment_at"),
+        wall_clock(known("dna")).alias("dna_at"),
+        wall_clock(known("cancelled")).alias("cancelled_at"),
+        pl.when(pl.col("cancelled") < period.cutoff).then("cancel_reason").alias("cancel_reason"),
+        wall_clock(known("started")).alias("started_at"),
+        wall_clock(known("completed")).alias("completed_at"),
+        pl.col("exam_code_delivered").alias("exam_code"),
+        pl.when(~unknown).then("snomed_code").alias("snomed_code"),
+        pl.when(booked.is_not_null() | (pl.col("started") < period.cutoff))
+        .then("station_name")
+        .alias("resource"),
+        pl.when(is_done).then("study_instance_uid").alias("study_instance_uid"),
+        pl.when(is_done).then("radiographer_code").alias("radiographer_code"),
+        wall_clock(known("preliminary")).alias("preliminary_at"),
+        wall_clock(pl.when(pl.col("verified") < period.cutoff).then("verified_delivered")).alias(
+            "verified_at"
+        ),
+        pl.when(has_report).then("reporter_code").alias("reporter_code"),
+        pl.when(has_report).then("reporter_org").alias("reporter_org_code"),
+        wall_clock(known("addendum")).alias("addendum_at"),
+    )
+    return rows.select("party_code", "extract_dirt", "exam_no", *COLUMNS)
+
+
+def _broken(rows: pl.DataFrame, period: Period) -> pl.DataFrame:
+    """The refused kinds, written into the text of their rows."""
+    kind = pl.col("extract_dirt")
+    started = pl.col("started_at")
+    future = started.str.slice(0, 6) + str(period.live_on.year + 1) + started.str.slice(10)
+    impossible = started.str.slice(0, 3) + "13" + started.str.slice(5)
+    return rows.with_columns(
+        pl.when(kind == "unparseable_date")
+        .then(impossible)
+        .when(kind == "started_in_future")
+        .then(future)
+        .otherwise(started)
+        .alias("started_at"),
+        pl.when(kind == "missing_accession")
+        .then(None)
+        .otherwise("accession_number")
+        .alias("accession_number"),
+    )
+
+
+def write_extracts(
+    exams: pl.DataFrame, period: Period, inbox: Path, ledger: DirtLedger
+) -> dict[str, int]:
+    """Write one file per party; returns data rows by file (relative to the inbox)."""
+    rows = extract_rows(exams, period)
+    written: dict[str, int] = {}
+    for (party,), part in rows.partition_by(
+        "party_code", as_dict=True, maintain_order=True
+    ).items():
+        file = f"{FEED}/{period.live_on}/{FEED}_{party}.csv"
+        for kind, accession in (
+            part.filter(pl.col("extract_dirt").is_not_null())
+            .select("extract_dirt", "accession_number")
+            .iter_rows()
+        ):
+            ledger.add(FEED, kind, file, accession)
+        repeats = part.filter(pl.col("extract_dirt") == "exact_duplicate_row")
+        delivered = pl.concat([_broken(part, period), repeats]).select(COLUMNS)
+        written[file] = write_csv(inbox / file, delivered)
+    return written

@@ -1,0 +1,83 @@
+"""The truth folder: what a perfect warehouse would report from the delivered files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.synthetic import calendar
+from pipelines.synthetic.dirt import DirtLedger
+from pipelines.synthetic.writer import write_json, write_parquet
+
+_EVENTS = {
+    "requested": "requested",
+    "received": "received",
+    "first_booked": "first_booked",
+    "first_appointment": "first_appointment",
+    "dna": "dna",
+    "booked": "booked",
+    "appointment": "appointment",
+    "cancelled": "cancelled",
+    "started": "started",
+    "completed": "completed",
+    "preliminary": "preliminary",
+    "verified_delivered": "verified",
+    "addendum": "addendum",
+}
+_PLAIN = (
+    "exam_no", "party_code", "site_code", "trust_as_was", "station_name", "accession_number",
+    "study_instance_uid", "patient_no", "patient_id", "modality_group", "dicom_modality",
+    "exam_code", "exam_code_delivered", "snomed_code", "body_region", "dm01_test",
+    "source_setting", "priority", "cancel_reason", "reporter_org", "is_cross_site",
+    "is_in_extract", "has_images", "nhs_number_state", "is_date_order_violation", "is_refused",
+    "extract_dirt", "live_dirt",
+)  # fmt: skip
+
+
+def exam_truth(exams: pl.DataFrame) -> pl.DataFrame:
+    """One row per request made within the period, in order of request.
+
+    For every event a pair of columns: `<event>_at` (UTC) and `<event>_at_local` (London wall
+    clock), null when it has not happened by the end of the period. Times are as delivered:
+    to the minute before the history extract, and a report dated before its exam
+    (is_date_order_violation) stands as it was sent. Rows with is_refused cannot be landed, so a
+    warehouse does not know these requests. booked and appointment are the last booking, first_*
+    the one that was missed. has_images: the archive feed holds at least one series.
+    is_repeated_hour: an event falls in the October hour that occurs twice, where the wall clock
+    alone does not tell the instant.
+    """
+    utc = pl.Datetime("us", "UTC")
+    columns: list[pl.Expr | pl.Series] = [pl.col(name) for name in _PLAIN]
+    repeated = np.zeros(exams.height, dtype=bool)
+    for source, name in _EVENTS.items():
+        known = exams[source].is_not_null()
+        seconds = exams[source].fill_null(0).to_numpy()
+        repeated |= calendar.is_repeated_hour(seconds) & known.to_numpy()
+        local = pl.Series(calendar.utc_to_local(seconds))
+        columns.append((exams[source] * 1_000_000).cast(utc).alias(f"{name}_at"))
+        at_local = (local * 1_000_000).cast(pl.Datetime("us"))
+        columns.append(
+            pl.select(pl.when(known).then(at_local)).to_series().alias(f"{name}_at_local")
+        )
+    return exams.select(*columns, pl.Series("is_repeated_hour", repeated))
+
+
+def write_truth(
+    folder: Path,
+    *,
+    exams: pl.DataFrame,
+    series: pl.DataFrame,
+    rota: pl.DataFrame,
+    ledger: DirtLedger,
+    parameters: dict[str, Any],
+) -> None:
+    """Write exams, dicom_series, rota and dirt as Parquet, parameters and dirt counts as JSON."""
+    write_parquet(folder / "exams.parquet", exam_truth(exams))
+    write_parquet(folder / "dicom_series.parquet", series)
+    write_parquet(folder / "rota.parquet", rota)
+    write_parquet(folder / "dirt.parquet", ledger.as_frame())
+    write_json(folder / "dirt.json", ledger.counts())
+    write_json(folder / "parameters.json", parameters)

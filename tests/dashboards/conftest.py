@@ -1,0 +1,48 @@
+"""A published build for the whole room, and a way to open one view in it."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import published_build
+
+ROOT = Path(__file__).resolve().parents[2]
+APP = ROOT / "dashboards" / "app.py"
+VIEWS = {
+    "benefits_summary": "Benefits summary",
+    "throughput": "Throughput",
+    "waiting_times": "Waiting times",
+    "scanner_utilisation": "Scanner utilisation",
+    "data_quality": "Data quality",
+    "metric_dictionary": "Metric dictionary",
+}
+PENNINE = "Pennine Acute Hospitals NHS Trust (party)"
+
+
+@pytest.fixture(scope="session")
+def tables() -> dict:
+    return published_build.tables()
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory, tables: dict) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    published_build.write_build(folder, found=tables)
+    return folder
+
+
+@pytest.fixture
+def open_view(published: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    def opened(view: str, folder: Path = published, **query: str) -> AppTest:
+        monkeypatch.setenv("IMAGING_PUBLISHED", str(folder))
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        return app.switch_page(f"views/{view}.py").run()
+
+    return opened

@@ -1,0 +1,810 @@
+"""A small published build for tests: believable numbers for a network of eight parties.
+
+`write_build(folder, build_id=...)` writes one DuckDB file and replaces manifest.json, in the shape
+the publisher uses. Nothing here is read by the product.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+
+ROOT = Path(__file__).resolve().parents[2]
+SEEDS = ROOT / "dbt_project" / "seeds"
+FIRST_MONTH, LAST_MONTH = date(2020, 4, 1), date(2026, 3, 1)
+LIVE_FROM = date(2026, 1, 5)
+AS_AT = datetime(2026, 3, 31, 22, 40, tzinfo=UTC)
+
+SIZE = {"R0A": 3.4, "RW6": 2.6, "RM3": 1.4, "RMC": 1.1, "RRF": 1.1, "RWJ": 1.0, "RMP": 0.8}
+SIZE["RBV"] = 0.5
+MODALITY = {"Plain radiography": 120.0, "CT": 48.0, "MRI": 30.0, "Ultrasound": 56.0}
+DM01 = {"CT": "CT", "MRI": "MRI", "Ultrasound": "NON_OBSTETRIC_ULTRASOUND"}
+ARCHIVE = {
+    "RW6": "2020-11-30",
+    "RMC": "2021-02-22",
+    "RRF": "2021-04-19",
+    "RM3": "2021-06-14",
+    "RWJ": "2021-09-06",
+    "RMP": "2021-11-15",
+    "RBV": "2022-01-24",
+    "R0A": "2022-04-04",
+}
+BANDS = [f"band_{n:02d}" for n in range(14)]
+
+
+def seed(path: str) -> list[dict[str, str]]:
+    with (SEEDS / path).open(encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def months() -> list[date]:
+    return pl.date_range(FIRST_MONTH, LAST_MONTH, "1mo", eager=True).to_list()
+
+
+def trust_shares(party: str, day: date) -> list[tuple[str, float]]:
+    if party != "RW6":
+        return [(party, 1.0)]
+    if day < date(2021, 4, 1):
+        return [("RW6", 1.0)]
+    middle = "RW6" if day < date(2021, 10, 1) else "RM3"
+    return [(middle, 0.65), ("R0A", 0.35)]
+
+
+def roll_up(parts: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """One row per level, organisation, modality (and All) and key: every number summed."""
+    numbers = [
+        c for c, t in parts.schema.items() if t.is_numeric() and c not in {*keys, "party", "trust"}
+    ]
+    frames = []
+    for modality in (pl.col("modality_group"), pl.lit("All")):
+        for level, code in (
+            ("network", pl.lit("NETWORK")),
+            ("party", pl.col("party")),
+            ("trust", pl.col("trust")),
+        ):
+            frames.append(
+                parts.with_columns(
+                    modality.alias("modality_group"),
+                    pl.lit(level).alias("org_level"),
+                    code.alias("org_code"),
+                )
+                .group_by("org_level", "org_code", "modality_group", *keys)
+                .agg(pl.col(n).sum() for n in numbers)
+            )
+    return pl.concat(frames).sort("org_level", "org_code", "modality_group", *keys)
+
+
+def rate(numerator: str, denominator: str) -> pl.Expr:
+    return pl.when(pl.col(denominator) > 0).then(pl.col(numerator) / pl.col(denominator))
+
+
+def monthly_parts() -> pl.DataFrame:
+    rng = np.random.default_rng(7)
+    rows = []
+    for n, month in enumerate(months()):
+        covid = 0.55 if month < date(2020, 8, 1) else 0.85 if month < date(2021, 4, 1) else 1.0
+        for party, size in SIZE.items():
+            live = date.fromisoformat(ARCHIVE[party]) <= month
+            for modality, base in MODALITY.items():
+                season = 1 + 0.05 * np.sin(n / 12 * 2 * np.pi)
+                mean = base * size * covid * season * (1 + 0.003 * n)
+                for trust, share in trust_shares(party, month):
+                    exams = int(rng.poisson(mean * share))
+                    cross = 0.11 if live else 0.02
+                    queue = int(exams * 1.1)
+                    waits = rng.dirichlet(np.array([9, 8, 7, 6, 5, 4, 3, 2, 1, 1, 1, 1, 1, 1]))
+                    bands = (waits * queue).astype(int)
+                    dm01 = modality in DM01
+                    reported = int(exams * 0.985)
+                    late = int(exams * (0.09 if n < 60 else 0.05))
+                    outsourced = int(reported * (0.09 if modality == "CT" else 0.04))
+                    backlog = int(exams * 0.12)
+                    live_weeks = month >= date(2026, 1, 1)
+                    staffed = exams * (19.0 + 6 * size % 5) if live_weeks else 0.0
+                    rows.append(
+                        {
+                            "period": month,
+                            "party": party,
+                            "trust": trust,
+                            "modality_group": modality,
+                            "exams": exams,
+                            "reports": reported,
+                            "within": exams - late,
+                            "outsourced": outsourced,
+                            "in_network": reported - outsourced,
+                            "crossed": int((reported - outsourced) * cross),
+                            "out_of_hours": int(reported * 0.21),
+                            "backlog": backlog,
+                            "old_backlog": int(backlog * 0.08),
+                            "waiting": int(bands.sum()) if dm01 else 0,
+                            "six_plus": int(bands[6:].sum()) if dm01 else 0,
+                            "thirteen_plus": int(bands[13:].sum()) if dm01 else 0,
+                            "tests": exams if dm01 else 0,
+                            "valid": int(exams * 0.991),
+                            "disorder": int(exams * 0.002),
+                            "unmapped": int(exams * 0.004),
+                            "matched": int(exams * 0.94) if live_weeks else 0,
+                            "imaged": exams if live_weeks else 0,
+                            "staffed": staffed,
+                            "occupied": exams * 14.1 if live_weeks else 0.0,
+                            **{b: int(v) if dm01 else 0 for b, v in zip(BANDS, bands, strict=True)},
+                        }
+                    )
+    return pl.DataFrame(rows)
+
+
+METRIC_PARTS = {
+    "T01": ("exams", None),
+    "W01": ("waiting", None),
+    "W02": ("six_plus", "waiting"),
+    "W03": ("thirteen_plus", None),
+    "W04": ("tests", None),
+    "R02": ("within", "exams"),
+    "R04": ("backlog", None),
+    "R05": ("old_backlog", "backlog"),
+    "R06": ("outsourced", "reports"),
+    "R08": ("crossed", "in_network"),
+    "R11": ("out_of_hours", "reports"),
+    "U01": ("exams", "staffed"),
+    "U02": ("occupied", "staffed"),
+    "Q01": ("valid", "exams"),
+    "Q03": ("disorder", "exams"),
+    "Q04": ("unmapped", "exams"),
+    "Q05": ("matched", "imaged"),
+}
+
+# metric_id, name, definition, numerator, denominator, unit, improvement, owner, source_status
+METRICS = [
+    ("T01", "Exams performed", "Imaging examinations completed in the month.", "exams", "none"),
+    ("W01", "DM01 waiting list", "Requests still open at the month end.", "open requests", "none"),
+    ("W02", "Waiting 6 weeks or more", "Share of the list waiting 42 days or more.", "42+", "W01"),
+    ("W03", "Waiting 13 weeks or more", "Open requests of 91 days or more.", "91+ days", "none"),
+    ("W04", "DM01 activity", "Completed DM01 tests.", "completed tests", "none"),
+    ("R02", "Reported within 28 days", "Share of exams reported in 28 days.", "<= 28", "exams"),
+    ("R04", "Unreported backlog", "Exams without a verified report.", "unreported", "none"),
+    ("R05", "Backlog over 28 days", "Share of the backlog over 28 days.", "> 28 days", "R04"),
+    ("R06", "Outsourced reports", "Reports written by a supplier.", "outsourced", "reports"),
+    ("R08", "Cross-site reporting", "Reported by another party.", "cross-site", "network reports"),
+    ("R11", "Out-of-hours reporting", "Verified 20:00-08:00 or weekend.", "those", "reports"),
+    ("U01", "Exams per staffed hour", "Exams over staffed hours.", "exams", "staffed hours"),
+    ("U02", "Scanner utilisation", "Occupied minutes inside staffed time.", "occupied", "staffed"),
+    ("Q01", "Valid NHS number", "Records with a valid NHS number.", "valid", "carrying one"),
+    ("Q03", "Dates out of order", "Rows breaking the order of dates.", "breaking", "both dates"),
+    ("Q04", "Unmapped exam code", "Rows whose code has no modality.", "unmapped", "rows"),
+    ("Q05", "Images found", "Exams with a matching study.", "matched", "expected"),
+]
+COUNTS = {"T01", "W01", "W03", "W04", "R04"}
+WORSE = {"W01", "W02", "W03", "R04", "R05", "R06", "Q03", "Q04"}
+
+
+def metric_rows(parts: pl.DataFrame) -> pl.DataFrame:
+    rolled = roll_up(parts, ["period"])
+    frames = []
+    for metric, (top, bottom) in METRIC_PARTS.items():
+        scale = 60.0 if metric == "U01" else 1.0
+        frame = rolled.select(
+            pl.lit(metric).alias("metric_id"),
+            "org_level",
+            "org_code",
+            "modality_group",
+            pl.col("period").alias("period_start_on"),
+            pl.col(top).cast(pl.Float64).alias("numerator"),
+            (pl.lit(None) if bottom is None else pl.col(bottom) / scale)
+            .cast(pl.Float64)
+            .alias("denominator"),
+        )
+        value = pl.col("numerator") if bottom is None else rate("numerator", "denominator")
+        frames.append(frame.with_columns(value.alias("value")))
+    everything = pl.concat(frames)
+    # The last month is not mature for the 28-day cohort: no value, and no zero either.
+    young = (pl.col("metric_id") == "R02") & (pl.col("period_start_on") == LAST_MONTH)
+    return everything.with_columns(
+        pl.when(young).then(None).otherwise(pl.col("value")).alias("value")
+    )
+
+
+def throughput_daily(parts: pl.DataFrame) -> pl.DataFrame:
+    rng = np.random.default_rng(11)
+    days = pl.date_range(date(2025, 4, 1), date(2026, 3, 31), "1d", eager=True).to_list()
+    base = parts.filter(pl.col("period") == LAST_MONTH)
+    rows = []
+    for row in base.iter_rows(named=True):
+        weekday = rng.poisson(row["exams"] / 24, len(days))
+        for day, exams in zip(days, weekday, strict=True):
+            quiet = 0.4 if day.weekday() > 4 else 1.0
+            done = int(exams * quiet)
+            rows.append(
+                (
+                    day,
+                    row["party"],
+                    row["trust"],
+                    row["modality_group"],
+                    exams,
+                    done,
+                    int(done * 0.97),
+                    int(exams * 0.07),
+                    int(exams * 0.04),
+                )
+            )
+    names = ["day_on", "party", "trust", "modality_group", "request_count", "exam_count"]
+    names += ["report_count", "dna_count", "cancelled_count"]
+    return roll_up(pl.DataFrame(rows, schema=names, orient="row"), ["day_on"])
+
+
+def waiting_monthly(parts: pl.DataFrame) -> pl.DataFrame:
+    tests = parts.filter(pl.col("modality_group").is_in(list(DM01))).with_columns(
+        pl.col("modality_group").replace(DM01),
+        pl.col("period").dt.month_end().alias("census_on"),
+        (pl.col("tests") * 0.55).cast(pl.Int64).alias("activity_waiting_list_count"),
+        (pl.col("tests") * 0.1).cast(pl.Int64).alias("activity_planned_count"),
+        (pl.col("tests") * 0.35).cast(pl.Int64).alias("activity_unscheduled_count"),
+    )
+    rolled = roll_up(tests, ["census_on"])
+    return rolled.with_columns(rate("six_plus", "waiting").alias("waiting_6_plus_rate")).select(
+        "org_level",
+        "org_code",
+        pl.col("modality_group").alias("dm01_test"),
+        "census_on",
+        *BANDS,
+        pl.col("waiting").alias("waiting_list_count"),
+        pl.col("six_plus").alias("waiting_6_plus_count"),
+        pl.col("thirteen_plus").alias("waiting_13_plus_count"),
+        "waiting_6_plus_rate",
+        "activity_waiting_list_count",
+        "activity_planned_count",
+        "activity_unscheduled_count",
+    )
+
+
+def turnaround_monthly(parts: pl.DataFrame) -> pl.DataFrame:
+    rolled = roll_up(parts, ["period"]).with_columns(pl.col("period").alias("acquired_month_on"))
+    mature = pl.col("acquired_month_on") < LAST_MONTH
+    one = rolled.select(
+        "org_level",
+        "org_code",
+        "modality_group",
+        pl.lit("All").alias("priority_group"),
+        "acquired_month_on",
+        pl.col("exams").alias("acquired_count"),
+        pl.col("reports").alias("reported_count"),
+        (pl.col("exams") - pl.col("reports")).alias("open_count"),
+        pl.col("within").alias("reported_within_28_days_count"),
+        pl.when(mature).then(rate("within", "exams")).alias("within_28_days_rate"),
+        mature.alias("is_mature"),
+        pl.col("backlog").alias("backlog_count"),
+        pl.col("old_backlog").alias("backlog_over_28_days_count"),
+    )
+    return one
+
+
+def survival(parts: pl.DataFrame) -> pl.DataFrame:
+    rolled = roll_up(parts, ["period"])
+    young = pl.col("period") == LAST_MONTH
+    return rolled.select(
+        "org_level",
+        "org_code",
+        "modality_group",
+        pl.col("period").alias("acquired_month_on"),
+        pl.col("exams").alias("exam_count"),
+        (pl.col("exams") - pl.col("reports")).alias("open_count"),
+        (30.0 + pl.col("exams") % 17).alias("p50_hours"),
+        pl.when(young).then(None).otherwise(210.0 + pl.col("exams") % 61).alias("p90_hours"),
+        pl.lit(True).alias("p50_reached"),
+        (~young).alias("p90_reached"),
+    )
+
+
+def utilisation_weekly() -> pl.DataFrame:
+    rng = np.random.default_rng(3)
+    groups = {m["dicom_modality"]: m["modality_group"] for m in seed("national/modalities.csv")}
+    sites = {s["site_code"]: s["party_code"] for s in seed("network/sites.csv")}
+    rows = []
+    for week in range(12):
+        for scanner in seed("network/scanner_register.csv"):
+            party = sites[scanner["site_code"]]
+            staffed = float(rng.choice([2400, 2880, 3360]))
+            occupied = staffed * float(rng.uniform(0.45, 0.86))
+            group = groups[scanner["dicom_modality"]]
+            exams = int(occupied / {"CT": 14, "MRI": 26}.get(group, 13))
+            rows.append(
+                {
+                    "week_start_on": LIVE_FROM + timedelta(weeks=week),
+                    "party": party,
+                    "trust": trust_shares(party, LIVE_FROM)[0][0],
+                    "modality_group": group,
+                    "station_name": scanner["station_name"],
+                    "site_code": scanner["site_code"],
+                    "staffed_minutes": staffed,
+                    "occupied_minutes": occupied * 1.06,
+                    "occupied_in_staffed_minutes": occupied,
+                    "acquisition_minutes": occupied * 0.52,
+                    "occupied_outside_staffed_minutes": occupied * 0.06,
+                    "opening_minutes": staffed * 1.2,
+                    "exam_count": exams,
+                    "series_count": exams * 4,
+                    "series_with_end_count": exams * 3,
+                }
+            )
+    parts = pl.DataFrame(rows)
+    rolled = roll_up(parts, ["week_start_on", "station_name", "site_code"])
+    totals = roll_up(parts.drop("station_name", "site_code"), ["week_start_on"]).with_columns(
+        pl.lit("All").alias("station_name"), pl.lit(None, dtype=pl.String).alias("site_code")
+    )
+    one = rolled.filter(pl.col("modality_group") != "All")
+    # A scanner that sent no images in one week: staffed time is known, the shares are not.
+    gap = (pl.col("station_name") == "RMC01CT1") & (pl.col("week_start_on") == date(2026, 2, 2))
+    return (
+        pl.concat([one, totals.select(one.columns)])
+        .with_columns(
+            rate("occupied_in_staffed_minutes", "staffed_minutes").alias("utilisation_rate"),
+            rate("acquisition_minutes", "occupied_minutes").alias("acquisition_efficiency_rate"),
+            (pl.col("exam_count") / pl.col("staffed_minutes") * 60).alias("exams_per_staffed_hour"),
+            rate("series_with_end_count", "series_count").alias("coverage_rate"),
+        )
+        .with_columns(
+            pl.when(gap).then(None).otherwise(pl.col(c)).alias(c)
+            for c in ("utilisation_rate", "acquisition_efficiency_rate")
+        )
+    )
+
+
+def cross_site(parts: pl.DataFrame) -> pl.DataFrame:
+    rng = np.random.default_rng(5)
+    rows = []
+    for row in parts.iter_rows(named=True):
+        others = [p for p in SIZE if p != row["party"]]
+        split = rng.multinomial(row["crossed"], np.ones(len(others)) / len(others))
+        cells = dict(zip(others, split.tolist(), strict=True))
+        cells[row["party"]] = row["in_network"] - row["crossed"]
+        cells["ZZT01"] = row["outsourced"]
+        for reader, count in cells.items():
+            inside = reader != "ZZT01"
+            rows.append(
+                {
+                    "month_on": row["period"],
+                    "party": row["party"],
+                    "trust": row["trust"],
+                    "modality_group": row["modality_group"],
+                    "reported_org_code": reader,
+                    "report_count": count,
+                    "network_report_count": count if inside else 0,
+                    "cross_site_count": count if inside and reader != row["party"] else 0,
+                    "outsourced_count": 0 if inside else count,
+                }
+            )
+    base = pl.DataFrame(rows)
+    both = pl.concat([base, base.with_columns(pl.lit("All").alias("reported_org_code"))])
+    rolled = roll_up(both, ["month_on", "reported_org_code"]).filter(pl.col("org_level") != "trust")
+    return rolled.with_columns(
+        rate("cross_site_count", "network_report_count").alias("cross_site_rate"),
+        rate("outsourced_count", "report_count").alias("outsourced_rate"),
+    ).rename({"org_level": "acquired_org_level", "org_code": "acquired_org_code"})
+
+
+BENEFITS = [
+    ("B01", "Cross-site reporting", "NCRB", "Reports shared across sites", "R08", None, "increase"),
+    (
+        "B02",
+        "Less outsourced reporting",
+        "CRB",
+        "Fewer reports bought in",
+        "R06",
+        410e3,
+        "decrease",
+    ),
+    ("B05", "Fewer repeat examinations", "NCRB", "Earlier images to hand", None, 95e3, "decrease"),
+    (
+        "B06",
+        "Old archives switched off",
+        "CRB",
+        "Eight archives become one",
+        None,
+        640e3,
+        "decrease",
+    ),
+    ("B07", "Faster inpatient reports", "NCRB", "Shorter stays", None, 180e3, "decrease"),
+    ("B10", "Out-of-hours work spread", "SB", "Fairer rotas", "R11", None, "decrease"),
+    (
+        "B12",
+        "Fewer reports over 28 days",
+        "SB",
+        "No one waits for a result",
+        "R02",
+        None,
+        "increase",
+    ),
+    ("B15", "Discs and couriers avoided", "CRB", "Images move by wire", None, 38e3, "decrease"),
+]
+
+
+def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    network = metrics.filter(
+        (pl.col("org_level") == "network") & (pl.col("modality_group") == "All")
+    )
+    rows, monthly = [], []
+    for benefit, title, kind, promise, metric, planned, improvement in BENEFITS:
+        series = network.filter(
+            (pl.col("metric_id") == (metric or "")) & pl.col("value").is_not_null()
+        ).sort("period_start_on")
+        known = metric is not None
+        first = float(series["value"][:6].mean()) if known else None
+        last = float(series["value"][-1]) if known else None
+        cost_status = None if planned is None else "illustrative"
+        shared = {
+            "benefit_id": benefit,
+            "title": title,
+            "benefit_class": kind,
+            "measure_metric_id": metric,
+            "unit": "rate" if known else None,
+            "improvement": improvement,
+            "metric_baseline_value": first,
+            "is_measured": known,
+            "realised_value_gbp": None,
+            "realised_status": "not yet estimated",
+            "unit_cost_source_status": cost_status,
+        }
+        rows.append(
+            shared
+            | {
+                "description": promise + ".",
+                "category": "reporting",
+                "promise": promise,
+                "owner_role": "Programme director",
+                "target_value": None,
+                "target_on": date(2026, 4, 1),
+                "baseline_from": date(2020, 4, 1),
+                "baseline_to": date(2020, 9, 30),
+                "metric_latest_value": last,
+                "metric_latest_on": series["period_start_on"][-1] if known else None,
+                "metric_change": last - first if known else None,
+                "planned_value_gbp_per_year": planned,
+                "planned_value_to_date_gbp": None if planned is None else planned * 4,
+                "double_count_group": None,
+                "source_status": "illustrative",
+                "status": "open",
+            }
+        )
+        for month in months():
+            monthly.append(
+                shared
+                | {
+                    "period_start_on": month,
+                    "org_level": "network",
+                    "org_code": "NETWORK",
+                    "planned_value_gbp": None if planned is None else planned / 12,
+                    "planned_value_to_date_gbp": None if planned is None else planned,
+                    "metric_value": last,
+                    "metric_change": last - first if known else None,
+                }
+            )
+    return pl.DataFrame(rows, infer_schema_length=None), pl.DataFrame(
+        monthly, infer_schema_length=None
+    )
+
+
+def events() -> pl.DataFrame:
+    rows = []
+    kinds = ("archive", "viewing", "network_reporting")
+    for party, day in ARCHIVE.items():
+        for step, kind in enumerate(kinds):
+            on = date.fromisoformat(day) + timedelta(days=30 * step)
+            status = "verified" if party == "RW6" and step == 0 else "synthetic"
+            label = f"{kind.replace('_', ' ').capitalize()} go-live"
+            rows.append((party, f"go_live_{kind}", on, None, label, "go_lives feed", status))
+    for event in seed("network/programme_events.csv"):
+        ends = date.fromisoformat(event["ends_on"]) if event["ends_on"] else None
+        on = date.fromisoformat(event["event_on"])
+        rows.append(
+            (
+                event["scope_code"],
+                event["event_type"],
+                on,
+                ends,
+                event["label"],
+                event["source"],
+                event["source_status"],
+            )
+        )
+    names = ["scope_code", "event_type", "event_on", "ends_on", "label", "source", "source_status"]
+    return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None).with_columns(
+        pl.concat_str("scope_code", "event_type", pl.col("event_on").cast(pl.String)).alias(
+            "event_key"
+        )
+    )
+
+
+def feeds(as_at: datetime) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    fresh, reconciled, rejects = [], [], []
+    live = [f for f in seed("network/feeds.csv")]
+    for number, feed in enumerate(live):
+        kind = feed["feed_id"].rsplit("_", 1)[0] if feed["party_code"] else feed["feed_id"]
+        silent = timedelta(days=9) if feed["feed_id"] == "hl7_RMP" else timedelta(0)
+        instant = as_at - silent
+        if kind == "ris_extract":
+            instant = datetime(2026, 1, 6, 23, 50, tzinfo=UTC)
+        rejected = number % 4 if kind in {"hl7", "ris_extract"} else 0
+        received = 4000 + number * 37
+        fresh.append(
+            {
+                "party_code": feed["party_code"] or "NETWORK",
+                "feed_id": feed["feed_id"],
+                "feed_kind": kind,
+                "as_at": instant,
+                "as_at_local": instant.replace(tzinfo=None),
+                "last_received_at": instant,
+                "file_count": 12,
+                "quarantined_file_count": 0,
+            }
+        )
+        reconciled.append(
+            {
+                "feed_kind": kind,
+                "feed_id": feed["feed_id"],
+                "rows_received": received,
+                "rows_landed": received - rejected,
+                "rows_rejected": rejected,
+                "rows_written": received * 3,
+                "file_count": 12,
+                "quarantined_file_count": 0,
+                "is_reconciled": True,
+            }
+        )
+        if rejected:
+            rejects.append(
+                {
+                    "feed_kind": kind,
+                    "feed_id": feed["feed_id"],
+                    "file_name": f"{feed['feed_id']}.csv",
+                    "rule": "verified_before_completed" if number % 2 else "missing_accession",
+                    "reason_example": "=report 02/01/2026 before exam 03/01/2026",
+                    "scope": "row",
+                    "reject_count": rejected,
+                }
+            )
+    return pl.DataFrame(fresh), pl.DataFrame(reconciled), pl.DataFrame(rejects)
+
+
+def quality_monthly(parts: pl.DataFrame) -> pl.DataFrame:
+    rolled = roll_up(parts, ["period"]).filter(pl.col("modality_group") == "All")
+    frames = []
+    for metric, rule, top, bottom in (
+        ("Q01", "nhs_number_invalid", "disorder", "exams"),
+        ("Q03", "report_before_exam", "disorder", "exams"),
+        ("Q04", "exam_code_unmapped", "unmapped", "exams"),
+        ("Q05", "no_images_found", "disorder", "imaged"),
+    ):
+        frames.append(
+            rolled.select(
+                "org_level",
+                "org_code",
+                pl.lit(metric).alias("metric_id"),
+                pl.lit(rule).alias("rule"),
+                pl.col("period").alias("period_start_on"),
+                pl.col(top).alias("failing_count"),
+                pl.col(bottom).alias("checked_count"),
+                rate(top, bottom).alias("failing_rate"),
+            )
+        )
+    return pl.concat(frames)
+
+
+def dimensions() -> dict[str, pl.DataFrame]:
+    parties = pl.DataFrame(seed("network/programme_parties.csv")).with_columns(
+        pl.col("sort_order").cast(pl.Int64)
+    )
+    day = pl.col("valid_from", "valid_to").str.to_date(strict=False)
+    trusts = (
+        pl.DataFrame(seed("network/trusts.csv"))
+        .with_columns(day)
+        .with_columns(pl.col("valid_to").is_null().alias("is_current"))
+    )
+    named = trusts.sort("valid_to", nulls_last=True).unique("trust_code", keep="last")
+    organisations = pl.concat(
+        [
+            pl.DataFrame([("network", "NETWORK", "Greater Manchester", 0)], orient="row"),
+            pl.DataFrame(
+                [
+                    ("party", p["party_code"], p["party_name"], p["sort_order"])
+                    for p in parties.iter_rows(named=True)
+                ],
+                orient="row",
+            ),
+            pl.DataFrame(
+                [
+                    ("trust", t["trust_code"], t["trust_name"], n)
+                    for n, t in enumerate(named.sort("trust_name").iter_rows(named=True), 1)
+                ],
+                orient="row",
+            ),
+        ]
+    )
+    organisations.columns = ["org_level", "org_code", "org_name", "sort_order"]
+    sites = pl.DataFrame(seed("network/sites.csv")).select(
+        "site_code",
+        "site_name",
+        "party_code",
+        pl.col("party_code").replace({"RW6": "RM3"}).alias("current_trust_code"),
+        "source_status",
+    )
+    targets = pl.DataFrame(seed("national/metric_targets.csv")).with_columns(
+        pl.col("target_value").cast(pl.Float64), day
+    )
+    return {
+        "dim_party": parties.select(
+            "party_code", "party_name", "short_name", "sort_order", "source_status"
+        ),
+        "dim_trust": trusts.select(
+            "trust_code", "trust_name", "short_name", "valid_from", "valid_to", "is_current"
+        ),
+        "dim_organisation": organisations,
+        "dim_site": sites,
+        "dim_event": events(),
+        "dim_target": targets,
+    }
+
+
+def catalogue_metrics() -> pl.DataFrame:
+    rows = []
+    for metric, name, definition, numerator, denominator in METRICS:
+        unit = "count" if metric in COUNTS else "exams per hour" if metric == "U01" else "rate"
+        rows.append(
+            {
+                "metric_id": metric,
+                "name": name,
+                "definition": definition,
+                "numerator": numerator,
+                "denominator": denominator,
+                "unit": unit,
+                "improvement": "decrease" if metric in WORSE else "increase",
+                "clock": "month of the event, local date",
+                "exclusions": "Cancelled requests.",
+                "owner": "Imaging analytics",
+                "source": "NHS England DM01 guidance" if metric.startswith("W") else "Own design",
+                "source_status": "verified" if metric.startswith("W") else "design",
+                "semi_additive": metric in {"W01", "W03", "R04"},
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def tables() -> dict[str, pl.DataFrame]:
+    """Every table of the published file, as schema.table -> frame."""
+    parts = monthly_parts()
+    metrics = metric_rows(parts)
+    summary, monthly = benefits(metrics)
+    fresh, reconciled, rejects = feeds(AS_AT)
+    marts = dimensions() | {
+        "rpt_throughput_daily": throughput_daily(parts),
+        "rpt_waiting_times_monthly": waiting_monthly(parts),
+        "rpt_report_turnaround_monthly": turnaround_monthly(parts),
+        "rpt_scanner_utilisation_weekly": utilisation_weekly(),
+        "rpt_cross_site_reporting_monthly": cross_site(parts),
+        "rpt_metrics_monthly": metrics,
+        "rpt_benefits_monthly": monthly,
+        "rpt_benefits_summary": summary,
+        "rpt_data_quality_monthly": quality_monthly(parts),
+        "rpt_feed_freshness": fresh,
+        "rpt_reconciliation": reconciled,
+        "rpt_rejects": rejects,
+    }
+    found = {f"marts.{name}": frame for name, frame in marts.items()}
+    found["statistics.turnaround_survival"] = survival(parts)
+    return found
+
+
+def catalogue_tables(found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    described, columns = [], []
+    for name, frame in found.items():
+        schema, table = name.split(".")
+        text = f"One row per key of {table}, made for tests."
+        described.append((schema, table, text, "see description", frame.height))
+        for position, (column, kind) in enumerate(frame.schema.items(), 1):
+            columns.append((schema, table, column, str(kind), f"What {column} holds.", position))
+    names = ["table_schema", "table_name"]
+    return {
+        "catalogue.metrics": catalogue_metrics(),
+        "catalogue.tables": pl.DataFrame(
+            described, schema=[*names, "description", "grain", "row_count"], orient="row"
+        ),
+        "catalogue.columns": pl.DataFrame(
+            columns,
+            schema=[*names, "column_name", "data_type", "description", "position"],
+            orient="row",
+        ),
+    }
+
+
+def write_build(
+    folder: Path,
+    *,
+    build_id: str = "20260401T060000Z",
+    created_at: datetime = datetime(2026, 4, 1, 6, 0, tzinfo=UTC),
+    is_synthetic: bool = True,
+    found: dict[str, pl.DataFrame] | None = None,
+) -> Path:
+    """Write one build and point the manifest at it; returns the DuckDB file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"demo_{build_id}.duckdb"
+    content = found or tables()
+    build = pl.DataFrame(
+        {
+            "build_id": [build_id],
+            "created_at": [created_at],
+            "audience": ["demo"],
+            "is_synthetic": [is_synthetic],
+            "suppression": ["none"],
+            "network_name": ["Greater Manchester"],
+        }
+    )
+    everything = content | catalogue_tables(content) | {"catalogue.build": build}
+    con = duckdb.connect(str(target))
+    for schema in ("marts", "statistics", "catalogue"):
+        con.execute(f"create schema {schema}")
+    for name, frame in everything.items():
+        con.register("incoming", frame)
+        con.execute(f"create table {name} as select * from incoming")
+        con.unregister("incoming")
+    con.close()
+    as_at = content["marts.rpt_feed_freshness"].select(
+        "party_code", "feed_id", "feed_kind", pl.col("as_at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
+    manifest = {
+        "schema_version": 1,
+        "build_id": build_id,
+        "created_at": created_at.isoformat(),
+        "audiences": {
+            "demo": {
+                "file": target.name,
+                "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+                "bytes": target.stat().st_size,
+                "suppressed": False,
+            }
+        },
+        "as_at": as_at.to_dicts(),
+        "gate": {"passed": True, "checked_at": created_at.isoformat(), "checks": 214},
+        "previous_builds": [],
+    }
+    write_json(folder / "manifest.json", manifest)
+    write_gate(folder, passed=True, checked_at=created_at)
+    return target
+
+
+def write_gate(folder: Path, *, passed: bool, checked_at: datetime) -> None:
+    failures = [
+        {
+            "contract": "inbound/ris_extract",
+            "rule": "verified_before_completed",
+            "file_name": "ris_extract_RMC.csv",
+            "count": 214,
+            "rejects_path": "var/landing/rejects/ris_extract_RMC.parquet",
+            "message": "214 rows verified before they were completed",
+        }
+    ]
+    write_json(
+        folder / "gate.json",
+        {
+            "passed": passed,
+            "checked_at": checked_at.isoformat(),
+            "run_id": "run-2",
+            "failures": [] if passed else failures,
+        },
+    )
+
+
+def write_json(path: Path, content: dict) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    import sys
+
+    write_build(Path(sys.argv[1]))

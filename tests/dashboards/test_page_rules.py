@@ -1,0 +1,99 @@
+"""Pages choose and show. A finding here means a number is made where nobody can check it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+DASHBOARDS = ROOT / "dashboards"
+VIEWS = sorted(path for path in (DASHBOARDS / "views").glob("*.py") if path.stem != "__init__")
+MODULES = sorted(DASHBOARDS.rglob("*.py"))
+COMPONENTS = sorted((DASHBOARDS / "components").glob("*.py"))
+STATEMENT = re.compile(r"\bselect\b.+\bfrom\b", re.IGNORECASE | re.DOTALL)
+ARITHMETIC = (ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
+MAKERS = {"sum", "mean", "median", "quantile", "group_by", "agg", "pivot", "with_columns"}
+MAKERS |= {"execute", "sql", "join", "filter"}
+DUCKDB_COMMON = {"connect", "DuckDBPyConnection"}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(DASHBOARDS).as_posix()
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=name)
+def test_a_view_is_short_and_says_its_grain_first(view):
+    """A long view hides a calculation; a view without a grain hides what a number stands for."""
+    text = view.read_text()
+    assert len(text.splitlines()) <= 60
+    assert (ast.get_docstring(ast.parse(text)) or "").startswith("One row per ")
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=name)
+def test_a_view_computes_nothing_and_holds_no_sql(view):
+    """The rate in a page and the rate in the mart will differ one day."""
+    for node in ast.walk(ast.parse(view.read_text())):
+        line = f"{name(view)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.BinOp):
+            assert not isinstance(node.op, ARITHMETIC), f"{line} calculates"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in MAKERS, f"{line} calls {node.func.attr}"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not STATEMENT.search(node.value), f"{line} holds SQL"
+
+
+@pytest.mark.parametrize("module", COMPONENTS, ids=name)
+def test_components_draw_what_they_are_given(module):
+    """A component that fetches its own rows can show another build than its page."""
+    for imported in imports(module):
+        assert not imported.startswith(("duckdb", "dashboards.data", "dashboards.views"))
+        assert not imported.startswith("dashboards.page")
+
+
+@pytest.mark.parametrize("module", COMPONENTS, ids=name)
+def test_components_do_not_aggregate(module):
+    """A sum made while drawing is a number that no table holds."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in {"sum", "mean", "median", "quantile", "group_by", "agg"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_only_the_data_room_opens_the_database_and_nobody_knows_the_pipelines(module):
+    """The dashboards and the pipelines meet at the published file, nowhere else."""
+    found = imports(module)
+    assert not any(imported.split(".")[0] == "pipelines" for imported in found)
+    if any(imported.split(".")[0] == "duckdb" for imported in found):
+        assert name(module) == "data/published.py"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_only_settings_reads_the_environment(module):
+    """A switch read elsewhere is one no operator finds."""
+    if name(module) == "settings.py":
+        return
+    for node in ast.walk(ast.parse(module.read_text())):
+        attribute = getattr(node, "attr", getattr(node, "id", ""))
+        assert attribute not in {"environ", "getenv"}, f"{name(module)} reads the environment"
+
+
+def test_only_the_part_of_duckdb_that_both_versions_have_is_used():
+    """A call that only one version knows breaks the other half of the installations."""
+    tree = ast.parse((DASHBOARDS / "data" / "published.py").read_text())
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "duckdb"
+    }
+    assert used <= DUCKDB_COMMON

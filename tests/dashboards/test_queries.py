@@ -1,0 +1,184 @@
+"""Stored questions select what the marts hold. A finding here means a page shows wrong rows."""
+
+import ast
+import re
+from datetime import date
+
+import polars as pl
+import pytest
+from conftest import ROOT
+
+from dashboards.data.filters import ALL_MONTHS, CUSTOM, LAST_12, Filters, month_bounds
+from dashboards.data.published import current_build
+from dashboards.data.queries import (
+    benefits,
+    catalogue,
+    metrics,
+    organisations,
+    quality,
+    throughput,
+    turnaround,
+    utilisation,
+    waiting_times,
+)
+
+QUERIES = sorted((ROOT / "dashboards" / "data" / "queries").glob("*.py"))
+AGGREGATES = re.compile(r"\b(sum|avg|mean|median|count|quantile\w*|group by)\s*(\(|\b)")
+BOLTON = Filters("party", "RMC", "Bolton", "CT", date(2025, 4, 1), date(2026, 3, 31))
+NETWORK = Filters("network", "NETWORK", "GM", "All", date(2020, 4, 1), date(2026, 3, 31))
+CLOSED = Filters("trust", "RW6", "Pennine", "All", date(2020, 4, 1), date(2021, 9, 30))
+
+
+@pytest.fixture(scope="module")
+def build(published):
+    return current_build(published, "demo")
+
+
+def statements(path) -> list[str]:
+    found = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    return [text for text in found if re.match(r"\s*(with|select)\b", text)]
+
+
+@pytest.mark.parametrize("module", QUERIES, ids=lambda path: path.stem)
+def test_a_query_selects_filters_and_orders_and_nothing_else(module):
+    """Summed rows in a query are a roll-up that the marts never tested."""
+    for text in statements(module):
+        assert not AGGREGATES.search(text), text
+        assert not re.search(r"select\s+\*", text), text
+        assert not re.search(r"\w\s+[/*-]\s+\w", text), text
+        assert text == text.lower() or "$" in text or "'" in text
+
+
+def test_months_of_one_organisation_come_in_order(build):
+    """Rows of another organisation, or in another order, draw a false line."""
+    frame = metrics.by_month(build, BOLTON, "T01")
+    assert (
+        frame["period_start_on"].to_list()
+        == pl.date_range(date(2025, 4, 1), date(2026, 3, 1), "1mo", eager=True).to_list()
+    )
+
+
+def test_a_query_returns_the_stored_value_unchanged(build, tables):
+    """The figure on the page must be the figure in the mart."""
+    stored = tables["marts.rpt_metrics_monthly"].filter(
+        (pl.col("metric_id") == "W02")
+        & (pl.col("org_code") == "RMC")
+        & (pl.col("org_level") == "party")
+        & (pl.col("modality_group") == "CT")
+        & (pl.col("period_start_on") >= BOLTON.from_on)
+    )
+    assert metrics.by_month(build, BOLTON, "W02")["value"].to_list() == stored["value"].to_list()
+
+
+def test_peers_are_the_eight_parties_and_mine_is_marked_once(build):
+    """A missing peer makes the others look better or worse than they are."""
+    for frame in (
+        metrics.peers_latest(build, BOLTON, "U02"),
+        waiting_times.peers_latest(build, BOLTON, "CT"),
+        turnaround.peers_latest(build, BOLTON),
+    ):
+        assert frame.height == 8
+        assert frame.filter("is_mine")["organisation"].to_list() == ["Bolton"]
+    assert metrics.peers_latest(build, NETWORK, "U02").filter("is_mine").is_empty()
+
+
+def test_peers_of_an_immature_metric_are_compared_in_the_last_month_with_values(build):
+    """March has no 28-day share yet; a comparison of nothing would be drawn as nothing."""
+    frame = metrics.peers_latest(build, BOLTON, "R02")
+    assert set(frame["period_start_on"]) == {date(2026, 2, 1)}
+    assert frame["value"].null_count() == 0
+
+
+def test_a_closed_trust_keeps_its_months_and_its_peers_of_that_time(build):
+    """History of a trust that was merged away must not vanish, nor carry a later name."""
+    assert organisations.months(build, "trust", "RW6")[-1] == date(2021, 9, 1)
+    peers = metrics.peers_latest(build, CLOSED, "T01")
+    assert "Salford Royal" in peers["organisation"].to_list()
+    assert "Northern Care Alliance" not in peers["organisation"].to_list()
+
+
+def test_organisations_are_offered_once_network_first(build):
+    """Two entries for one trust would be two different answers."""
+    frame = organisations.choices(build)
+    assert frame["org_level"].to_list()[0] == "network"
+    assert frame.filter(pl.col("org_level") == "party").height == 8
+    assert not frame.select("org_level", "org_code").is_duplicated().any()
+    ended = frame.filter(pl.col("ended_on").is_not_null())
+    assert ended.select("org_code", "ended_on").rows() == [("RW6", date(2021, 9, 30))]
+
+
+def test_a_party_sees_its_own_events_and_those_of_the_network(build):
+    """A go-live of another party on my chart explains nothing."""
+    pennine = Filters("party", "RW6", "Pennine", "All", date(2020, 4, 1), date(2026, 3, 31))
+    assert set(organisations.events(build, pennine)["scope_code"]) == {"NETWORK", "RW6"}
+    assert organisations.events(build, BOLTON).is_empty()
+    types = organisations.events(build, NETWORK)["event_type"].to_list()
+    assert types.count("go_live_archive") == 8
+    assert "go_live_viewing" not in types
+
+
+def test_scanners_are_listed_one_by_one_for_a_whole_week(build):
+    """A half week at the end of a quarter would show every scanner as idle."""
+    frame = utilisation.scanners_latest(build, BOLTON)
+    assert frame["station_name"].to_list() == ["RMC01CT1"]
+    assert set(frame["week_start_on"]) == {date(2026, 3, 23)}
+    assert utilisation.scanners_latest(build, NETWORK).height == 50
+
+
+def test_week_bands_come_in_order_for_one_census(build):
+    """Bands out of order turn a queue of short waits into one of long waits."""
+    frame = waiting_times.bands_latest(build, BOLTON, "CT")
+    assert frame["band"].to_list() == [f"band_{week:02d}" for week in range(14)]
+    assert set(frame["census_on"]) == {date(2026, 3, 31)}
+
+
+def test_a_percentile_not_reached_is_null(build):
+    """An estimate beyond the data is a guess."""
+    frame = turnaround.survival_by_month(build, BOLTON)
+    assert frame["p90_hours"][-1] is None
+    assert frame["p90_hours"][-2] is not None
+
+
+def test_the_matrix_holds_every_pair_of_the_latest_month_only(build):
+    """Two months in one matrix would double the flows."""
+    frame = benefits.cross_site_matrix_latest(build, NETWORK)
+    assert set(frame["month_on"]) == {date(2026, 3, 1)}
+    assert not frame.select("acquired_by", "reported_by").is_duplicated().any()
+    assert frame.filter("is_own").height == 8
+
+
+def test_a_silent_feed_is_late_and_the_others_are_not(build):
+    """One global date would hide the one trust that stopped sending."""
+    late = quality.freshness(build).filter(~pl.col("is_up_to_date"))
+    assert late["feed_id"].to_list() == ["hl7_RMP"]
+
+
+def test_every_query_of_the_page_answers_for_every_kind_of_organisation(build):
+    """An error for one kind of reader is found here, not by that reader."""
+    for filters in (NETWORK, BOLTON, CLOSED):
+        assert throughput.by_day(build, filters).width == 6
+        assert turnaround.by_month(build, filters).width == 9
+        assert waiting_times.by_month(build, filters, "All").width == 8
+        assert benefits.cross_site_by_month(build, filters).width == 7
+        assert quality.failing_by_month(build, filters).width == 6
+    assert quality.reconciliation(build)["is_reconciled"].all()
+    assert quality.rejects(build)["reject_count"].is_sorted(descending=True)
+    assert benefits.summary(build)["benefit_class"].to_list()[0] == "CRB"
+    assert organisations.go_lives(build).height == 24
+    assert catalogue.columns(build, "dim_party")["column_name"].to_list()[0] == "party_code"
+    assert "metric_id" in catalogue.all_targets(build).columns
+
+
+def test_the_last_twelve_months_end_where_the_data_of_the_organisation_end():
+    """A window that ends today shows a closed trust, and a late one, as empty."""
+    months = pl.date_range(date(2019, 1, 1), date(2021, 9, 1), "1mo", eager=True).to_list()
+    assert month_bounds(months, LAST_12) == (date(2020, 10, 1), date(2021, 9, 30))
+    assert month_bounds(months, ALL_MONTHS) == (date(2019, 1, 1), date(2021, 9, 30))
+    picked = month_bounds(months, CUSTOM, date(2020, 3, 1), date(2020, 2, 1))
+    assert picked == (date(2020, 2, 1), date(2020, 3, 31))
+    with pytest.raises(ValueError, match="no stored month"):
+        month_bounds([], LAST_12)

@@ -1,0 +1,181 @@
+"""A reader opens a page and must find figures that explain themselves, from one stored frame."""
+
+import json
+
+import pytest
+from conftest import PENNINE, ROOT, VIEWS
+
+WITH_CHARTS = [view for view in VIEWS if view != "metric_dictionary"]
+
+
+def charts(app) -> dict[str, dict]:
+    """Key of the figure -> its drawing, as the browser gets it."""
+    return {key(chart.proto.id): json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
+
+
+def tables(app) -> dict:
+    """Title of the figure -> the rows of the table below it."""
+    return {table.proto.alt: table.value for table in app.dataframe}
+
+
+def key(widget_id: str) -> str:
+    return widget_id.rsplit("-", 1)[-1].removesuffix("_chart")
+
+
+def text_of(app) -> str:
+    blocks = [*app.markdown, *app.caption, *app.warning, *app.error, *app.info, *app.success]
+    return "\n".join([str(b.value) for b in blocks] + [str(h.proto.body) for h in app.get("html")])
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_opens_with_its_title(open_view, view):
+    """A page that stops with an error shows its reader nothing."""
+    app = open_view(view)
+    assert not app.exception
+    assert not app.error
+    assert [title.value for title in app.title] == [VIEWS[view]]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "organisation", [PENNINE, "Pennine Acute Hospitals NHS Trust (trust, to Sep 2021)"]
+)
+def test_every_page_opens_for_a_party_and_for_a_closed_trust(open_view, view, organisation):
+    """Half of the readers look at one organisation; a trust that closed keeps its history."""
+    app = open_view(view, organisation=organisation, months="All months")
+    assert not app.exception
+    assert [title.value for title in app.title] == [VIEWS[view]]
+
+
+@pytest.mark.parametrize("view", WITH_CHARTS)
+def test_every_drawing_has_a_title_on_the_page_and_a_description(open_view, view):
+    """A drawing without words is nothing to a screen reader, and a riddle to everyone else."""
+    app = open_view(view)
+    headings = {heading.value for heading in app.header}
+    drawn = app.get("plotly_chart")
+    assert drawn
+    for chart in drawn:
+        title = json.loads(chart.proto.spec)["layout"]["meta"]["title"]
+        assert title in headings
+        assert len(chart.proto.alt) > len(title)
+        assert chart.proto.alt.startswith(title)
+
+
+@pytest.mark.parametrize("view", WITH_CHARTS)
+def test_the_table_below_a_drawing_holds_exactly_the_drawn_values(open_view, view):
+    """Chart and table disagree: one of the two numbers a reader quotes is wrong."""
+    app = open_view(view)
+    shown = tables(app)
+    for name, drawing in charts(app).items():
+        frame = shown[drawing["layout"]["meta"]["title"]]
+        stored = {None if x != x else x for column in frame for x in plain(frame[column])}
+        for trace in drawing["data"]:
+            if trace.get("yaxis") == "y9" or str(trace.get("name", "")).startswith("Target"):
+                continue
+            values = trace.get("z") or [trace["x" if trace.get("orientation") == "h" else "y"]]
+            for value in (v for line in values for v in line):
+                assert value is None or value in stored, f"{name}: {value} is not in the table"
+
+
+def plain(column) -> list:
+    return [x.item() if hasattr(x, "item") else x for x in column.tolist()]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_says_what_it_is_made_of(open_view, view):
+    """Without build, freshness and the word synthetic a figure can be mistaken for a real one."""
+    app = open_view(view)
+    assert "Synthetic data: one exam in a hundred of a region this size" in text_of(app)
+    labels = [box.label for box in app.expander]
+    assert any(
+        "7 of 8 trusts up to date (late: Tameside and Glossop)" in label
+        and "build 20260401T060000Z" in label
+        for label in labels
+    )
+
+
+def test_how_a_figure_is_counted_is_the_registry_text(open_view):
+    """A definition that differs from the registry is a second definition of the metric."""
+    text = text_of(open_view("waiting_times"))
+    assert "Share of the list waiting 42 days or more." in text
+    for part in ("Numerator", "Denominator", "Exclusions", "Unit", "Owner", "Source"):
+        assert f"- {part}: " in text
+
+
+def test_an_unverified_target_is_called_unverified(open_view):
+    """A target from memory that looks official would be quoted as one."""
+    text = text_of(open_view("waiting_times"))
+    assert "Target below 1.0% (verified)" in text
+    assert "Target at most 5.0% (unverified)" in text
+
+
+def test_a_value_that_is_not_known_is_a_gap_and_never_zero(open_view):
+    """A month too young to judge must not look like a month in which nothing was reported."""
+    drawing = charts(open_view("waiting_times"))
+    share = next(d for n, d in drawing.items() if n.endswith("reported_within_28_days"))
+    line = share["data"][0]
+    assert line["y"][-1] is None
+    assert line["connectgaps"] is False
+
+
+def test_events_are_marked_on_the_time_charts_of_a_party(open_view):
+    """A step at go-live without its mark looks like an accident."""
+    app = open_view("benefits_summary", organisation=PENNINE)
+    name = next(n for n in charts(app) if "reports_shared" in n)
+    names = {trace.get("name") for trace in charts(app)[name]["data"]}
+    assert {"Archive go-live", "Viewing go-live", "Organisation change"} <= names
+    assert "COVID-19" in json.dumps(charts(app)[name]["layout"])
+
+
+def test_mine_is_highlighted_among_the_peers(open_view):
+    """A manager who cannot find the own bar compares with the wrong one."""
+    app = open_view("throughput", organisation=PENNINE)
+    bars = next(d for n, d in charts(app).items() if "against_peers" in n)["data"][0]
+    colours = dict(zip(bars["y"], bars["marker"]["color"], strict=True))
+    assert len(colours) == 8
+    assert [name for name, colour in colours.items() if colour == "#005EB8"] == ["Pennine Acute"]
+
+
+def test_choices_come_from_the_address(open_view):
+    """A link sent to a colleague must open what the sender saw."""
+    app = open_view("waiting_times", organisation=PENNINE, test="CT", months="Last 3 years")
+    headings = [heading.value for heading in app.header]
+    assert "Waiting 6 weeks or more, Pennine Acute Hospitals NHS Trust, CT" in headings
+    shares = next(d for n, d in charts(app).items() if n.endswith("waiting_6_weeks_or_more"))
+    assert len(shares["data"][0]["x"]) == 36
+
+
+def test_custom_months_can_be_picked_in_either_order(open_view):
+    """Two months in the wrong order must not give an empty page."""
+    app = open_view("throughput", months="Custom months", **{"from": "Jun 2024", "to": "Apr 2024"})
+    exams = next(d for n, d in charts(app).items() if "exams_performed_each_month" in n)
+    assert exams["data"][0]["x"] == ["2024-04-01", "2024-05-01", "2024-06-01"]
+
+
+def test_benefits_are_grouped_by_class_and_never_added_up(open_view):
+    """Cash and hoped-for value in one sum is a number nobody promised."""
+    app = open_view("benefits_summary")
+    text = text_of(app)
+    for kind in ("Cash-releasing (CRB)", "Non-cash-releasing (NCRB)", "Societal (SB)"):
+        assert kind in text
+    assert text.count("not yet estimated") >= 8
+    assert "Total" not in text
+
+
+def test_the_conventions_of_scanner_time_are_printed(open_view):
+    """The same week has another utilisation under another convention."""
+    text = text_of(open_view("scanner_utilisation"))
+    for words in ("changeover gap 15", "lead 2", "tail 3", "clip"):
+        assert words in text
+
+
+def test_the_dictionary_can_be_searched(open_view):
+    """An analyst who cannot find a metric invents a new one."""
+    app = open_view("metric_dictionary", q="6 weeks")
+    found = [box.label for box in app.expander if box.label.startswith("W")]
+    assert found == ["W02 · Waiting 6 weeks or more"]
+
+
+def test_there_is_no_pages_folder():
+    """A folder of that name gives the first visitor of a deep link 'Page not found'."""
+    assert not (ROOT / "dashboards" / "pages").exists()

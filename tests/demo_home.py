@@ -1,0 +1,57 @@
+"""A demo home: an IMAGING_HOME with its key, made and driven by the command a user types."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCALE = 0.02
+
+
+@dataclass(frozen=True)
+class Home:
+    """An IMAGING_HOME with its key, and how to call `imaging` in it."""
+
+    path: Path
+    key_file: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"IMAGING_HOME": str(self.path), "IMAGING_KEY_FILE": str(self.key_file)}
+
+    @property
+    def published(self) -> Path:
+        return self.path / "published"
+
+    def imaging(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+
+    def manifest(self) -> dict:
+        return json.loads((self.published / "manifest.json").read_text())
+
+    def published_file(self) -> Path:
+        return self.published / self.manifest()["audiences"]["demo"]["file"]
+
+    def copy(self, target: Path, *, without: tuple[str, ...] = ()) -> "Home":
+        """The same home elsewhere, with the same key; `without` names parts to leave out."""
+        skipped = shutil.ignore_patterns(*without) if without else None
+        shutil.copytree(self.path, target, ignore=skipped)
+        return Home(target, self.key_file)
+
+
+def make_demo(folder: Path, scale: float = SCALE) -> Home:
+    """Run `imaging demo` into a new home below `folder`."""
+    home = Home(folder / "home", folder / "keys.json")
+    made = home.imaging("demo", "--no-serve", "--scale", str(scale))
+    assert made.returncode == 0, made.stderr[-3000:]
+    return home

@@ -1,0 +1,104 @@
+"""Source files to published dashboards: what a run leaves, and what a second run leaves alone."""
+
+import hashlib
+import json
+
+import duckdb
+import jsonschema
+import polars as pl
+import pytest
+
+from pipelines.settings import PROJECT_ROOT
+from tests.published_files import differences
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_demo_publishes_what_its_manifest_says(demo):
+    """Readers trust the manifest: file, checksum, and the schema of the manifest itself."""
+    manifest = demo.manifest()
+    schema = PROJECT_ROOT / "data_contracts" / "published" / "manifest.schema.json"
+    jsonschema.validate(manifest, json.loads(schema.read_text()))
+    assert digest(demo.published_file()) == manifest["audiences"]["demo"]["sha256"]
+    assert manifest["gate"]["passed"] is True
+
+
+def test_status_tells_build_freshness_rows_and_gate(demo):
+    """An operator sees the state without opening a file."""
+    status = json.loads(demo.imaging("status", "--json").stdout)
+    assert status["build_id"] == demo.manifest()["build_id"]
+    assert status["tables"]["marts.fct_exam"] > 3000
+    assert status["gate"]["passed"] is True
+    feeds = {row["feed_id"] for row in status["as_at"]}
+    assert {"ris_extract_RMC", "hl7_RMC", "dicom_RMC", "rota_RMC"} <= feeds
+
+
+def test_a_second_run_changes_nothing(demo):
+    """Running again must be harmless: same manifest, same file, same landing."""
+    before = (demo.manifest(), digest(demo.published_file()))
+    landed = sorted(p.name for p in (demo.path / "landing").rglob("*.parquet"))
+    again = demo.imaging("run")
+    assert again.returncode == 0, again.stderr
+    assert "nothing new" in again.stdout
+    assert (demo.manifest(), digest(demo.published_file())) == before
+    assert sorted(p.name for p in (demo.path / "landing").rglob("*.parquet")) == landed
+
+
+def test_a_forced_run_publishes_the_same_numbers(demo, tmp_path):
+    """A build is a function of what has landed: building twice gives the same tables."""
+    home = demo.copy(tmp_path / "home")
+    (home.path / "published" / "manifest.json").unlink()
+    again = home.imaging("run", "--force")
+    assert again.returncode == 0, again.stderr
+    assert differences(demo.published_file(), home.published_file()) == []
+
+
+def test_no_identity_reaches_the_disk_outside_the_inbox(demo):
+    """A name or number in landing, warehouse or published file is a breach."""
+    truth = pl.read_csv(
+        next((demo.path / "inbox" / "ris_extract").rglob("ris_extract_RMC.csv")), infer_schema=False
+    ).head(400)
+    identities = [
+        value.encode()
+        for column in ("nhs_number", "accession_number", "patient_id", "study_instance_uid")
+        for value in truth[column].drop_nulls()
+        if len(value) > 6
+    ]
+    kept = [
+        path
+        for path in demo.path.rglob("*")
+        if path.is_file() and not {"inbox", "truth"} & set(path.relative_to(demo.path).parts)
+    ]
+    assert identities
+    for path in kept:
+        data = path.read_bytes()
+        assert not any(identity in data for identity in identities), path
+
+
+def test_published_tables_hold_no_staff_key(demo):
+    """No staff key leaves the warehouse."""
+    with duckdb.connect(str(demo.published_file()), read_only=True) as connection:
+        columns = connection.execute(
+            "select column_name from duckdb_columns() where database_name = current_database()"
+        ).fetchall()
+    banned = {"actor_id", "requester_id", "reporter_id", "radiographer_id", "reporter_key"}
+    assert not banned & {name for (name,) in columns}
+
+
+@pytest.mark.parametrize("table", ["marts.fct_exam", "marts.rpt_metrics_monthly"])
+def test_rollback_serves_the_build_before(demo, tmp_path, table):
+    """A wrong publication is taken back with one command."""
+    home = demo.copy(tmp_path / "home")
+    first = home.manifest()["build_id"]
+    stamp = json.loads((home.path / "build.json").read_text())
+    stamp["inputs_fingerprint"] = "0" * 64
+    (home.path / "build.json").write_text(json.dumps(stamp))
+    assert home.imaging("publish").returncode == 0
+    assert home.manifest()["build_id"] != first
+    back = home.imaging("publish", "--rollback")
+    assert back.returncode == 0, back.stderr
+    assert home.manifest()["build_id"] == first
+    with duckdb.connect(str(home.published_file()), read_only=True) as connection:
+        assert connection.execute(f"select count(*) from {table}").fetchall()[0][0] > 0

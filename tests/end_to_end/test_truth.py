@@ -1,0 +1,93 @@
+"""The published numbers against the truth the synthetic network knows."""
+
+from datetime import date
+
+import duckdb
+import polars as pl
+import pytest
+
+from tests import truth
+
+
+@pytest.fixture(scope="module")
+def published(demo):
+    with duckdb.connect(str(demo.published_file()), read_only=True) as connection:
+        yield connection
+
+
+CENSUSES = [date(2019, 3, 31), date(2020, 7, 31), date(2023, 11, 30), date(2026, 1, 31)]
+CENSUSES += [date(2026, 2, 28), date(2026, 3, 31)]
+
+
+def test_exams_performed_agree_for_every_party_and_month(demo, published):
+    """Throughput is the first number everybody checks."""
+    expected = truth.performed_by_party_and_month(demo.path / "truth")
+    found = published.sql(
+        "select org_code as party_code, period_start_on as month, cast(numerator as bigint) as exams "
+        "from marts.rpt_metrics_monthly where metric_id = 'T01' and org_level = 'party' "
+        "and modality_group = 'All' and numerator > 0 order by all"
+    ).pl()
+    both = expected.join(found, on=["party_code", "month"], how="full", suffix="_found")
+    wrong = both.filter(pl.col("exams").fill_null(0) != pl.col("exams_found").fill_null(0))
+    assert wrong.is_empty(), wrong
+
+
+@pytest.mark.parametrize("census", CENSUSES, ids=str)
+def test_the_waiting_list_and_its_six_weeks_agree(demo, published, census):
+    """A wrong clock start, reset or band shows here."""
+    rows = truth.waiting_list(demo.path / "truth", census)
+    found = published.execute(
+        "select waiting_list_count, waiting_6_plus_count, waiting_13_plus_count "
+        "from marts.rpt_waiting_times_monthly "
+        "where org_level = 'network' and dm01_test = 'All' and census_on = ?",
+        [census],
+    ).fetchall()[0]
+    waited = rows["waited"]
+    assert found == (len(rows), int((waited >= 42).sum()), int((waited >= 91).sum()))
+
+
+@pytest.mark.parametrize("month", [date(2019, 10, 1), date(2022, 6, 1), date(2026, 2, 1)], ids=str)
+def test_reported_within_28_days_agrees(demo, published, month):
+    """Open reports must stay in the denominator."""
+    within, acquired = truth.reported_within_28_days(demo.path / "truth", month)
+    found = published.execute(
+        "select reported_within_28_days_count, acquired_count "
+        "from marts.rpt_report_turnaround_monthly where org_level = 'network' "
+        "and modality_group = 'All' and priority_group = 'All' and acquired_month_on = ?",
+        [month],
+    ).fetchall()[0]
+    assert found == (within, acquired)
+
+
+@pytest.mark.parametrize("month", [date(2019, 5, 1), date(2024, 9, 1), date(2026, 3, 1)], ids=str)
+def test_cross_site_reporting_agrees(demo, published, month):
+    """The promise of October 2020 in one number."""
+    crossed, reports = truth.cross_site_share(demo.path / "truth", month)
+    found = published.execute(
+        "select cross_site_count, network_report_count "
+        "from marts.rpt_cross_site_reporting_monthly where acquired_org_level = 'network' "
+        "and reported_org_code = 'All' and modality_group = 'All' and month_on = ?",
+        [month],
+    ).fetchall()[0]
+    assert found == (crossed, reports)
+
+
+def test_rejects_are_the_dirt_that_was_planted(demo, published):
+    """Every planted fault is rejected under its own rule, and nothing else is."""
+    planted = pl.read_parquet(demo.path / "truth" / "dirt.parquet")
+    counts = dict(planted.group_by("kind").len().iter_rows())
+    rejected = dict(
+        published.execute(
+            "select feed_kind || '.' || rule, sum(reject_count)::bigint from marts.rpt_rejects "
+            "group by all"
+        ).fetchall()
+    )
+    assert rejected.get("ris_extract.accession_number_is_given", 0) == counts["missing_accession"]
+    assert rejected.get("ris_extract.started_at_is_a_timestamp", 0) == counts["unparseable_date"]
+    assert (
+        rejected.get("ris_extract.started_at_is_not_in_the_future", 0)
+        == counts["started_in_future"]
+    )
+    damaged = sum(count for kind, count in counts.items() if kind.startswith("damaged"))
+    assert rejected.get("dicom.header_is_readable", 0) == damaged
+    assert rejected.get("hl7.message_is_for_production", 0) == counts.get("test_message", 0)

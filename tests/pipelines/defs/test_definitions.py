@@ -1,0 +1,97 @@
+"""The Dagster graph: a failure here means that a run would not start, or that it changed unseen."""
+
+import ast
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.settings import PROJECT_ROOT, Settings
+from pipelines.warehouse import ensure_manifest
+
+DEFS = sorted((PROJECT_ROOT / "pipelines" / "defs").rglob("*.py"))
+GRAPH = Path(__file__).with_name("graph.txt")
+STAGE_WORDS = {
+    "sources",
+    "harvest",
+    "landing",
+    "staging",
+    "intermediate",
+    "marts",
+    "statistics",
+    "gate",
+    "publish",
+}
+
+
+@pytest.fixture(scope="module")
+def definitions(dbt_environment):
+    ensure_manifest(Settings().dbt_project)
+    from pipelines.definitions import defs
+
+    return defs()
+
+
+@pytest.fixture(scope="module")
+def graph(definitions):
+    return definitions.resolve_asset_graph()
+
+
+def test_definitions_load(definitions):
+    """A broken definition stops every run."""
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_every_group_is_a_stage_word(graph):
+    """An operator finds a stage by the same word everywhere."""
+    groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
+    assert groups <= STAGE_WORDS
+
+
+def test_every_asset_has_a_description_an_owner_and_a_kind(graph):
+    """An asset without them leaves its reader alone."""
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.description, f"{key.to_user_string()} has no description"
+        assert node.owners, f"{key.to_user_string()} has no owner"
+        assert node.kinds, f"{key.to_user_string()} has no kind"
+
+
+def test_harvest_is_partitioned_by_delivery_day(graph):
+    """Without day partitions a late file could not be harvested by its day."""
+    harvest = [key for key in graph.get_all_asset_keys() if key.path[0] == "harvest"]
+    assert len(harvest) == 8
+    assert all(graph.get(key).partitions_def is not None for key in harvest)
+
+
+def test_the_graph_changes_only_in_review(definitions, graph):
+    """The committed list shows what a change does to assets, checks, jobs and schedules.
+
+    After an intended change: IMAGING_WRITE_GRAPH is not needed, copy the printed text to graph.txt.
+    """
+    lines = sorted(f"asset {key.to_user_string()}" for key in graph.materializable_asset_keys)
+    checks = [
+        key for key in graph.asset_check_keys if key.asset_key.path[0] in ("harvest", "landing")
+    ]
+    lines += sorted(f"check {k.asset_key.to_user_string()} {k.name}" for k in checks)
+    lines += [f"job {job.name}" for job in definitions.jobs]
+    lines += [f"schedule {schedule.name}" for schedule in definitions.schedules]
+    lines += [f"sensor {sensor.name}" for sensor in definitions.sensors]
+    assert GRAPH.read_text() == "\n".join(lines) + "\n", "\n".join(lines)
+
+
+def test_every_harvest_is_followed_by_a_blocking_contract_check(graph):
+    """A check that does not block would let a refused delivery reach the marts."""
+    for key in graph.asset_check_keys:
+        if key.name in ("contract_holds", "received_is_landed_plus_rejected"):
+            assert graph.get(key).blocking, key
+
+
+@pytest.mark.parametrize("module", DEFS, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))
+def test_asset_bodies_are_thin(module):
+    """A long body is logic that no test can reach without Dagster."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+            assert length <= 25, f"{module}:{node.lineno}: {node.name} has {length} lines"

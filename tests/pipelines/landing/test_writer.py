@@ -1,0 +1,111 @@
+"""Landing files: whole or not there, and the same however often they are written."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipelines import durable
+from pipelines.contracts import Contract
+from pipelines.landing import writer
+from pipelines.landing.schema import landing_schema, shaped
+from pipelines.landing.writer import LandingStore
+
+
+@pytest.fixture
+def store(tmp_path: Path, landing_contracts: dict[str, Contract]) -> LandingStore:
+    return LandingStore(tmp_path / "landing", landing_contracts)
+
+
+def costs(store: LandingStore, count: int = 1) -> pl.DataFrame:
+    schema = landing_schema(store.tables["unit_costs"])
+    rows = [dict.fromkeys(schema) | {"assumption_id": f"UC{n:02d}"} for n in range(count)]
+    return pl.DataFrame(rows, schema=schema)
+
+
+def test_every_table_can_be_read_before_anything_has_landed(store: LandingStore):
+    """Failing means that a new network cannot build its warehouse."""
+    store.prepare()
+    for table, contract in store.tables.items():
+        empty = pl.read_parquet(store.root / table / "_schema.parquet")
+        assert empty.is_empty() and empty.schema == pl.Schema(landing_schema(contract))
+    assert store.receipts().is_empty()
+
+
+def test_a_file_is_named_by_its_source_and_the_version_of_the_reader(store: LandingStore):
+    """Failing means that nobody can say which source a landing file came from."""
+    path = store.write("unit_costs", "a" * 64, costs(store))
+    assert path.name == f"{'a' * 64}.p{writer.PARSER_VERSION}.parquet"
+    assert path.parent.name == "unit_costs"
+
+
+def test_writing_a_file_again_leaves_the_same_bytes_and_no_second_file(store: LandingStore):
+    """Failing means that a run which is repeated makes another warehouse."""
+    first = store.write("unit_costs", "a", costs(store, 3)).read_bytes()
+    path = store.write("unit_costs", "a", costs(store, 3))
+    assert path.read_bytes() == first
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_new_version_of_the_reader_replaces_what_the_old_one_wrote(
+    store: LandingStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that every row counts twice after an upgrade."""
+    store.write("unit_costs", "a", costs(store, 2))
+    store.write("unit_costs", "b", costs(store, 1))
+    monkeypatch.setattr(writer, "PARSER_VERSION", "2")
+    store.write("unit_costs", "a", costs(store, 2))
+    assert sorted(p.name for p in (store.root / "unit_costs").iterdir()) == [
+        "a.p2.parquet",
+        "b.p1.parquet",
+    ]
+
+
+def test_a_process_killed_before_the_rename_leaves_the_old_file(
+    store: LandingStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that the warehouse can meet half a file after a power cut."""
+    path = store.write("unit_costs", "a", costs(store, 1))
+    before = path.read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: gone.pid)
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.write("unit_costs", "a", costs(store, 9))
+        with pytest.raises(KeyboardInterrupt):
+            store.write("unit_costs", "new", costs(store, 9))
+    assert path.read_bytes() == before
+    assert len(store.read("unit_costs")) == 1
+    assert store.file_names() == ["unit_costs/a.p1.parquet"]
+    durable.remove_abandoned(store.root)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_is_synced_before_it_gets_its_name(
+    store: LandingStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a power cut can leave a named file without contents."""
+    order: list[str] = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("sync"), sync(fd))[1])
+    monkeypatch.setattr(
+        Path, "replace", lambda self, target: (order.append("name"), replace(self, target))[1]
+    )
+    store.write("unit_costs", "a", costs(store))
+    assert order == ["sync", "name", "sync"]
+
+
+def test_a_frame_without_a_column_of_the_contract_is_an_error(store: LandingStore):
+    """Failing means that a forgotten column lands as nothing."""
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
+        shaped(costs(store).drop("low_gbp"), store.tables["unit_costs"])
+    more = costs(store).with_columns(patient_name=pl.lit("x"))
+    assert "patient_name" not in shaped(more, store.tables["unit_costs"]).columns

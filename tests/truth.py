@@ -1,0 +1,75 @@
+"""Numbers computed from the synthetic truth alone: polars only, nothing of pipelines or dbt.
+
+The rules are written here a second time on purpose; where a figure differs from the warehouse,
+one of the two is wrong.
+"""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+
+
+def exams(truth: Path) -> pl.DataFrame:
+    """One row per request that a perfect warehouse would know."""
+    return pl.read_parquet(truth / "exams.parquet").filter(~pl.col("is_refused"))
+
+
+def performed_by_party_and_month(truth: Path) -> pl.DataFrame:
+    """Exams performed by party and month of the exam's start, local date."""
+    done = exams(truth).filter(pl.col("completed_at").is_not_null())
+    month = pl.col("started_at_local").dt.date().dt.month_start().alias("month")
+    return done.group_by("party_code", month).len("exams").sort("party_code", "month")
+
+
+def waiting_list(truth: Path, census: date) -> pl.DataFrame:
+    """Requests on the DM01 waiting list at the end of a day: one row per request with its wait.
+
+    Waiting-list activity only: not planned (priority P), not inpatient (01) nor emergency (05).
+    The clock starts at the request and is reset by a missed appointment.
+    """
+    rows = exams(truth).filter(
+        pl.col("dm01_test").is_not_null()
+        & (pl.col("exam_code_delivered") == pl.col("exam_code"))
+        & (pl.col("priority") != "P")
+        & ~pl.col("source_setting").is_in(["01", "05"])
+    )
+    day = {
+        name: pl.col(f"{name}_at_local").dt.date()
+        for name in ("requested", "started", "cancelled", "dna")
+    }
+    stopped = pl.min_horizontal(day["started"], day["cancelled"])
+    on_list = (day["requested"] <= census) & (stopped.is_null() | (stopped > census))
+    reset = pl.when(day["dna"] <= census).then(day["dna"])
+    start = pl.max_horizontal(day["requested"], reset)
+    return (
+        rows.filter(on_list)
+        .with_columns(waited=(pl.lit(census) - start).dt.total_days())
+        .select("party_code", "dm01_test", "waited")
+    )
+
+
+def reported_within_28_days(truth: Path, month: date) -> tuple[int, int]:
+    """Exams started in a month, and how many had a verified report within 28 days of their end.
+
+    An exam whose report is dated before its end is a data-quality case and counts in neither.
+    """
+    done = exams(truth).filter(
+        pl.col("completed_at").is_not_null()
+        & (pl.col("started_at_local").dt.date().dt.month_start() == month)
+        & ~(pl.col("verified_at") < pl.col("completed_at")).fill_null(False)
+    )
+    taken = pl.col("verified_at") - pl.col("completed_at")
+    within = done.filter(taken <= timedelta(days=28))
+    return len(within), len(done)
+
+
+def cross_site_share(truth: Path, month: date) -> tuple[int, int]:
+    """Network-reported reports verified in a month, and how many of another party's exams."""
+    reports = exams(truth).filter(
+        (pl.col("verified_at_local").dt.date().dt.month_start() == month)
+        & ~pl.col("reporter_org").str.starts_with("ZZ")
+        & pl.col("completed_at").is_not_null()
+    )
+    crossed = reports.filter(pl.col("reporter_org") != pl.col("party_code"))
+    return len(crossed), len(reports)

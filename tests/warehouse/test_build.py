@@ -1,0 +1,239 @@
+"""The tiny network of `tiny_landing`, built by dbt, against figures counted by hand."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.warehouse.conftest import Project, Warehouse, build
+from tests.warehouse.tiny_landing import receipt, write_landing_file
+
+
+def one(warehouse: Warehouse, query: str) -> dict:
+    """The only row of a query."""
+    rows = warehouse.rows(query)
+    assert len(rows) == 1, rows
+    return rows[0]
+
+
+def network_metric(warehouse: Warehouse, metric_id: str, month: str) -> tuple:
+    """Numerator, denominator and value of a metric for the network."""
+    row = one(
+        warehouse,
+        "select numerator, denominator, value from marts.rpt_metrics_monthly "
+        f"where metric_id = '{metric_id}' and org_level = 'network' "
+        f"and modality_group = 'All' and period_start_on = '{month}'",
+    )
+    return row["numerator"], row["denominator"], row["value"]
+
+
+def test_every_model_and_test_of_the_project_passes_on_the_tiny_network(tiny):
+    """Failure: the project does not build, or one of its own tests fails on good data."""
+    wrong = {name: status for name, status in tiny.results.items() if status not in PASSED}
+    assert not wrong
+
+
+PASSED = {"success", "pass", "no-op"}
+
+
+@pytest.mark.parametrize(
+    ("exam", "trust"), [("before", "RW6"), ("after", "R0A"), ("oldham", "RM3")]
+)
+def test_a_pennine_exam_keeps_its_party_and_has_the_trust_of_its_day(tiny, exam, trust):
+    """Failure: history moves to today's owner, and before-and-after comparisons break."""
+    row = one(
+        tiny,
+        f"select party_code, trust_code from marts.fct_exam where exam_key = 'RW6|A|{exam}'",
+    )
+    assert row == {"party_code": "RW6", "trust_code": trust}
+
+
+def test_an_exam_ends_when_last_asserted_and_its_addendum_moves_nothing(tiny):
+    """Failure: corrected times are ignored, or an amended report looks late."""
+    row = one(
+        tiny,
+        "select completed_at_local, first_verified_at_local, turnaround_minutes, addendum_count "
+        "from marts.fct_exam where exam_key = 'RMC|A|one'",
+    )
+    assert str(row["completed_at_local"]) == "2026-01-07 08:25:00"
+    assert str(row["first_verified_at_local"]) == "2026-01-17 08:25:00"
+    assert row["turnaround_minutes"] == 10 * 24 * 60
+    assert row["addendum_count"] == 1
+
+
+def test_a_missed_appointment_told_by_filler_number_resets_the_clock_of_its_exam(tiny):
+    """Failure: appointment messages do not find their exam, or resets are lost."""
+    row = one(
+        tiny,
+        "select clock_start_on, dm01_clock_start_on, dna_count, is_open_request "
+        "from marts.fct_exam where exam_key = 'RMC|A|missed one'",
+    )
+    assert str(row["clock_start_on"]) == "2025-11-01"
+    assert str(row["dm01_clock_start_on"]) == "2026-01-10"
+    assert (row["dna_count"], row["is_open_request"]) == (1, True)
+
+
+def test_an_appointment_without_a_request_is_no_exam(tiny):
+    """Failure: orphan appointment messages swell the waiting list."""
+    assert tiny.rows("select exam_key from marts.fct_exam where exam_key like '%|F|%'") == []
+
+
+def test_the_waiting_list_of_january_holds_three_with_one_over_six_weeks(tiny):
+    """Failure: the headline of the waiting times page is wrong."""
+    row = one(
+        tiny,
+        "select * from marts.rpt_waiting_times_monthly where org_level = 'network' "
+        "and dm01_test = 'All' and census_on = '2026-01-31'",
+    )
+    filled = {name: n for name, n in row.items() if name.startswith("band_") and n}
+    assert filled == {"band_03": 1, "band_05": 1, "band_06": 1}
+    assert (row["waiting_list_count"], row["waiting_6_plus_count"]) == (3, 1)
+    assert row["waiting_13_plus_count"] == 0
+    assert row["waiting_6_plus_rate"] == pytest.approx(1 / 3)
+    assert (row["activity_waiting_list_count"], row["activity_unscheduled_count"]) == (2, 1)
+    assert row["activity_planned_count"] == 0
+
+
+def test_the_census_goes_up_to_the_last_complete_month(tiny):
+    """Failure: an unfinished month is shown as if it were whole, or the last one is missing."""
+    row = one(tiny, "select max(census_on) as census_on from marts.rpt_waiting_times_monthly")
+    assert str(row["census_on"]) == "2026-03-31"
+
+
+def test_the_unreported_exam_stays_in_the_share_reported_within_28_days(tiny):
+    """Failure: open reports fall out, so performance looks better than it is."""
+    row = one(
+        tiny,
+        "select * from marts.rpt_report_turnaround_monthly where org_level = 'network' "
+        "and modality_group = 'All' and priority_group = 'All' "
+        "and acquired_month_on = '2026-01-01'",
+    )
+    assert (row["acquired_count"], row["reported_count"], row["open_count"]) == (2, 1, 1)
+    assert (row["is_mature"], row["within_28_days_rate"]) == (True, 0.5)
+    assert row["quarantined_count"] == 1
+
+
+def test_the_backlog_counts_old_unreported_exams_at_every_month_end(tiny):
+    """Failure: an exam unreported for years disappears from the backlog."""
+    assert network_metric(tiny, "R04", "2026-01-01") == (2, None, 2)
+    assert network_metric(tiny, "R05", "2026-01-01") == (1, 2, 0.5)
+    assert network_metric(tiny, "R05", "2026-02-01") == (2, 2, 1.0)
+
+
+def test_a_month_is_immature_until_28_days_after_its_end(tiny):
+    """Failure: a share is published before the youngest exams had their time."""
+    months = tiny.rows(
+        "select acquired_month_on, is_mature from marts.rpt_report_turnaround_monthly "
+        "where org_level = 'network' and modality_group = 'All' and priority_group = 'All' "
+        "and acquired_month_on >= '2026-02-01' order by acquired_month_on"
+    )
+    assert [row["is_mature"] for row in months] == [True, False]
+
+
+def test_a_report_before_the_exam_end_is_counted_as_an_error_not_as_fast(tiny):
+    """Failure: impossible dates improve the turnaround figures."""
+    row = one(
+        tiny,
+        "select failing_count, checked_count from marts.rpt_data_quality_monthly "
+        "where org_level = 'network' and rule = 'report_before_exam_end' "
+        "and period_start_on = '2026-01-01'",
+    )
+    assert row == {"failing_count": 1, "checked_count": 2}
+
+
+def test_cross_site_counts_other_parties_and_leaves_out_the_supplier(tiny):
+    """Failure: outsourced reports pass for sharing, or sharing is not seen."""
+    april = network_metric(tiny, "R08", "2021-04-01")
+    assert april == (1, 1, 1.0)
+    assert network_metric(tiny, "R06", "2021-04-01") == (1, 2, 0.5)
+    assert network_metric(tiny, "R08", "2026-01-01") == (1, 2, 0.5)
+
+
+def test_the_worked_morning_is_26_47_and_600_minutes(tiny):
+    """Failure: scanner time is not what the published definition says."""
+    row = one(
+        tiny,
+        "select * from marts.rpt_scanner_utilisation_weekly where org_level = 'network' "
+        "and station_name = 'RMC01CT1' and week_start_on = '2026-01-05'",
+    )
+    assert (row["acquisition_minutes"], row["occupied_in_staffed_minutes"]) == (26, 47)
+    assert row["staffed_minutes"] == 600
+    assert row["utilisation_rate"] == pytest.approx(0.0783, abs=0.0001)
+    assert row["acquisition_efficiency_rate"] == pytest.approx(26 / 47)
+    assert (row["exam_count"], row["series_count"], row["coverage_rate"]) == (3, 4, 1.0)
+    assert row["opening_minutes"] == 720
+
+
+def test_every_scanned_exam_of_the_day_finds_its_images(tiny):
+    """Failure: exams and images are not linked, and the match figure is meaningless."""
+    assert network_metric(tiny, "Q05", "2026-01-01") == (3, 3, 1.0)
+
+
+def test_a_network_benefit_is_planned_in_eighths_from_the_first_full_month(tiny):
+    """Failure: planned money starts too early, or for parties that are not live."""
+    plans = tiny.rows(
+        "select period_start_on, planned_value_gbp, planned_value_to_date_gbp "
+        "from marts.rpt_benefits_monthly where benefit_id = 'B01' and org_level = 'network' "
+        "and period_start_on >= '2026-01-01' order by period_start_on"
+    )
+    assert [row["planned_value_gbp"] for row in plans] == [0, 125, 125]
+    assert plans[-1]["planned_value_to_date_gbp"] == 250
+    summary = one(tiny, "select * from marts.rpt_benefits_summary where benefit_id = 'B01'")
+    assert (summary["metric_baseline_value"], summary["metric_latest_value"]) == (1.0, 0.5)
+    assert str(summary["metric_latest_on"]) == "2026-01-01"
+    assert (summary["is_measured"], summary["realised_value_gbp"]) == (True, None)
+
+
+def test_data_reach_as_far_as_their_last_event(tiny):
+    """Failure: the reader is told that the data are newer, or older, than they are."""
+    row = one(tiny, "select as_at_local from marts.rpt_feed_freshness where feed_id = 'hl7_RMC'")
+    assert str(row["as_at_local"]) == "2026-03-31 22:00:00"
+    silent = one(
+        tiny, "select as_at, file_count from marts.rpt_feed_freshness where feed_id = 'hl7_RBV'"
+    )
+    assert silent == {"as_at": None, "file_count": 0}
+
+
+def test_a_file_landed_twice_under_another_name_changes_no_exam(
+    project: Project, tiny: Warehouse, tiny_landing: Path, tmp_path: Path
+):
+    """Failure: a resend after a broken line counts exams twice."""
+    landing = tmp_path / "landing"
+    shutil.copytree(tiny_landing, landing)
+    events = landing / "imaging_events"
+    shutil.copy(events / "hl7_RMC.parquet", events / "a_resend.parquet")
+    again = build(project, landing, tmp_path / "again.duckdb", "--select", "+fct_exam", *NO_TESTS)
+    query = "select * from marts.fct_exam order by exam_key"
+    assert again.frame(query).equals(tiny.frame(query))
+
+
+def test_a_lost_record_fails_the_build(project: Project, tiny_landing: Path, tmp_path: Path):
+    """Failure: records vanish between inbox and landing and the build is still green."""
+    landing = tmp_path / "landing"
+    shutil.copytree(tiny_landing, landing)
+    lost = receipt("imaging_events", "lossy", "hl7_RMC", 0) | {"rows_received": 1}
+    write_landing_file(landing, "receipts", "lossy", [lost])
+    wanted = ["stg_landing__receipts", "assert_received_is_landed_plus_rejected"]
+    built = build(project, landing, tmp_path / "lossy.duckdb", "--select", *wanted)
+    assert built.results["assert_received_is_landed_plus_rejected"] == "fail"
+
+
+NO_TESTS = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+
+
+def test_published_types_are_those_of_the_contract(tiny, models):
+    """Failure: a column has another type than its description promises."""
+    for model in (m for m in models if m["schema"] == "marts"):
+        described = {c["name"]: c["data_type"] for c in model["columns"].values()}
+        table = tiny.frame(f"describe marts.{model['name']}")
+        types = table["column_type"].str.to_lowercase()
+        found = dict(zip(table["column_name"], types, strict=True))
+        assert found == described, model["name"]
+
+
+def test_no_share_leaves_its_bounds(tiny):
+    """Failure: a rate below 0 or above 1 reaches a reader."""
+    values = tiny.frame("select metric_id, value from marts.rpt_metrics_monthly")
+    shares = values.filter(~pl.col("metric_id").is_in(["T01", "W01", "W03", "W04", "R04", "U01"]))
+    assert shares["value"].is_between(0, 1).all()

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Make the environment equal to a lock list: `setup.sh run` (what the product needs) or
+# `setup.sh dev` (tests and tools too). Quick when nothing changed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+want=${1:-dev}
+
+say() { printf '%s\n' "$*"; }
+
+install_package() { # install a system package where that is allowed, else say plainly what lacks
+    say "system package '$1' is missing: $2"
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null
+    elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then
+        sudo -n apt-get update -qq && sudo -n apt-get install -y -qq "$1" >/dev/null
+    else
+        say "it cannot be installed from here; ask for:  apt-get install $1"
+        return 1
+    fi
+}
+
+python=""
+for candidate in python3.11 python3.12 python3.13 python3; do
+    if command -v "$candidate" >/dev/null &&
+        "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))'; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    say "Python 3.11, 3.12 or 3.13 is needed and was not found; on Debian:  apt-get install python3"
+    exit 1
+fi
+
+if [ ! -x .venv/bin/python ]; then
+    if ! "$python" -m venv .venv >/dev/null 2>&1; then
+        rm -rf .venv
+        install_package "$("$python" -c 'import sys; print(f"python3.{sys.version_info[1]}-venv")')" \
+            "needed to make the environment"
+        "$python" -m venv .venv
+    fi
+fi
+
+stamp() { cat "requirements/$1.txt" pyproject.toml | sha256sum | cut -d' ' -f1; }
+holds() { [ "$(cat ".venv/lock-$1" 2>/dev/null)" = "$(stamp "$1")" ]; }
+
+# The dev list contains the run list.
+if ! holds "$want" && ! { [ "$want" = run ] && holds dev; }; then
+    say "installing requirements/$want.txt"
+    [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+    .venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes "requirements/$want.txt"
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
+    rm -f .venv/lock-*
+    stamp "$want" >".venv/lock-$want"
+fi
+
+if [ "$want" = dev ] && [ ! -x /usr/bin/chromium ]; then
+    install_package chromium "the browser tests drive it" || true
+fi
