@@ -580,7 +580,7 @@ def _reference_pages(settings: Settings) -> dict[Path, str]:
     manifest = manifest_path(settings.dbt_project)
     folder = PROJECT_ROOT / "docs" / "reference"
     written = {
-        folder / "settings.md": pages.settings_page(Settings.model_fields, "IMAGING_"),
+        folder / "settings.md": pages.settings_page(_all_settings(), "IMAGING_"),
         folder / "cli.md": pages.cli_page(_commands()),
         folder / "metrics.md": pages.metrics_page(read_registry(manifest)),
         folder / "data_dictionary.md": pages.data_dictionary_page(manifest),
@@ -591,6 +591,19 @@ def _reference_pages(settings: Settings) -> dict[Path, str]:
         document = pages.published_contract(node)
         written[path] = yaml.safe_dump(document, sort_keys=False, width=98, allow_unicode=True)
     return written
+
+
+def _all_settings() -> dict[str, list[tuple[str, object, str]]]:
+    """Name, default and meaning of every setting; the dashboards are asked in their own process."""
+    own = [(n, f.default, f.description or "") for n, f in Settings.model_fields.items()]
+    ask = (
+        "import json; from dashboards.settings import Settings; "
+        "print(json.dumps([(n, None if f.default is None else str(f.default), f.description) "
+        "for n, f in Settings.model_fields.items()]))"
+    )
+    answer = subprocess.check_output([sys.executable, "-c", ask], cwd=PROJECT_ROOT, text=True)
+    theirs = [tuple(row) for row in json.loads(answer)]
+    return {"Pipelines": own, "Dashboards": theirs}
 
 
 def _commands() -> list[dict[str, Any]]:

@@ -83,9 +83,17 @@ def read_contract(path: Path) -> Contract:
 
 
 def read_contracts(folder: Path) -> dict[str, Contract]:
-    """Read every contract of a folder, keyed by contract name."""
-    contracts = [read_contract(path) for path in sorted(folder.glob("*.odcs.yaml"))]
-    return {contract.name: contract for contract in contracts}
+    """Read every contract of a folder, keyed by contract name; raises ContractBroken on a twin."""
+    contracts: dict[str, Contract] = {}
+    for path in sorted(folder.glob("*.odcs.yaml")):
+        contract = read_contract(path)
+        if contract.name in contracts:
+            raise ContractBroken(
+                f"{path}: {contracts[contract.name].path.name} has the name {contract.name} too; "
+                "rename one of them"
+            )
+        contracts[contract.name] = contract
+    return contracts
 
 
 def _column(path: Path, item: dict[str, Any]) -> Column:

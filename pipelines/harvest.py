@@ -714,17 +714,34 @@ def prune_inbox(
 ) -> list[Path]:
     """Delete delivered files whose landing is older than the retention; returns their paths.
 
-    A file is deleted only when the latest receipt of its bytes says that they landed: a file
-    that came later under the same name stays. Folders of DICOM files are left alone.
+    A file goes only when the latest receipt of its bytes says that they landed: one that came
+    later under the same name stays. DICOM files whose header was rejected stay until their
+    quarantine entry is closed, since quarantine keeps no pixels and so no copy of them.
     """
     receipts = setup.landing.receipts().sort("landed_at").unique("source_sha", keep="last")
     landed = receipts.filter(
         (pl.col("status") == "landed") & (pl.col("landed_at") < now - retention)
     )
-    old = set(landed["source_sha"])
-    gone = []
+    old, old_folders = set(landed["source_sha"]), set(landed["manifest_sha"].drop_nulls())
+    kept = _quarantined_paths(setup) if old_folders else set()
+    gone: list[Path] = []
     for delivery in waiting:
-        if delivery.path.is_file() and fingerprint(delivery.path.read_bytes()) in old:
-            delivery.path.unlink()
+        if delivery.feed_kind == "dicom":
+            if _manifest(delivery.path) in old_folders:
+                gone += [path for path in _files_below(delivery.path) if str(path) not in kept]
+        elif fingerprint(delivery.path.read_bytes()) in old:
             gone.append(delivery.path)
+    for path in gone:
+        path.unlink()
     return gone
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _quarantined_paths(setup: Setup) -> set[str]:
+    """Paths of DICOM files that an open quarantine entry would replay."""
+    entries = setup.quarantine.entries(state="open")
+    payloads = [setup.quarantine.payload(e) for e in entries if e.feed_kind == "dicom"]
+    return {path for payload in payloads for path in json.loads(payload)}

@@ -12,13 +12,15 @@ from pipelines.statistics.tables import STATISTICS_TABLES
 NOTICE = "<!-- Written by `imaging docs`; edit the source it names, not this page. -->\n\n"
 
 
-def settings_page(fields: dict[str, Any], prefix: str) -> str:
-    """One row per setting: variable, default, meaning (pipelines/settings.py)."""
-    lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
-    for name, info in fields.items():
-        default = "" if info.default is None else _portable(info.default)
-        lines.append(f"| `{prefix}{name.upper()}` | {default} | {info.description} |")
-    return f"# Settings\n\n{NOTICE}" + "\n".join(lines) + "\n"
+def settings_page(sections: dict[str, list[tuple[str, object, str]]], prefix: str) -> str:
+    """One row per setting: variable, default, meaning; a section per package."""
+    parts = ["# Settings\n", NOTICE.rstrip()]
+    for title, settings in sections.items():
+        parts += [f"\n## {title}\n", "| Variable | Default | Meaning |", "|---|---|---|"]
+        for name, default, text in settings:
+            shown = "" if default is None else _portable(default)
+            parts.append(f"| `{prefix}{name.upper()}` | {shown} | {text} |")
+    return "\n".join(parts) + "\n"
 
 
 def _portable(value: object) -> str:

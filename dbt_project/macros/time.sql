@@ -11,7 +11,11 @@
 {%- endmacro %}
 
 {% macro minutes_between(earlier, later) -%}
-    ({{ seconds_between(earlier, later) }} / 60.0)
+    {{ minutes(seconds_between(earlier, later)) }}
+{%- endmacro %}
+
+{% macro minutes(seconds) -%}
+    (cast({{ seconds }} as double) / 60)
 {%- endmacro %}
 
 {% macro days_between(earlier, later) -%}

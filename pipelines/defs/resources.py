@@ -53,13 +53,15 @@ class Pipeline:
     @cached_property
     def setup(self) -> Setup:
         """What the harvest needs; raises KeyFileProblem when there is no key."""
-        keys = load_keys(self.settings.key_file)
+        keys, network = load_keys(self.settings.key_file), Network.load(self.settings.seeds)
         return Setup(
-            network=Network.load(self.settings.seeds),
+            network=network,
             inbound=self.inbound_contracts,
             landing=self.landing,
             quarantine=Quarantine(self.settings.quarantine_dir, keys),
             keys=keys,
+            # A description that names an exam of the code list is no free text.
+            known_descriptions=frozenset(network.exam_codes["exam_name"]),
             workers=self.settings.harvest_workers,
         )
 

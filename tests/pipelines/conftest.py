@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from pipelines.contracts import Contract, read_contracts
 from pipelines.harvest import Setup
@@ -14,6 +15,10 @@ from pipelines.landing.quarantine import Quarantine
 from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
 from pipelines.synthetic import generate
+
+# A busy machine is no fault of the code: examples have no time limit.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = ROOT / "data_contracts"

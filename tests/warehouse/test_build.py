@@ -7,7 +7,10 @@ import polars as pl
 import pytest
 
 from tests.warehouse.conftest import Project, Warehouse, build
-from tests.warehouse.tiny_landing import receipt, write_landing_file
+from tests.warehouse.tiny_landing import receipt, write_landing, write_landing_file
+
+PASSED = {"success", "pass", "no-op"}
+NO_TESTS = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
 
 
 def one(warehouse: Warehouse, query: str) -> dict:
@@ -32,9 +35,6 @@ def test_every_model_and_test_of_the_project_passes_on_the_tiny_network(tiny):
     """Failure: the project does not build, or one of its own tests fails on good data."""
     wrong = {name: status for name, status in tiny.results.items() if status not in PASSED}
     assert not wrong
-
-
-PASSED = {"success", "pass", "no-op"}
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,14 @@ def test_a_lost_record_fails_the_build(project: Project, tiny_landing: Path, tmp
     assert built.results["assert_received_is_landed_plus_rejected"] == "fail"
 
 
-NO_TESTS = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+def test_an_empty_landing_builds(project: Project, tmp_path: Path):
+    """Failure: the first run of a new network stops before any file has come."""
+    landing = tmp_path / "landing"
+    write_landing(landing, {})
+    built = build(
+        project, landing, tmp_path / "empty.duckdb", "--exclude-resource-type", "unit_test"
+    )
+    assert {name for name, status in built.results.items() if status not in PASSED} == set()
 
 
 def test_published_types_are_those_of_the_contract(tiny, models):

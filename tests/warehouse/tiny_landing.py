@@ -279,12 +279,13 @@ def receipt(table: str, sha: str, feed_id: str, count: int) -> dict[str, Any]:
 
 
 def write_tiny_landing(folder: Path) -> None:
-    """Write every landing table below a folder: an empty file each, and a file per source."""
-    tables: dict[str, list[dict[str, Any]]] = {
-        "imaging_events": pennine() + bolton_morning() + bolton_list(),
-        "dicom_headers": headers(),
-        **lists(),
-    }
+    """Write the tiny network below a folder, one file per source."""
+    events = {"imaging_events": pennine() + bolton_morning() + bolton_list()}
+    write_landing(folder, events | {"dicom_headers": headers()} | lists())
+
+
+def write_landing(folder: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
+    """Write rows by table, one file per source with its receipt, and an empty file per table."""
     receipts = []
     for table, rows in tables.items():
         for sha in dict.fromkeys(row["source_sha"] for row in rows):
@@ -292,7 +293,7 @@ def write_tiny_landing(folder: Path) -> None:
             write_landing_file(folder, table, sha, mine)
             receipts.append(receipt(table, sha, mine[0]["feed_id"], len(mine)))
     write_landing_file(folder, "receipts", "receipts", receipts)
-    for table in ("rejects", *tables, "receipts"):
+    for table in read_contracts(CONTRACTS):
         write_landing_file(folder, table, "_schema", [])
 
 

@@ -42,7 +42,6 @@ def test_a_key_file_that_others_can_read_is_refused(key_file: Path, mode: int):
         load_keys(key_file)
 
 
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -15,9 +15,9 @@ from pipelines.landing.pseudonymise import (
     coded,
     describe,
     nhs_number_is_valid,
-    pseudonyms,
     pseudonymise_events,
     pseudonymise_path,
+    pseudonyms,
     quintiles,
 )
 from pipelines.network import Network
@@ -66,7 +66,17 @@ def test_every_identity_is_hashed_and_what_names_a_person_is_gone(network: Netwo
     for gone in ("patient_id", "nhs_number", "birth_date", "postcode", "report_text"):
         assert gone not in found.columns
     text = repr(found.row(0))
-    for value in ("7700012", "0000071", "999000", "BL4", "PL1", "AP1", "2.25.771", "RP0202", "acute"):
+    for value in (
+        "7700012",
+        "0000071",
+        "999000",
+        "BL4",
+        "PL1",
+        "AP1",
+        "2.25.771",
+        "RP0202",
+        "acute",
+    ):
         assert value not in text
     row = found.row(0, named=True)
     assert row["exam_key"] == f"RMC|A|{row['accession']}"
@@ -201,7 +211,9 @@ def test_at_most_one_check_digit_fits_and_ten_where_none_does(body: str):
         (date(1980, 6, 15), None, None),
     ],
 )
-def test_the_age_band_changes_on_the_birthday(birth: date | None, on: date | None, band: str | None):
+def test_the_age_band_changes_on_the_birthday(
+    birth: date | None, on: date | None, band: str | None
+):
     """Failing means that ages are off around birthdays, or that an exact age is written."""
     frame = pl.DataFrame({"birth": [birth], "on": [on]}, schema={"birth": pl.Date, "on": pl.Date})
     assert frame.select(age_bands(pl.col("birth"), pl.col("on")))[:, 0].item() == band

@@ -94,7 +94,12 @@ PERFORMED = [
 
 
 def report(
-    control: str, sent: str, at: str, lines: list[str], status: str = "F", changed: str | None = None
+    control: str,
+    sent: str,
+    at: str,
+    lines: list[str],
+    status: str = "F",
+    changed: str | None = None,
 ) -> list[str]:
     people = READERS.format(at=at)
     body = [
@@ -109,7 +114,9 @@ def report(
     return [*body, uid]
 
 
-def line(number: int, section: str, text: str, at: str = "20260612101500", status: str = "F") -> str:
+def line(
+    number: int, section: str, text: str, at: str = "20260612101500", status: str = "F"
+) -> str:
     return (
         f"OBX|{number}|TX|CTHOR&{section}^CT Thorax^NICIP||{text}||||||{status}|||{at}|ZZD|"
         "RP0088^WRITER^EXAMPLE"
@@ -275,9 +282,9 @@ def test_the_status_of_a_report_and_of_its_lines_decides_what_happened(
 ):
     """Failing means that a draft, a correction or a withdrawal counts as a verified report."""
     lines = [line(1, "GDT", "Normal.", status=line_status)]
-    assert set(by_type(joined(report("C6", "20260612101520", "20260612101500", lines, status)))) == {
-        event_type
-    }
+    assert set(
+        by_type(joined(report("C6", "20260612101520", "20260612101500", lines, status)))
+    ) == {event_type}
 
 
 def test_a_cancellation_with_an_offset_and_an_accession_only_in_ipc_is_read():
@@ -341,7 +348,9 @@ def test_a_message_that_runs_into_one_of_another_patient_is_rejected():
     assert batch.rejected["rule"].to_list() == ["has_one_patient"]
 
 
-@pytest.mark.parametrize("data", [b"", b"\r\n", b"MSH", b"MSH|", b"MSH\rPID|1|2", b"hello", b"\x0b"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\r\n", b"MSH", b"MSH|", b"MSH\rPID|1|2", b"hello", b"\x0b"]
+)
 def test_a_file_without_a_message_is_no_error(data: bytes):
     """Failing means that one empty file stops every other delivery of the night."""
     batch = read_messages(data, feed="x")
@@ -353,7 +362,19 @@ def test_a_file_without_a_message_is_no_error(data: bytes):
 @given(
     st.lists(
         st.sampled_from(
-            [b"MSH", b"|", b"^~\\&", b"\r", b"\n", b"\x0b", b"\x1c", b"OBR|", b"ORC|1", b"\\X", b"\xc3"]
+            [
+                b"MSH",
+                b"|",
+                b"^~\\&",
+                b"\r",
+                b"\n",
+                b"\x0b",
+                b"\x1c",
+                b"OBR|",
+                b"ORC|1",
+                b"\\X",
+                b"\xc3",
+            ]
         )
         | st.binary(max_size=6),
         max_size=30,

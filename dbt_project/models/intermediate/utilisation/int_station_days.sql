@@ -77,18 +77,18 @@ lengths as (
     select
         station_name,
         day_on,
-        sum({{ minutes_between('started_at', 'ended_at') }}) filter (
+        sum({{ seconds_between('started_at', 'ended_at') }}) filter (
             where interval_kind = 'staffed'
-        ) as staffed_minutes,
-        sum({{ minutes_between('started_at', 'ended_at') }}) filter (
+        ) as staffed_seconds,
+        sum({{ seconds_between('started_at', 'ended_at') }}) filter (
             where interval_kind = 'occupied'
-        ) as occupied_minutes,
-        sum({{ minutes_between('started_at', 'ended_at') }}) filter (
+        ) as occupied_seconds,
+        sum({{ seconds_between('started_at', 'ended_at') }}) filter (
             where interval_kind = 'acquisition'
-        ) as acquisition_minutes,
-        sum({{ minutes_between('started_at', 'ended_at') }}) filter (
+        ) as acquisition_seconds,
+        sum({{ seconds_between('started_at', 'ended_at') }}) filter (
             where interval_kind = 'opening'
-        ) as opening_minutes
+        ) as opening_seconds
     from day_pieces
     group by station_name, day_on
 ),
@@ -119,11 +119,11 @@ clipped as (
         staffed_pieces.station_name,
         staffed_pieces.day_on,
         sum(
-            {{ minutes_between(
+            {{ seconds_between(
                 'greatest(staffed_pieces.started_at, occupied_pieces.started_at)',
                 'least(staffed_pieces.ended_at, occupied_pieces.ended_at)'
             ) }}
-        ) as occupied_in_staffed_minutes
+        ) as occupied_in_staffed_seconds
     from staffed_pieces
     inner join occupied_pieces
         on
@@ -209,11 +209,11 @@ select
     placed.day_on,
     placed.week_start_on,
     placed.month_on,
-    coalesce(lengths.staffed_minutes, 0) as staffed_minutes,
-    coalesce(lengths.occupied_minutes, 0) as occupied_minutes,
-    coalesce(clipped.occupied_in_staffed_minutes, 0) as occupied_in_staffed_minutes,
-    coalesce(lengths.acquisition_minutes, 0) as acquisition_minutes,
-    coalesce(lengths.opening_minutes, 0) as opening_minutes,
+    coalesce(lengths.staffed_seconds, 0) as staffed_seconds,
+    coalesce(lengths.occupied_seconds, 0) as occupied_seconds,
+    coalesce(clipped.occupied_in_staffed_seconds, 0) as occupied_in_staffed_seconds,
+    coalesce(lengths.acquisition_seconds, 0) as acquisition_seconds,
+    coalesce(lengths.opening_seconds, 0) as opening_seconds,
     coalesce(exams_per_day.exam_count, 0) as exam_count,
     coalesce(exams_per_day.exam_in_staffed_count, 0) as exam_in_staffed_count,
     coalesce(exams_per_day.series_count, 0) as series_count,

@@ -79,8 +79,8 @@ station_days as (
         trust_code,
         modality_group,
         month_on,
-        staffed_minutes,
-        occupied_in_staffed_minutes,
+        staffed_seconds,
+        occupied_in_staffed_seconds,
         exam_in_staffed_count
     from {{ ref('int_station_days') }}
 ),
@@ -158,9 +158,9 @@ stations_rolled_up as (
         {{ org_code() }} as org_code,
         {{ or_all('modality_group') }} as modality_group,
         month_on,
-        sum(staffed_minutes) as staffed_minutes,
-        sum(staffed_minutes) / 60.0 as staffed_hours,
-        sum(occupied_in_staffed_minutes) as occupied_in_staffed_minutes,
+        {{ minutes('sum(staffed_seconds)') }} as staffed_minutes,
+        sum(staffed_seconds) / 3600.0 as staffed_hours,
+        {{ minutes('sum(occupied_in_staffed_seconds)') }} as occupied_in_staffed_minutes,
         sum(exam_in_staffed_count) as exam_in_staffed_count
     from station_days
     {{ roll_up(['month_on'], or_all=['modality_group']) }}

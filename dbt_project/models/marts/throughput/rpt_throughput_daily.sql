@@ -4,7 +4,7 @@ with exams as (
         site_code,
         party_code,
         modality_group,
-        cast(requested_at_local as date) as requested_on,
+        clock_start_on as requested_on,
         performed_on,
         cast(first_verified_at_local as date) as verified_on,
         cancelled_on
