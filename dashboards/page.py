@@ -14,23 +14,25 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboards.components import banners, figure, filter_bar, wording
+from dashboards.components.figure import Figure
 from dashboards.contents import Entry
 from dashboards.data.filters import CUSTOM, PERIODS, Filters, month_bounds
 from dashboards.data.published import Build, PublishedFilesBroken, current_build
 from dashboards.data.queries import catalogue, organisations, quality, waiting_times
 from dashboards.settings import Settings
 
-OPEN = "open_page"
+BUILD, PAGE = "open_build", "open_page"
+EVERY = "All"
 
 
 @dataclass(frozen=True)
 class Page:
     """An open page: the build it reads, what the reader chose, and the events to mark."""
 
-    slug: str
+    entry: Entry
     build: Build
-    filters: Filters | None
-    dm01_test: str | None = None
+    filters: Filters
+    dm01_test: str
 
     @property
     def where(self) -> str:
@@ -50,8 +52,7 @@ class Page:
     @property
     def test(self) -> str:
         """The end of a waiting-list peer title: the DM01 test alone."""
-        name = self.dm01_test or "All"
-        return wording.TESTS.get(name, name)
+        return wording.TESTS.get(self.dm01_test, self.dm01_test)
 
     @property
     def events(self) -> pl.DataFrame:
@@ -73,18 +74,18 @@ class Page:
         """A place for each of so many figures, two in a row."""
         return [place for _ in range(0, count, 2) for place in st.columns(2)][:count]
 
-    def figure(self, drawn: figure.Figure, *, metrics: Sequence[str] = (), source: str) -> None:
+    def figure(self, drawn: Figure, *, metrics: Sequence[str] = (), source: str) -> None:
         """Show one figure; metrics are the registry ids that explain it."""
         figure.show(drawn, **self._told(drawn, metrics, source))
 
-    def footer(self, drawn: figure.Figure, *, metrics: Sequence[str] = (), source: str) -> None:
+    def footer(self, drawn: Figure, *, metrics: Sequence[str] = (), source: str) -> None:
         """Show only what stands below a figure, for a table that is drawn by other means."""
         figure.footer(drawn, **self._told(drawn, metrics, source))
 
-    def _told(self, drawn: figure.Figure, metrics: Sequence[str], source: str) -> dict[str, Any]:
+    def _told(self, drawn: Figure, metrics: Sequence[str], source: str) -> dict[str, Any]:
         known = catalogue.metrics(self.build).filter(pl.col("metric_id").is_in(list(metrics)))
         described = catalogue.table_text(self.build, source)
-        name = f"{self.slug}_{source.rsplit('.', 1)[-1]}_{_slug(drawn.title)}"
+        name = f"{self.entry.view}_{source.rsplit('.', 1)[-1]}_{_slug(drawn.title)}"
         return {
             "definitions": known,
             "source": source,
@@ -100,7 +101,7 @@ class Page:
             f"As at: {row['party']} {row['feed_kind']} {wording.instant(row['as_at_local'])}"
             for row in feeds.iter_rows(named=True)
         ]
-        test = [] if self.dm01_test is None else [f"Waiting list test: {self.test}"]
+        test = [f"Waiting list test: {self.test}"] if self.entry.pick_test else []
         return [*self.filters.describe(), *test, f"Build: {self.build.build_id}", *as_at]
 
 
@@ -121,25 +122,29 @@ def open_build() -> Build:
 def prepare(entry: Entry) -> None:
     """Show title, question, banners, freshness and filters; keep what was chosen for the view."""
     build = open_build()
+    st.session_state[BUILD] = build
     _head(build, entry)
     if entry.pick_organisation:
         filters, test = _choose(build, entry)
-        st.session_state[OPEN] = Page(entry.view, build, filters, test)
-    else:
-        st.session_state[OPEN] = Page(entry.view, build, None)
+        st.session_state[PAGE] = Page(entry, build, filters, test)
+
+
+def shown_build() -> Build:
+    """The build that prepare() opened in this run; all a page without filters needs."""
+    return st.session_state[BUILD]
 
 
 def current_page() -> Page:
-    """The page that prepare() opened in this run."""
-    return st.session_state[OPEN]
+    """The page that prepare() opened in this run, for an entry whose organisation is picked."""
+    return st.session_state[PAGE]
 
 
-def _choose(build: Build, entry: Entry) -> tuple[Filters, str | None]:
+def _choose(build: Build, entry: Entry) -> tuple[Filters, str]:
     with st.container(border=False, key="filters"):
         columns = iter(st.columns([2] + [1] * (1 + entry.pick_modality + entry.pick_test)))
         with next(columns):
             level, code, name = filter_bar.organisation(organisations.choices(build))
-        test, modality = None, "All"
+        test, modality = EVERY, EVERY
         if entry.pick_test:
             tests = waiting_times.tests(build)
             with next(columns):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -57,7 +57,7 @@ class _Stage:
 
 @dataclass
 class _Watch:
-    """A journal that draws progress; has the shape of defs.resources.Journal."""
+    """A journal that draws progress; a journey.Watcher."""
 
     bar: Progress
     entries: list[Any] = field(default_factory=list)
@@ -75,7 +75,7 @@ class _Watch:
 
 
 @contextmanager
-def _watching() -> Iterator[_Watch]:
+def _watching() -> Generator[_Watch]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as bar:
         yield _Watch(bar)
@@ -199,7 +199,7 @@ def harvest(
             _harvest_feed(settings, feed)
         else:
             with _watching() as watch:
-                outcome = execute(settings, "harvest", watch)  # type: ignore[arg-type]
+                outcome = execute(settings, "harvest", watch)
             _print_stages(watch.entries)
             _prune(settings)
             _finish(outcome, settings)
@@ -319,7 +319,7 @@ def _prune(settings: Settings) -> None:
 
 def _execute(settings: Settings, stage: str | None) -> None:
     with _watching() as watch:
-        outcome = execute(settings, stage, watch)  # type: ignore[arg-type]
+        outcome = execute(settings, stage, watch)
     _print_stages(watch.entries)
     _finish(outcome, settings)
 
@@ -429,7 +429,7 @@ def _run(settings: Settings, *, force: bool) -> list[Any]:
         )
         return []
     with _watching() as watch:
-        outcome = execute(settings, None, watch)  # type: ignore[arg-type]
+        outcome = execute(settings, None, watch)
     _print_stages(watch.entries)
     _prune(settings)
     _finish(outcome, settings)
@@ -609,8 +609,8 @@ def _all_settings() -> dict[str, list[tuple[str, object, str]]]:
 def _commands() -> list[dict[str, Any]]:
     """Verbs with their help and options, as Typer knows them."""
     found = []
-    group = typer.main.get_command(app)
-    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+    group = typer.main.get_group(app)
+    for name, command in sorted(group.commands.items()):
         subcommands = getattr(command, "commands", {"": command})
         for sub, leaf in subcommands.items():
             options = [

@@ -1,11 +1,12 @@
 """Run the journey, or a part of it, in this process; the command line and tests call it."""
 
 import fcntl
-from collections.abc import Iterator
+import logging
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pipelines.durable import remove_abandoned, write_bytes
 from pipelines.settings import Settings, export_environment
@@ -13,7 +14,9 @@ from pipelines.sources.inbox import FEED_KINDS, deliveries
 from pipelines.warehouse import ensure_manifest, read_stamp
 
 if TYPE_CHECKING:
-    from pipelines.defs.resources import Journal, Pipeline
+    from dagster import DagsterEvent
+
+    from pipelines.defs.resources import Entry, Pipeline
 
 DAGSTER_YAML = """\
 # Written by `imaging`; embedded storage below this folder.
@@ -42,6 +45,16 @@ class AlreadyRunning(Exception):
     """Another run holds the lock; the message names the lock file."""
 
 
+class Watcher(Protocol):
+    """What a run tells its steps' counts and progress to; Journal is the silent one."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Say how far a long step is; a total of 0 means it is not known."""
+
+    def add(self, entry: "Entry") -> None:
+        """Note what a step did."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run came to."""
@@ -53,7 +66,7 @@ class Outcome:
 
 
 @contextmanager
-def exclusive(settings: Settings) -> Iterator[None]:
+def exclusive(settings: Settings) -> Generator[None]:
     """Hold the one lock of this IMAGING_HOME; the system frees it when the process dies."""
     settings.home.mkdir(parents=True, exist_ok=True)
     path = settings.home / "run.lock"
@@ -90,7 +103,7 @@ def delivery_span(settings: Settings) -> tuple[str, str] | None:
     return (min(days).isoformat(), max(days).isoformat()) if days else None
 
 
-def execute(settings: Settings, stage: str | None, journal: "Journal") -> Outcome:
+def execute(settings: Settings, stage: str | None, journal: Watcher) -> Outcome:
     """Execute the whole journey, or one of STAGES, as one Dagster run in this process.
 
     Call `prepare` and hold `exclusive` first. Never raises on a failing step: the outcome names
@@ -118,6 +131,8 @@ def execute(settings: Settings, stage: str | None, journal: "Journal") -> Outcom
         groups = set(STAGES[stage])
         keys = [key for key in graph.get_all_asset_keys() if graph.get(key).group_name in groups]
     settings.log_file.parent.mkdir(parents=True, exist_ok=True)
+    # Its lines are in Dagster's own storage; on the terminal they would hide the progress.
+    logging.getLogger("dagster.builtin").propagate = False
     with (
         dg.DagsterInstance.get() as instance,
         settings.log_file.open("a", buffering=1) as log,
@@ -129,7 +144,7 @@ def execute(settings: Settings, stage: str | None, journal: "Journal") -> Outcom
             tags=tags,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             resources={
-                **definitions.resources,
+                **(definitions.resources or {}),
                 "pipeline": pipeline,
                 "journal": journal,
             },
@@ -149,8 +164,10 @@ def execute(settings: Settings, stage: str | None, journal: "Journal") -> Outcom
     )
 
 
-def _reason(event: object) -> str:
-    error = event.step_failure_data.error  # type: ignore[attr-defined]
+def _reason(event: "DagsterEvent") -> str:
+    error = event.step_failure_data.error
+    if error is None:
+        return f"{event.message or 'it failed without an error'}; see the log of the run"
     while error.cause is not None:
         error = error.cause
     return error.message.strip()

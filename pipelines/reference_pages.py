@@ -75,10 +75,7 @@ def data_dictionary_page(manifest: Path) -> str:
         parts += _table(
             f"{node['schema']}.{node['name']}",
             str(node["description"]),
-            [
-                (c["name"], c["data_type"] or "", c["description"])
-                for c in node["columns"].values()  # type: ignore[attr-defined]
-            ],
+            [(c["name"], c["data_type"] or "", c["description"]) for c in node["columns"].values()],
         )
     for table in STATISTICS_TABLES:
         parts += _table(f"statistics.{table['name']}", table["description"], table["columns"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 import polars as pl
 import streamlit as st
@@ -12,12 +13,36 @@ from dashboards.components import wording
 from dashboards.components.figure import show_table
 
 
+class Refusal(Protocol):
+    """What is told of one refused contract rule (data.published.GateFailure has it)."""
+
+    @property
+    def contract(self) -> str:
+        """Name of the contract."""
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule."""
+
+    @property
+    def file_name(self) -> str:
+        """The refused delivery."""
+
+    @property
+    def count(self) -> int:
+        """How many records broke the rule."""
+
+    @property
+    def rejects_path(self) -> str:
+        """Where they are kept; empty when nowhere."""
+
+
 def synthetic() -> None:
     """The data are invented; said once, on every page."""
-    st.html('<p class="strip">Synthetic data: one exam in a hundred of a region this size</p>')
+    st.html('<p class="strip">Synthetic data: no real patient, no real figure</p>')
 
 
-def refused(build_id: str, created_at: datetime, failures: Sequence[object]) -> None:
+def refused(build_id: str, created_at: datetime, failures: Sequence[Refusal]) -> None:
     """A later delivery was refused by the gate; the build shown is the last good one."""
     lines = [
         f"**Serving build {build_id} of {wording.day(created_at)}; a later delivery was refused.**"

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
 
 from dashboards.components import downloads, theme, wording
+
+if TYPE_CHECKING:
+    from streamlit.elements.lib.column_types import ColumnConfig
 
 ROW_HEIGHT, MOST_ROWS = 35, 12
 
@@ -87,7 +91,7 @@ def show_table(table: pl.DataFrame, *, alt: str, key: str) -> None:
     )
 
 
-def _column(name: str, kind: pl.DataType) -> object:
+def _column(name: str, kind: pl.DataType) -> ColumnConfig:
     label = wording.column(name)
     if name.endswith("_rate"):
         return st.column_config.NumberColumn(label, format="percent")
@@ -127,7 +131,7 @@ def footer(
         st.caption(f"Read from {source}. {described}")
 
 
-def definition(row: dict[str, object]) -> str:
+def definition(row: dict[str, Any]) -> str:
     """The text of one metric as stored in the registry, as a Markdown list."""
     lines = [
         f"**{row['name']}** ({row['metric_id']}): {row['definition']}",

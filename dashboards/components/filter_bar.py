@@ -9,8 +9,8 @@ import polars as pl
 import streamlit as st
 
 HELP = (
-    "Party: one of the eight as contracted in October 2020; every site is counted once, whatever "
-    "the later mergers. Trust: the owner of the site at the time, so a trust that closed ends."
+    "Party: a member of the programme as contracted; every site is counted once, whatever the "
+    "later mergers. Trust: the owner of the site at the time, so a trust that closed ends."
 )
 
 

@@ -128,9 +128,8 @@ def _with_gaps(frame: pl.DataFrame, on: str) -> pl.DataFrame:
     # A period without a row gets an empty row, so that no line is drawn across it.
     if frame.height < 2:
         return frame
-    days = pl.DataFrame(
-        {on: pl.date_range(frame[on].min(), frame[on].max(), STEP.get(on, "1mo"), eager=True)}
-    )
+    first, last = pl.col(on).min(), pl.col(on).max()
+    days = frame.select(pl.date_range(first, last, STEP.get(on, "1mo")).alias(on))
     if on == "census_on":
         days = days.with_columns(pl.col(on).dt.month_end()).unique(maintain_order=True)
     return days.join(frame, on=on, how="left").select(frame.columns)
@@ -139,7 +138,7 @@ def _with_gaps(frame: pl.DataFrame, on: str) -> pl.DataFrame:
 def _draw_targets(
     chart: go.Figure, table: pl.DataFrame, on: str, targets: pl.DataFrame
 ) -> list[str]:
-    start, end = table[on].min(), table[on].max()
+    start, end = table.select(start=pl.col(on).min(), end=pl.col(on).max()).row(0)
     shown = []
     for row in targets.iter_rows(named=True):
         begins = max(row["valid_from"] or start, start)
@@ -184,7 +183,7 @@ def _make_room_for_legend(chart: go.Figure) -> None:
 def _all_small(table: pl.DataFrame, series: Mapping[str, str]) -> bool:
     # Counts below six would get ticks at halves.
     whole = table.select(list(series)).select(pl.selectors.integer())
-    known = [value for row in whole.rows() for value in row if value is not None]
+    known: list[int] = [value for row in whole.rows() for value in row if value is not None]
     return bool(known) and whole.width == len(series) and max(known) < 6
 
 

@@ -25,7 +25,7 @@ page.figure(
 )
 page.figure(
     network_map.timeline(
-        organisations.go_lives(page.build), title="Go-lives of the eight parties, whole network"
+        organisations.go_lives(page.build), title="Go-lives of the programme parties, whole network"
     ),
     source="marts.dim_event",
 )

@@ -4,9 +4,9 @@ from functools import partial
 
 from dashboards.components import dictionary
 from dashboards.data.queries import catalogue
-from dashboards.page import current_page
+from dashboards.page import shown_build
 
-build = current_page().build
+build = shown_build()
 search = dictionary.search()
 dictionary.metrics(catalogue.metrics(build, search), catalogue.all_targets(build))
 dictionary.tables(catalogue.tables(build, search), partial(catalogue.columns, build))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -10,7 +11,7 @@ from pipelines.metrics import Metric
 PUBLIC_SCHEMAS = ("marts",)
 
 
-def public_models(manifest: Path) -> list[dict[str, object]]:
+def public_models(manifest: Path) -> list[dict[str, Any]]:
     """Models of the dbt manifest that readers may see (access public), by name."""
     nodes = json.loads(manifest.read_text())["nodes"].values()
     models = [n for n in nodes if n["resource_type"] == "model" and n["access"] == "public"]

@@ -100,8 +100,8 @@ def _validate(frame: Any, name: str, rules: list[Rule]) -> list[Any]:
     from great_expectations.data_context.types.base import ProgressBarsConfig
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-    # It reports every temporary folder; only warnings are of interest.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    # It reports every temporary folder at INFO, whatever the level of its parent says.
+    logging.getLogger("great_expectations").propagate = False
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)

@@ -85,7 +85,7 @@ def plain(column) -> list:
 def test_every_page_says_what_it_is_made_of(open_view, view):
     """Without build, freshness and the word synthetic a figure can be mistaken for a real one."""
     app = open_view(view)
-    assert "Synthetic data: one exam in a hundred of a region this size" in text_of(app)
+    assert "Synthetic data: no real patient, no real figure" in text_of(app)
     labels = [box.label for box in app.expander]
     assert any(
         "7 of 8 trusts up to date (late: Tameside and Glossop)" in label

@@ -1,5 +1,6 @@
 -- Failure: exams fall out of turnaround: those acquired are not all either reported, open or
 -- set aside for impossible dates.
+{{ config(meta={'dagster': {'ref': {'name': 'rpt_report_turnaround_monthly'}}}) }}
 with turnaround as (
     select
         org_level,

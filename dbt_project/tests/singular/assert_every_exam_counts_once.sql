@@ -1,5 +1,6 @@
 -- Failure: exams performed were lost or counted twice between the exam table and the
 -- throughput of the network.
+{{ config(meta={'dagster': {'ref': {'name': 'fct_exam'}}}) }}
 with exams as (
     select performed_on
     from {{ ref('fct_exam') }}

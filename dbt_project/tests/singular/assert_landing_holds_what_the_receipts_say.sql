@@ -1,5 +1,6 @@
 -- Failure: landing holds more or fewer events than the receipts say were written: a file is
 -- missing, or was landed twice.
+{{ config(meta={'dagster': {'ref': {'name': 'stg_landing__receipts'}}}) }}
 with receipts as (
     select sum(rows_written) as row_count
     from {{ ref('stg_landing__receipts') }}

@@ -1,5 +1,6 @@
 -- Failure: parties, or trusts, do not add up to the network: somebody is counted twice or
 -- not at all, and every comparison between organisations is wrong.
+{{ config(meta={'dagster': {'ref': {'name': 'rpt_throughput_daily'}}}) }}
 {%- set throughput = ref('rpt_throughput_daily') %}
 {%- set waiting_times = ref('rpt_waiting_times_monthly') %}
 {%- set turnaround = ref('rpt_report_turnaround_monthly') %}

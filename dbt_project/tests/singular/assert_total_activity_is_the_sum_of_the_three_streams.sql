@@ -1,5 +1,6 @@
 -- Failure: the activity metric is not the sum of waiting list, planned and unscheduled
 -- tests, or tests were performed that no stream counts.
+{{ config(meta={'dagster': {'ref': {'name': 'rpt_waiting_times_monthly'}}}) }}
 with streams as (
     select
         cast(date_trunc('month', census_on) as date) as period_start_on,

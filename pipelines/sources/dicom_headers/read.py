@@ -1,6 +1,7 @@
 """Read DICOM headers with pydicom, the reference reader; refuse what is not complete."""
 
 import hashlib
+import logging
 import multiprocessing
 import re
 import struct
@@ -133,6 +134,8 @@ def _chunks(files: Iterator[Path]) -> Iterator[list[Path]]:
 
 def read_chunk(files: list[Path]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     """Read some files in this process: accepted rows and rejected rows."""
+    # pydicom remarks on every odd header; what matters becomes a reason.
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
     tags = TagList.load()
     accepted, rejected = [], []
     for path in files:
