@@ -59,7 +59,9 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --
 lock: ## renew the lists of pinned, hashed requirements
 	$(LOCK) --all-extras -o requirements/all.txt
 	$(LOCK) --extra dev -c requirements/all.txt -o requirements/dev.txt
-	$(LOCK) -c requirements/all.txt -o requirements/run.txt
+	$(LOCK) --extra install -c requirements/all.txt -o requirements/run.txt
+	echo uv | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate -q -o requirements/bootstrap.txt
 
 clean: ## remove the state of the demo (var/) and dbt's output
 	@if [ -d var ] && [ ! -f var/synthetic.json ]; then \

@@ -3,22 +3,37 @@
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
-from pipelines.journey import AlreadyRunning, Outcome, exclusive, execute, is_current, prepare
-from pipelines.landing.keys import KeyFileProblem, create_key_file
+from pipelines.journal import Entry, Journal
+from pipelines.journey import (
+    DEMO_SEED,
+    Outcome,
+    exclusive,
+    execute,
+    is_current,
+    prepare,
+    start_demo_home,
+)
+from pipelines.landing.keys import create_key_file
+from pipelines.problems import Problem
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
 
 app = typer.Typer(
@@ -29,6 +44,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+PATHS_SHOWN = 20
 console = Console()
 errors = Console(stderr=True)
 
@@ -37,7 +53,7 @@ def main() -> None:
     """Run the command line; known problems end with one clear line and exit code 2."""
     try:
         app()
-    except (KeyFileProblem, AlreadyRunning, FileNotFoundError) as problem:
+    except (Problem, FileNotFoundError) as problem:
         errors.print(f"imaging: {problem}", style="bold red", soft_wrap=True)
         sys.exit(2)
 
@@ -45,33 +61,19 @@ def main() -> None:
 # ---------------------------------------------------------------- progress and tables
 
 
-@dataclass
-class _Stage:
-    stage: str
-    name: str
-    files: int = 0
-    rows: int = 0
-    rejects: int = 0
-    seconds: float = 0.0
+class _Watch(Journal):
+    """A journal that draws progress."""
 
-
-@dataclass
-class _Watch:
-    """A journal that draws progress; a journey.Watcher."""
-
-    bar: Progress
-    entries: list[Any] = field(default_factory=list)
-    tasks: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, bar: Progress) -> None:
+        super().__init__()
+        self.bar = bar
+        self.tasks: dict[str, TaskID] = {}
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Move the bar of a step on; a total of 0 means it is not known."""
         if what not in self.tasks:
             self.tasks[what] = self.bar.add_task(what, total=total or None)
         self.bar.update(self.tasks[what], completed=done, total=total or None)
-
-    def add(self, entry: Any) -> None:
-        """Note what a step did."""
-        self.entries.append(entry)
 
 
 @contextmanager
@@ -104,14 +106,13 @@ def _finish(outcome: Outcome, settings: Settings) -> None:
     for failure in gate["failures"]:
         errors.print(
             f"gate: {failure['contract']}, rule {failure['rule']}, {failure['count']} records; "
-            f"details in {settings.home / failure['rejects_path']}",
+            f"see {settings.home / failure['rejects_path']}",
             style="bold red",
             soft_wrap=True,
         )
         errors.print(f"      {failure['message']}", soft_wrap=True)
-    if not gate["failures"]:
-        for step, message in zip(outcome.failed_steps, outcome.messages, strict=True):
-            errors.print(f"{step}: {message}", style="bold red", soft_wrap=True)
+    for step, message in zip(outcome.failed_steps, outcome.messages, strict=True):
+        errors.print(f"{step}: {message}", style="bold red", soft_wrap=True)
     current = _manifest(settings)
     served = f"build {current['build_id']} stays served" if current else "nothing is published yet"
     errors.print(f"The run did not succeed; {served}.", soft_wrap=True)
@@ -141,7 +142,7 @@ def synthesise(
         Path | None, typer.Option(help="Folder of the truth; no pipeline reads it.")
     ] = None,
     scale: Annotated[float, typer.Option(help="1.0 = about 200,000 exams of history.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 20201016,
+    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = DEMO_SEED,
     fault: Annotated[
         str | None,
         typer.Option(
@@ -174,7 +175,7 @@ def _synthesise(settings: Settings, inbox: Path, truth: Path, scale: float, seed
             progress=watch.progress,
         )
     entries = [
-        _Stage("sources", feed, files, summary.records[feed])
+        Entry("sources", feed, files, summary.records[feed])
         for feed, files in summary.files.items()
     ]
     entries[-1].seconds = time.monotonic() - began
@@ -201,14 +202,13 @@ def harvest(
             with _watching() as watch:
                 outcome = execute(settings, "harvest", watch)
             _print_stages(watch.entries)
-            _prune(settings)
             _finish(outcome, settings)
 
 
 def _print_result(result: Any, seconds: float) -> None:
     _print_stages(
         [
-            _Stage(
+            Entry(
                 "harvest",
                 result.feed_kind,
                 result.files_landed + result.files_refused,
@@ -248,6 +248,8 @@ def _harvest_folder(settings: Settings, feed: str, folder: Path) -> None:
         )
     _print_result(result, time.monotonic() - began)
     _print_reasons(pipeline, result)
+    if not _check_landing(settings) and result.failures:
+        raise typer.Exit(1)
 
 
 def _print_reasons(pipeline: Any, result: Any) -> None:
@@ -259,6 +261,17 @@ def _print_reasons(pipeline: Any, result: Any) -> None:
     counts = latest.group_by("reason").len().sort("len", descending=True)
     for reason, count in counts.iter_rows():
         console.print(f"  quarantined {count}: {reason}", soft_wrap=True)
+    # Paths are for the operator's terminal only; they can name a patient.
+    kept = {entry.entry_id: entry for entry in pipeline.setup.quarantine.entries(state="open")}
+    paths = [
+        path
+        for entry_id in result.quarantined
+        for path in json.loads(pipeline.setup.quarantine.payload(kept[entry_id]))
+    ]
+    for path in paths[:PATHS_SHOWN]:
+        console.print(f"    {path}", soft_wrap=True)
+    if len(paths) > PATHS_SHOWN:
+        console.print(f"    and {len(paths) - PATHS_SHOWN} more")
 
 
 def _harvest_feed(settings: Settings, feed: str) -> None:
@@ -279,6 +292,7 @@ def _harvest_feed(settings: Settings, feed: str) -> None:
             progress=watch.progress,
         )
     _print_result(result, time.monotonic() - began)
+    _check_landing(settings)
     if result.failures:
         raise typer.Exit(1)
 
@@ -294,14 +308,14 @@ def _replay(settings: Settings, feed: str | None) -> None:
         if feed is None or entry.feed_kind == feed
     ]
     for entry in waiting:
-        with tempfile.TemporaryDirectory(dir=settings.quarantine_dir) as scratch:
-            result = replay_entry(entry, pipeline.setup, Path(scratch), now=pipeline.now())
+        result = replay_entry(entry, pipeline.setup, now=pipeline.now())
         console.print(
             f"{entry.file_name} ({entry.rule}): {result.rows_landed} landed, "
             f"{result.rows_rejected} still rejected",
             soft_wrap=True,
         )
     console.print(f"{len(waiting)} quarantine entries replayed")
+    _check_landing(settings)
 
 
 def _prune(settings: Settings) -> None:
@@ -366,15 +380,10 @@ def _dismiss(settings: Settings, entry_id: str, reason: str) -> None:
 def _check_landing(settings: Settings) -> bool:
     """Check every feed and the ledger again, record the verdicts; True when all hold."""
     from pipelines.defs.resources import Pipeline
-    from pipelines.gate import open_failures, reconciliation_failures, record
+    from pipelines.gate import record
 
     pipeline = Pipeline(settings)
-    receipts, rejects = pipeline.landing.receipts(), pipeline.landing.read("rejects")
-    entries = pipeline.setup.quarantine.entries()
-    found = {"reconciliation": reconciliation_failures(receipts, rejects)}
-    for feed_kind in sorted(set(receipts["feed_kind"])):
-        mine = receipts.filter(receipts["feed_kind"] == feed_kind)
-        found[f"contract_{feed_kind}"] = open_failures(mine, entries, pipeline.inbound_contracts)
+    found = pipeline.standing_failures()
     for check, failures in found.items():
         record(
             settings.gate_dir,
@@ -382,7 +391,7 @@ def _check_landing(settings: Settings) -> bool:
             check,
             failures,
             now=pipeline.now(),
-            run_id="imaging gate",
+            run_id="imaging",
         )
     return not any(found.values())
 
@@ -427,11 +436,11 @@ def _run(settings: Settings, *, force: bool) -> list[Any]:
         console.print(
             f"nothing new in {settings.inbox_dir}; build {current['build_id']} is current"
         )
+        _prune(settings)
         return []
     with _watching() as watch:
         outcome = execute(settings, None, watch)
     _print_stages(watch.entries)
-    _prune(settings)
     _finish(outcome, settings)
     return watch.entries
 
@@ -534,13 +543,13 @@ def demo(
         if not settings.key_file.exists():
             create_key_file(settings.key_file)
             console.print(f"new key file {settings.key_file}", soft_wrap=True)
-        prepare(settings)
+        wanted = {"scale": scale, "seed": DEMO_SEED}
         stamp = settings.synthetic_stamp
-        wanted = {"scale": scale, "seed": 20201016}
         if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
-            truth = settings.home / "truth"
-            _synthesise(settings, settings.inbox_dir, truth, scale, wanted["seed"])
+            start_demo_home(settings)
+            _synthesise(settings, settings.inbox_dir, settings.home / "truth", scale, DEMO_SEED)
             stamp.write_text(json.dumps(wanted))
+        prepare(settings)
         _run(settings, force=False)
     console.print(f"demo ready after {time.monotonic() - began:.0f} s")
     if serve:

@@ -6,10 +6,12 @@ from typing import Any
 
 import yaml
 
+from pipelines.problems import Problem
+
 LOGICAL_TYPES = {"string", "integer", "number", "boolean", "date", "timestamp"}
 
 
-class ContractBroken(Exception):
+class ContractBroken(Problem):
     """Data or a contract file break a stated rule; the message carries the next step."""
 
 

@@ -6,6 +6,7 @@ by dismissing it with a reason.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import polars as pl
 
 from pipelines.contracts import Contract
 from pipelines.durable import write_bytes
+from pipelines.feeds import FEEDS
 from pipelines.landing.quarantine import Entry
 from pipelines.quality.reconcile import imbalances, unbacked_rejects
 
@@ -64,6 +66,25 @@ def record(
     return verdict
 
 
+def standing(
+    receipts: pl.DataFrame,
+    rejects: pl.DataFrame,
+    entries: list[Entry],
+    contracts: dict[str, Contract],
+) -> dict[str, list[GateFailure]]:
+    """Failures of what has landed, per check: one contract check per feed kind, one of the ledger.
+
+    Computed from the ledger each time, so that no remembered verdict can open the gate.
+    """
+    found = {
+        f"contract_{kind}": open_failures(
+            receipts.filter(pl.col("feed_kind") == kind), entries, contracts
+        )
+        for kind in FEEDS
+    }
+    return found | {"reconciliation": reconciliation_failures(receipts, rejects)}
+
+
 def composed(folder: Path) -> dict[str, object]:
     """The gate as a whole: passed, when it was last checked, and every open failure."""
     verdicts = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
@@ -89,7 +110,7 @@ def open_failures(
     latest = current_receipts(receipts)
     mended: dict[tuple[object, ...], tuple[date, datetime]] = {}
     for row in latest.filter(pl.col("status") == "landed").iter_rows(named=True):
-        key = _mending_key(row)
+        key = _mending_key(row, contracts)
         mended[key] = max(mended.get(key, _arrival(row)), _arrival(row))
     open_shas = {
         entry.source_sha: entry
@@ -99,10 +120,10 @@ def open_failures(
     failures = []
     for row in latest.filter(pl.col("status") == "quarantined").iter_rows(named=True):
         entry = open_shas.get(row["source_sha"])
-        later = mended.get(_mending_key(row))
+        later = mended.get(_mending_key(row, contracts))
         if entry is None or (later is not None and later > _arrival(row)):
             continue
-        contract = contracts.get(CONTRACT_OF.get(row["feed_kind"], row["feed_kind"]))
+        contract = contracts.get(FEEDS[row["feed_kind"]].contract)
         failures.append(
             GateFailure(
                 contract=contract.path.name if contract else row["feed_kind"],
@@ -118,23 +139,22 @@ def open_failures(
     return failures
 
 
-def _mending_key(row: dict[str, Any]) -> tuple[object, ...]:
+def _mending_key(row: dict[str, Any], contracts: dict[str, Contract]) -> tuple[object, ...]:
     """What a delivery has in common with the one that mends it.
 
-    A file is mended by a later one of its name; where every period brings a file of the same
-    name, only by one of the same day: next week's rota says nothing of this week's.
+    Where a later delivery replaces an earlier one (contract property laterDeliveryReplaces), or
+    where the name holds a date, the name; else the name on the same delivery day: next week's
+    rota says nothing of this week's.
     """
-    day = row["delivered_on"] if row["feed_kind"] in PERIODIC else None
-    return (row["feed_kind"], row["file_name"], day)
+    contract = contracts.get(FEEDS[row["feed_kind"]].contract)
+    replaces = contract is not None and contract.settings.get("laterDeliveryReplaces", False)
+    by_name = replaces or re.search(r"\d{8}", row["file_name"]) is not None
+    return (row["feed_kind"], row["file_name"], None if by_name else row["delivered_on"])
 
 
 def _arrival(row: dict[str, Any]) -> tuple[date, datetime]:
     """Order of deliveries: by day, then by harvest; one harvest can take in both."""
     return (row["delivered_on"], row["landed_at"])
-
-
-PERIODIC = {"dicom", "rota"}
-CONTRACT_OF = {"hl7": "hl7_messages", "dicom": "dicom_files"}
 
 
 def reconciliation_failures(receipts: pl.DataFrame, rejects: pl.DataFrame) -> list[GateFailure]:

@@ -2,13 +2,16 @@
 
 import fcntl
 import logging
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pipelines.durable import remove_abandoned, write_bytes
+from pipelines.journal import Journal
+from pipelines.problems import Problem
 from pipelines.settings import Settings, export_environment
 from pipelines.sources.inbox import FEED_KINDS, deliveries
 from pipelines.warehouse import ensure_manifest, read_stamp
@@ -16,7 +19,7 @@ from pipelines.warehouse import ensure_manifest, read_stamp
 if TYPE_CHECKING:
     from dagster import DagsterEvent
 
-    from pipelines.defs.resources import Entry, Pipeline
+    from pipelines.defs.resources import Pipeline
 
 DAGSTER_YAML = """\
 # Written by `imaging`; embedded storage below this folder.
@@ -34,6 +37,8 @@ concurrency:
     default_limit: 1
     granularity: op
 """
+# Same seed, same files: the month of the contract.
+DEMO_SEED = 20201016
 STAGES = {
     "harvest": ["harvest", "landing"],
     "build": ["sources", "staging", "intermediate", "marts", "statistics", "gate"],
@@ -41,18 +46,12 @@ STAGES = {
 }
 
 
-class AlreadyRunning(Exception):
+class NotADemoHome(Problem):
+    """The demo would mix invented exams with others; the message says what to do."""
+
+
+class AlreadyRunning(Problem):
     """Another run holds the lock; the message names the lock file."""
-
-
-class Watcher(Protocol):
-    """What a run tells its steps' counts and progress to; Journal is the silent one."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Say how far a long step is; a total of 0 means it is not known."""
-
-    def add(self, entry: "Entry") -> None:
-        """Note what a step did."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,32 @@ class Outcome:
     run_id: str = ""
     failed_steps: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
+
+
+def start_demo_home(settings: Settings) -> None:
+    """Clear a home for a new demo network; raises NotADemoHome where real deliveries may be.
+
+    Two synthetic networks in one home would add up; so would one with a real network.
+    """
+    ours = settings.synthetic_stamp.exists()
+    inside = settings.inbox_dir.is_relative_to(settings.home)
+    landed = any(settings.landing_dir.glob("receipts/*.p*.parquet"))
+    delivered = settings.inbox_dir.exists() and any(settings.inbox_dir.iterdir())
+    if (landed and not ours) or (delivered and not (ours and inside)):
+        raise NotADemoHome(
+            f"{settings.home} (inbox {settings.inbox_dir}) holds deliveries that the demo did not "
+            "make; point IMAGING_HOME at another folder"
+        )
+    for path in (
+        settings.inbox_dir,
+        settings.landing_dir,
+        settings.quarantine_dir,
+        settings.gate_dir,
+        settings.published_dir,
+    ):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (settings.warehouse_file, settings.build_stamp, settings.building_note):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -77,7 +102,12 @@ def exclusive(settings: Settings) -> Generator[None]:
             raise AlreadyRunning(
                 f"another imaging command is writing to {settings.home} (lock {path}); wait for it"
             ) from None
-        for folder in (settings.landing_dir, settings.quarantine_dir, settings.published_dir):
+        for folder in (
+            settings.landing_dir,
+            settings.quarantine_dir,
+            settings.published_dir,
+            settings.gate_dir,
+        ):
             remove_abandoned(folder)
         yield
 
@@ -103,7 +133,7 @@ def delivery_span(settings: Settings) -> tuple[str, str] | None:
     return (min(days).isoformat(), max(days).isoformat()) if days else None
 
 
-def execute(settings: Settings, stage: str | None, journal: Watcher) -> Outcome:
+def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
     """Execute the whole journey, or one of STAGES, as one Dagster run in this process.
 
     Call `prepare` and hold `exclusive` first. Never raises on a failing step: the outcome names

@@ -50,6 +50,17 @@ class Network:
         """Name of the network, as pages show it."""
         return str(self.network["network_name"][0])
 
+    @property
+    def time_zone(self) -> str:
+        """Wall clock of the network's feeds; one for all, so that their days agree.
+
+        Raises ValueError when the feed registry names several.
+        """
+        zones = self.feeds["default_time_zone"].drop_nulls().unique().to_list()
+        if len(zones) != 1:
+            raise ValueError(f"seeds/network/feeds.csv names several time zones: {sorted(zones)}")
+        return str(zones[0])
+
     def event_ranks(self) -> dict[str, int]:
         """Life-cycle rank of each canonical event type."""
         rows = self.event_types.select("event_type", "event_rank").iter_rows()

@@ -25,9 +25,6 @@ class Settings(BaseSettings):
         DEFAULT_KEY_FILE,
         description="Pseudonymisation, event-identity and storage keys; keep it off the data disk.",
     )
-    seeds: Path = Field(
-        PROJECT_ROOT / "dbt_project" / "seeds", description="Network and national seeds (CSV)."
-    )
     contracts: Path = Field(PROJECT_ROOT / "data_contracts", description="ODCS data contracts.")
     dbt_project: Path = Field(PROJECT_ROOT / "dbt_project", description="The dbt project.")
     keep_builds: int = Field(5, ge=2, description="Published builds kept for rollback.")
@@ -35,11 +32,19 @@ class Settings(BaseSettings):
         7, ge=0, description="Days a source file stays in the inbox after it has landed."
     )
     harvest_workers: int = Field(2, ge=1, description="Processes that read DICOM headers.")
+    publish_unsuppressed: bool = Field(
+        False, description="Allow a file with real, unsuppressed rows to be published."
+    )
     is_synthetic: bool = Field(
         False, description="The data are synthetic; every page and the published file say so."
     )
     dashboards_port: int = Field(8501, description="Port of the dashboards on 127.0.0.1.")
     dagster_port: int = Field(3000, description="Port of the Dagster interface on 127.0.0.1.")
+
+    @property
+    def seeds(self) -> Path:
+        """Network and national seeds (CSV), the same that dbt builds from."""
+        return self.dbt_project / "seeds"
 
     @property
     def synthetic_stamp(self) -> Path:
@@ -75,6 +80,11 @@ class Settings(BaseSettings):
     def build_stamp(self) -> Path:
         """Small file that names the inputs of the last complete build of the warehouse."""
         return self.home / "build.json"
+
+    @property
+    def building_note(self) -> Path:
+        """Small file that names the inputs of the build under way."""
+        return self.home / "building.json"
 
     @property
     def published_dir(self) -> Path:

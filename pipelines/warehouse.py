@@ -6,8 +6,13 @@ from datetime import datetime
 from pathlib import Path
 
 from pipelines.durable import write_bytes
+from pipelines.problems import Problem
 
 SOURCE_SUFFIXES = {".sql", ".yml", ".csv"}
+
+
+class WarehouseProblem(Problem):
+    """The dbt project cannot be read."""
 
 
 def manifest_path(project: Path) -> Path:
@@ -18,7 +23,7 @@ def manifest_path(project: Path) -> Path:
 def ensure_manifest(project: Path) -> Path:
     """Parse the dbt project when the manifest is missing or older than a source file.
 
-    Raises RuntimeError with dbt's own message when the project does not parse.
+    Raises WarehouseProblem with dbt's own message when the project does not parse.
     """
     path = manifest_path(project)
     newest = max(file.stat().st_mtime for file in project_files(project))
@@ -31,7 +36,7 @@ def ensure_manifest(project: Path) -> Path:
         ["parse", "--project-dir", folder, "--profiles-dir", folder, "--quiet"]
     )
     if not outcome.success:
-        raise RuntimeError(f"{project}: dbt parse failed: {outcome.exception}")
+        raise WarehouseProblem(f"{project}: dbt parse failed: {outcome.exception}")
     return path
 
 

@@ -32,7 +32,8 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-if [ ! -x .venv/bin/python ]; then
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    rm -rf .venv # none, or one whose making was interrupted
     if ! "$python" -m venv .venv >/dev/null 2>&1; then
         rm -rf .venv
         install_package "$("$python" -c 'import sys; print(f"python3.{sys.version_info[1]}-venv")')" \
@@ -47,9 +48,10 @@ holds() { [ "$(cat ".venv/lock-$1" 2>/dev/null)" = "$(stamp "$1")" ]; }
 # The dev list contains the run list.
 if ! holds "$want" && ! { [ "$want" = run ] && holds dev; }; then
     say "installing requirements/$want.txt"
-    [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+    [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --require-hashes --no-deps -r requirements/bootstrap.txt
     .venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes "requirements/$want.txt"
-    .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
     rm -f .venv/lock-*
     stamp "$want" >".venv/lock-$want"
 fi

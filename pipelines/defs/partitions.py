@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-# Days before the first delivery cost nothing; the programme's history begins in April 2018.
+# Days without a delivery cost nothing; no feed is older than this.
 delivery_days = dg.DailyPartitionsDefinition(
-    start_date="2018-04-01", timezone="Europe/London", end_offset=1
+    start_date="2010-01-01", timezone="Europe/London", end_offset=1
 )

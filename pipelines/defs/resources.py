@@ -1,7 +1,6 @@
 """What assets are handed: the pipeline's folders, contracts and keys, and a journal of counts."""
 
 import sys
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,9 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from pipelines.contracts import Contract, read_contracts
+from pipelines.gate import GateFailure, standing
 from pipelines.harvest import Setup
+from pipelines.journal import Journal
 from pipelines.landing.keys import load_keys
 from pipelines.landing.quarantine import Quarantine
 from pipelines.landing.writer import LandingStore
@@ -65,37 +66,20 @@ class Pipeline:
             workers=self.settings.harvest_workers,
         )
 
+    def standing_failures(self) -> dict[str, list[GateFailure]]:
+        """What has landed against its contracts, per check of the gate."""
+        return standing(
+            self.landing.receipts(),
+            self.landing.read("rejects"),
+            self.setup.quarantine.entries(),
+            self.inbound_contracts,
+        )
+
     def inputs_fingerprint(self) -> str:
         """Identity of what the warehouse is built from."""
         code = sorted((PROJECT_ROOT / "pipelines" / "statistics").glob("*.py"))
         code += sorted((PROJECT_ROOT / "pipelines" / "publishing").glob("*.py"))
         return fingerprint(self.landing.file_names(), self.settings.dbt_project, code)
-
-
-@dataclass
-class Entry:
-    """Counts of one step for the table a run prints."""
-
-    stage: str
-    name: str
-    files: int = 0
-    rows: int = 0
-    rejects: int = 0
-    seconds: float = 0.0
-
-
-@dataclass
-class Journal:
-    """Counts and progress of a run; the command line hands in one that shows a progress bar."""
-
-    entries: list[Entry] = field(default_factory=list)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Say how far a long step is; silent unless somebody watches."""
-
-    def add(self, entry: Entry) -> None:
-        """Note what a step did."""
-        self.entries.append(entry)
 
 
 @dg.definitions

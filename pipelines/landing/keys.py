@@ -8,10 +8,12 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.problems import Problem
+
 KEY_BYTES = 32
 
 
-class KeyFileProblem(Exception):
+class KeyFileProblem(Problem):
     """The key file is missing, readable by others, or incomplete; the message says what to do."""
 
 

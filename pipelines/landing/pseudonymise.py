@@ -6,7 +6,6 @@ equal (NHS Data Dictionary).
 """
 
 import hmac
-from datetime import datetime
 
 import polars as pl
 
@@ -245,8 +244,3 @@ def coded(reasons: pl.Series, key: bytes) -> pl.Series:
 def pseudonymise_path(path: str, keys: Keys) -> str:
     """Name a file without its path, which can hold a name or number of a patient."""
     return hmac.digest(keys.pseudonym, b"path\x1f" + path.encode(), "sha256").hex()[:PSEUDONYM_HEX]
-
-
-def day_of(instant: datetime) -> str:
-    """ISO date of an instant, for file names."""
-    return instant.date().isoformat()

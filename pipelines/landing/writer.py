@@ -55,15 +55,6 @@ class LandingStore:
         """One row per source file that was harvested (contract receipts)."""
         return self.read("receipts")
 
-    def landed_hashes(self, feed_kind: str) -> set[str]:
-        """Hashes of the source files of one feed kind that have landed, by this parser version."""
-        rows = self.receipts().filter(
-            (pl.col("feed_kind") == feed_kind)
-            & (pl.col("status") == "landed")
-            & (pl.col("parser_version") == PARSER_VERSION)
-        )
-        return set(rows["source_sha"])
-
     def file_names(self) -> list[str]:
         """Names of all landing files, sorted: the identity of what the warehouse is built from."""
         return sorted(str(p.relative_to(self.root)) for p in self.root.glob("*/*.parquet"))

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.durable import write_bytes
+from pipelines.problems import Problem
 
 MANIFEST = "manifest.json"
-GATE = "gate.json"
 SCHEMA_VERSION = 1
 
 
-class NothingToRollBack(Exception):
+class NothingToRollBack(Problem):
     """There is no earlier published build; the message says what exists."""
 
 

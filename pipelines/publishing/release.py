@@ -1,11 +1,13 @@
 """One publication: write the file of the audience, audit it, switch the manifest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.metrics import Metric
+from pipelines.problems import Problem
 from pipelines.publishing.catalogue import column_rows, metric_rows, table_rows
 from pipelines.publishing.pointer import Manifest, prune, read_manifest, switch
 from pipelines.publishing.snapshot import Build, as_at, checksum, table_counts, write_snapshot
@@ -13,7 +15,7 @@ from pipelines.publishing.snapshot import Build, as_at, checksum, table_counts, 
 AUDIENCE = "demo"
 
 
-class NotPublishable(Exception):
+class NotPublishable(Problem):
     """The warehouse may not be published now; the message says why and what to do."""
 
 
@@ -38,6 +40,8 @@ def release(
     *,
     stamp: dict[str, str] | None,
     gate: dict[str, Any],
+    standing: Sequence[object],
+    may_be_unsuppressed: bool,
     network_name: str,
     is_synthetic: bool,
     keep: int,
@@ -46,13 +50,18 @@ def release(
     """Publish a complete warehouse; the same inputs are not published twice.
 
     `stamp` names the inputs of the last complete build (None while one is under way), `gate` is
-    the composed verdict. Raises NotPublishable when the build is not complete or the gate does
+    the composed verdict, `standing` what is open in the ledger now. Raises NotPublishable when the build is not complete or the gate does
     not hold, AuditFailed when the copy differs; in both cases readers keep what they have.
     """
     if stamp is None:
         raise NotPublishable("the warehouse is not completely built; run `imaging build` first")
-    if not gate["passed"]:
+    if standing or not gate["passed"] or not gate["checks"]:
         raise NotPublishable("the gate does not hold, see `imaging gate`; nothing was published")
+    if not may_be_unsuppressed:
+        raise NotPublishable(
+            "the file would hold real rows without suppression, open to every reader; set "
+            "IMAGING_PUBLISH_UNSUPPRESSED=true only where each of them may see every row"
+        )
     current, inputs = read_manifest(folder), stamp["inputs_fingerprint"]
     if current is not None and current.inputs_fingerprint == inputs:
         return current

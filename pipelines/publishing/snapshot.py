@@ -13,11 +13,12 @@ import duckdb
 import polars as pl
 
 from pipelines.durable import write_with
+from pipelines.problems import Problem
 
 SUMMARY_SCHEMA = {"table_name": pl.String, "row_count": pl.Int64, "expected_count": pl.Int64}
 
 
-class AuditFailed(Exception):
+class AuditFailed(Problem):
     """The candidate file does not hold what it should; nothing was published."""
 
 

@@ -59,6 +59,7 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("order_status", "ORC-5.1"),
     ("order_transaction_time", "ORC-9.1"),
     ("cancel_reason", "ORC-16.1"),
+    ("appointment_reason", "SCH-6.1"),
     ("placer_id", "OBR-2.1 ORC-2.1 SCH-26.1"),
     ("filler_id", "OBR-3.1 ORC-3.1 SCH-27.1"),
     ("appointment_id", "SCH-1.1 SCH-2.1"),
@@ -547,7 +548,7 @@ def _events_of_rule(rows: pl.DataFrame, rule: dict[str, str | None], zone: str) 
             pl.col("result_status").fill_null(""),
         ).alias("status_raw"),
         pl.col("report_text"),
-        pl.col("cancel_reason").alias("reason"),
+        _reason(str(rule["event_type"])).alias("reason"),
     )
 
 
@@ -559,3 +560,10 @@ def _actor_org(actor: str | None) -> pl.Expr:
         "requester": lambda: pl.col("requester_org"),
     }
     return places[actor]() if actor in places else pl.lit(None, pl.String)
+
+
+def _reason(event_type: str) -> pl.Expr:
+    """Why: ORC-16 of an order; SCH-6 of a cancelled slot, since SIU messages have no order."""
+    if event_type == "appointment_cancelled":
+        return pl.coalesce("cancel_reason", "appointment_reason")
+    return pl.col("cancel_reason")

@@ -5,19 +5,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from pipelines.feeds import FEEDS
+from pipelines.problems import Problem
 from pipelines.sources.clock import end_of_day
 
-FEED_KINDS = (
-    "ris_extract",
-    "hl7",
-    "dicom",
-    "rota",
-    "opening_hours",
-    "go_lives",
-    "benefit_register",
-    "unit_costs",
-)
+FEED_KINDS = tuple(FEEDS)
 TEMPORARY_SUFFIXES = {".tmp", ".part", ".filepart", ".crdownload"}
+
+
+class InboxProblem(Problem, ValueError):
+    """The inbox is not laid out as it should be; the message says what to move."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +24,16 @@ class Delivery:
     feed_kind: str
     path: Path
     delivered_on: date
+    payload: bytes | None = None
 
     @property
     def name(self) -> str:
         """Name under which receipts and rejects speak of this delivery."""
         return self.path.name
+
+    def data(self) -> bytes:
+        """Bytes of the delivery; a replay has them in memory only."""
+        return self.path.read_bytes() if self.payload is None else self.payload
 
     def received_at(self, zone: str) -> datetime:
         """UTC instant by which the delivery was complete: the end of its day in `zone`."""
@@ -43,22 +45,26 @@ def deliveries(inbox: Path, feed_kind: str) -> list[Delivery]:
 
     The inbox holds `<feed kind>/<YYYY-MM-DD>/<file>`; for DICOM the unit is the folder below the
     day. Hidden files and files still being transferred (temporary suffix) are left alone.
-    Raises ValueError that names a folder whose name is not a day.
+    Raises InboxProblem that names a folder whose name is not a day.
     """
     found = []
     for folder in sorted(p for p in (inbox / feed_kind).glob("*") if p.is_dir()):
         try:
             day = date.fromisoformat(folder.name)
         except ValueError as error:
-            raise ValueError(
+            raise InboxProblem(
                 f"{folder}: the folder below {feed_kind} must be the delivery day, YYYY-MM-DD; "
                 "rename it or move it out of the inbox"
             ) from error
         for path in sorted(folder.iterdir()):
-            is_unit = path.is_dir() if feed_kind == "dicom" else path.is_file()
+            is_unit = _has_files(path) if feed_kind == "dicom" else path.is_file()
             if is_unit and not is_in_transfer(path):
                 found.append(Delivery(feed_kind, path, day))
     return found
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(path.is_file() for path in folder.rglob("*"))
 
 
 def is_in_transfer(path: Path) -> bool:

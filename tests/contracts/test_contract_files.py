@@ -10,7 +10,7 @@ import yaml
 from open_data_contract_standard.model import OpenDataContractStandard
 
 from pipelines.contracts import Contract, read_contract
-from pipelines.harvest import CONTRACT_NAMES, LANDING_TABLES
+from pipelines.feeds import FEEDS
 from pipelines.landing.schema import PHYSICAL, landing_schema
 from pipelines.quality.suites import batch_rules
 from pipelines.sources.dicom_headers.read import TagList
@@ -90,8 +90,8 @@ def test_a_rule_has_a_name_of_its_own_a_next_step_and_columns_that_exist(path: P
 def test_every_feed_has_a_contract_and_every_contract_a_feed():
     """Failing means that a feed is taken in without an agreement."""
     names = {path.name.removesuffix(".odcs.yaml") for path in INBOUND}
-    assert names == {CONTRACT_NAMES.get(kind, kind) for kind in FEED_KINDS}
-    assert set(LANDING_TABLES) == set(FEED_KINDS)
+    assert names == {kind.contract for kind in FEEDS.values()}
+    assert set(FEEDS) == set(FEED_KINDS)
 
 
 def test_identities_are_marked_where_they_come_in():
@@ -128,7 +128,7 @@ def test_a_landing_contract_gives_the_shape_of_its_files(path: Path):
 def test_landing_contracts_are_the_tables_that_the_warehouse_reads():
     """Failing means that dbt reads a table nobody writes, or that one is never read."""
     tables = {path.name.removesuffix(".odcs.yaml") for path in LANDING}
-    assert tables == set(LANDING_TABLES.values()) | {"receipts", "rejects"}
+    assert tables == {kind.landing_table for kind in FEEDS.values()} | {"receipts", "rejects"}
     (source,) = yaml.safe_load(SOURCES.read_text())["sources"]
     assert {table["name"] for table in source["tables"]} == tables
     for table in source["tables"]:
@@ -140,7 +140,7 @@ def test_landing_contracts_are_the_tables_that_the_warehouse_reads():
 def test_every_column_of_a_table_feed_lands_under_its_name_or_as_two_times():
     """Failing means that something a supplier sends is dropped without a word."""
     for kind in ("rota", "opening_hours", "go_lives", "benefit_register", "unit_costs"):
-        landed = set(contract("landing", LANDING_TABLES[kind]).column_names())
+        landed = set(contract("landing", FEEDS[kind].landing_table).column_names())
         for column in contract("inbound", kind).columns:
             wanted = {column.name}
             if column.logical_type == "timestamp":

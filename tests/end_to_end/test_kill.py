@@ -52,9 +52,24 @@ def started_nodes(log):
 
 def unpublished(demo, target):
     """A home in which everything has landed and nothing is built."""
-    home = demo.copy(target, without=("published", "warehouse.duckdb*", "build.json", "logs"))
+    home = demo.copy(target, without=("published", "warehouse.duckdb*", "build*.json", "logs"))
     home.published.mkdir()
     return home
+
+
+def test_a_harvest_killed_midway_is_made_good_by_the_next_run(demo, tmp_path):
+    """What a killed harvest left must be counted once, with a receipt."""
+    parts = ("landing", "quarantine", "gate", "published", "warehouse.duckdb*", "build*.json")
+    home = demo.copy(tmp_path / "home", without=(*parts, "logs"))
+    landing = home.path / "landing" / "dicom_headers"
+    process = start(home)
+    wait_until(lambda: len(list(landing.glob("*.p1.parquet"))) >= 5, process, "landing")
+    kill(process)
+    receipts = home.path / "landing" / "receipts"
+    assert not list(receipts.glob("dicom-*.parquet")), "the kill came after the receipt"
+    again = home.imaging("run")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert differences(demo.published_file(), home.published_file()) == []
 
 
 @pytest.mark.parametrize("nodes", BUILD_MOMENTS)

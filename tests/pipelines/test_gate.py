@@ -192,7 +192,7 @@ def test_a_broken_batch_opens_a_failure_that_a_good_one_or_a_replay_closes(
     assert (failure.rule, failure.file_name) == ("has_all_columns", source.name)
     # A replay before anything is mended changes nothing.
     (entry,) = setup.quarantine.entries(state="open")
-    again = replay(entry, setup, tmp_path / "scratch", now=NOW + HOUR)
+    again = replay(entry, setup, now=NOW + HOUR)
     assert again.files_refused == 1 and [f.rule for f in failures()] == ["has_all_columns"]
     assert setup.quarantine.payload(entry) == path.read_bytes()
     path.write_bytes(source.read_bytes())

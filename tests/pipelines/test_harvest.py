@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines.feeds import FEEDS
 from pipelines.harvest import (
-    LANDING_TABLES,
     HarvestResult,
     Setup,
     dicom_delivery,
@@ -65,7 +65,7 @@ def test_everything_received_is_landed_or_rejected(harvested: Harvested, kind: s
     assert receipts["rows_received"].sum() == result.rows_received
     rejects = harvested.setup.landing.read("rejects").filter(pl.col("feed_kind") == kind)
     assert len(rejects) == result.rows_rejected == sum(result.rejects_by_rule.values())
-    table = harvested.setup.landing.read(LANDING_TABLES[kind])
+    table = harvested.setup.landing.read(FEEDS[kind].landing_table)
     mine = table.filter(pl.col("source_sha").is_in(receipts["source_sha"].to_list()))
     assert len(mine) == result.rows_written
 
@@ -408,10 +408,9 @@ def test_rejected_records_are_never_lost_however_often_they_are_replayed(
     for attempt in (1, 2):
         (entry,) = setup.quarantine.entries(state="open")
         later = NOW + timedelta(hours=attempt)
-        result = replay(entry, setup, tmp_path / "scratch", now=later)
+        result = replay(entry, setup, now=later)
         assert (result.rows_landed, result.rows_rejected) == (0, 3)
         assert result.files_refused == 0
-        assert not list((tmp_path / "scratch").iterdir()), "plain records left behind"
     (entry,) = setup.quarantine.entries(state="open")
     assert setup.quarantine.payload(entry).count(b"\n") == 4
 
@@ -427,7 +426,7 @@ def test_a_replay_after_mending_lands_the_records_and_closes_the_entry(
     contract = setup.inbound["ris_extract"]
     rules = tuple(rule for rule in contract.rules if rule.name != "sex_is_a_known_code")
     mended = replace(setup, inbound=setup.inbound | {"ris_extract": replace(contract, rules=rules)})
-    result = replay(entry, mended, tmp_path / "scratch", now=NOW + timedelta(hours=1))
+    result = replay(entry, mended, now=NOW + timedelta(hours=1))
     assert (result.rows_landed, result.rows_rejected) == (3, 0)
     assert [e.state for e in setup.quarantine.entries() if e.entry_id == entry.entry_id] == [
         "replayed"
@@ -451,7 +450,7 @@ def test_rejected_messages_without_a_header_can_be_replayed(
     first = harvest("hl7", [Delivery("hl7", path, date(2026, 4, 1))], setup, now=NOW)
     assert first.rows_rejected == 3
     (entry,) = setup.quarantine.entries(state="open")
-    again = replay(entry, setup, tmp_path / "scratch", now=NOW + timedelta(hours=1))
+    again = replay(entry, setup, now=NOW + timedelta(hours=1))
     assert (again.rows_received, again.rows_rejected) == (3, 3)
     assert again.rejects_by_rule == first.rejects_by_rule
 
@@ -476,7 +475,7 @@ def test_images_that_break_a_rule_are_kept_by_path_and_replayed_for_their_party(
     assert len(json.loads(setup.quarantine.payload(entry))) == early.rows_received
     again = harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW + timedelta(hours=1))
     assert again.rows_received == 0, "known rejects are not counted twice"
-    result = replay(replace(entry, delivered_on=str(day)), setup, tmp_path / "scratch", now=NOW)
+    result = replay(replace(entry, delivered_on=str(day)), setup, now=NOW)
     assert result.rows_landed == early.rows_received - result.rows_rejected > 0
     columns = ["sop_instance_uid", "patient_id", "feed_id"]
     landed = setup.landing.read("dicom_headers").select(columns).sort("sop_instance_uid")

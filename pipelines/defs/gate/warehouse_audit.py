@@ -5,7 +5,7 @@ import duckdb
 
 from pipelines.defs.resources import Pipeline
 from pipelines.gate import GateFailure, record
-from pipelines.warehouse import write_stamp
+from pipelines.warehouse import read_stamp, write_stamp
 
 
 @dg.asset(
@@ -34,8 +34,21 @@ def warehouse_audit(
     )
     if found:
         raise dg.Failure("; ".join(failure.message for failure in found))
-    write_stamp(settings.build_stamp, pipeline.inputs_fingerprint(), now)
+    write_stamp(settings.build_stamp, built_inputs(pipeline), now)
     return dg.MaterializeResult(metadata={"failures": 0})
+
+
+def built_inputs(pipeline: Pipeline) -> str:
+    """Inputs the whole build began with; raises dg.Failure when they are no longer what lands.
+
+    A build of some models only, or one that new deliveries overtook, is not a complete build.
+    """
+    begun = read_stamp(pipeline.settings.building_note)
+    if begun is None:
+        raise dg.Failure("only a part of the warehouse was built; run `imaging build`")
+    if begun["inputs_fingerprint"] != pipeline.inputs_fingerprint():
+        raise dg.Failure("something landed during the build; run `imaging run` again")
+    return begun["inputs_fingerprint"]
 
 
 def points_in_points_out(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:

@@ -7,31 +7,25 @@ from datetime import date
 import dagster as dg
 
 from pipelines.defs.partitions import delivery_days
-from pipelines.defs.resources import Entry, Journal, Pipeline
-from pipelines.gate import GateFailure, open_failures, record
-from pipelines.harvest import CONTRACT_NAMES, LANDING_TABLES, harvest
+from pipelines.defs.resources import Pipeline
+from pipelines.feeds import FEEDS, FeedKind
+from pipelines.gate import record
+from pipelines.harvest import harvest
+from pipelines.journal import Entry, Journal
 from pipelines.sources.inbox import deliveries
 
 OWNER = "team:imaging-analytics"
-FEEDS = {
-    "ris_extract": "RIS extracts: the history of exams of each party, one row per exam.",
-    "hl7": "HL7 v2 messages: orders, appointments, status changes and reports as they happen.",
-    "dicom": "Headers of DICOM files: what was acquired where and when; pixels are never read.",
-    "rota": "Staffed scanner sessions of the coming week, per party.",
-    "opening_hours": "Opening hours of the scanners.",
-    "go_lives": "Go-live dates of the programme by party and type.",
-    "benefit_register": "Register of the promised benefits.",
-    "unit_costs": "Unit costs that value a benefit.",
-}
 
 
-def harvest_asset(feed_kind: str, description: str) -> dg.AssetsDefinition:
+def harvest_asset(kind: FeedKind) -> dg.AssetsDefinition:
     """Build the asset of one feed; all feeds have the same shape."""
+
+    feed_kind = kind.name
 
     @dg.asset(
         key=["harvest", feed_kind],
         group_name="harvest",
-        description=f"{description} Lands in {LANDING_TABLES[feed_kind]}.",
+        description=f"{kind.description} Lands in {kind.landing_table}.",
         owners=[OWNER],
         kinds={"polars", "parquet"},
         partitions_def=delivery_days,
@@ -66,9 +60,9 @@ def harvest_asset(feed_kind: str, description: str) -> dg.AssetsDefinition:
     return feed
 
 
-def contract_check(feed_kind: str) -> dg.AssetChecksDefinition:
+def contract_check(kind: FeedKind) -> dg.AssetChecksDefinition:
     """Build the blocking check of one feed: no delivery stands refused by its contract."""
-    contract = CONTRACT_NAMES.get(feed_kind, feed_kind)
+    feed_kind, contract = kind.name, kind.contract
 
     @dg.asset_check(
         asset=dg.AssetKey(["harvest", feed_kind]),
@@ -79,7 +73,7 @@ def contract_check(feed_kind: str) -> dg.AssetChecksDefinition:
     def holds(
         context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
     ) -> dg.AssetCheckResult:
-        found = standing_failures(pipeline, feed_kind)
+        found = pipeline.standing_failures()[f"contract_{feed_kind}"]
         settings = pipeline.settings
         record(
             settings.gate_dir,
@@ -97,17 +91,10 @@ def contract_check(feed_kind: str) -> dg.AssetChecksDefinition:
     return holds
 
 
-def standing_failures(pipeline: Pipeline, feed_kind: str) -> list[GateFailure]:
-    """Refused deliveries of one feed that are still open."""
-    receipts = pipeline.landing.receipts()
-    mine = receipts.filter(receipts["feed_kind"] == feed_kind)
-    return open_failures(mine, pipeline.setup.quarantine.entries(), pipeline.inbound_contracts)
-
-
 def _all() -> Iterator[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    for feed_kind, description in FEEDS.items():
-        yield harvest_asset(feed_kind, description)
-        yield contract_check(feed_kind)
+    for kind in FEEDS.values():
+        yield harvest_asset(kind)
+        yield contract_check(kind)
 
 
 @dg.definitions

@@ -1,10 +1,14 @@
 """One asset per landing table: what the warehouse reads, and the check that it adds up."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from pipelines.defs.resources import Pipeline
-from pipelines.gate import reconciliation_failures, record
-from pipelines.harvest import LANDING_TABLES
+from pipelines.feeds import FEEDS
+from pipelines.gate import record
+from pipelines.harvest import prune_inbox
+from pipelines.sources.inbox import deliveries
 
 LEDGERS = {
     "receipts": "The ledger of the harvest: one row per source file.",
@@ -41,8 +45,7 @@ def reconciles(
     context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.AssetCheckResult:
     """Compare the ledger with itself and with the rejects."""
-    landing, settings = pipeline.landing, pipeline.settings
-    found = reconciliation_failures(landing.receipts(), landing.read("rejects"))
+    settings, found = pipeline.settings, pipeline.standing_failures()["reconciliation"]
     record(
         settings.gate_dir,
         settings.published_dir,
@@ -56,14 +59,30 @@ def reconciles(
     )
 
 
+@dg.asset(
+    key=["landing", "inbox_retention"],
+    group_name="landing",
+    description="Delivered files leave the inbox some days after they have landed.",
+    owners=["team:imaging-analytics"],
+    kinds={"python"},
+)
+def inbox_retention(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
+    """Delete what is older than the retention; identities rest no longer than needed."""
+    settings = pipeline.settings
+    waiting = [d for kind in FEEDS for d in deliveries(settings.inbox_dir, kind)]
+    retention = timedelta(days=settings.inbox_retention_days)
+    gone = prune_inbox(waiting, pipeline.setup, retention=retention, now=pipeline.now())
+    return dg.MaterializeResult(metadata={"deleted_files": len(gone)})
+
+
 @dg.definitions
 def tables() -> dg.Definitions:
     """Assets of every landing table and the reconciliation check."""
     assets = []
-    for table in dict.fromkeys(LANDING_TABLES.values()):
-        feeds = [feed for feed, target in LANDING_TABLES.items() if target == table]
+    for table in dict.fromkeys(kind.landing_table for kind in FEEDS.values()):
+        feeds = [kind.name for kind in FEEDS.values() if kind.landing_table == table]
         text = f"Landing table {table}: immutable Parquet files, fed by {', '.join(feeds)}."
         assets.append(landing_asset(table, text, feeds))
     for table, text in LEDGERS.items():
-        assets.append(landing_asset(table, text, list(LANDING_TABLES)))
-    return dg.Definitions(assets=assets, asset_checks=[reconciles])
+        assets.append(landing_asset(table, text, list(FEEDS)))
+    return dg.Definitions(assets=[*assets, inbox_retention], asset_checks=[reconciles])

@@ -4,8 +4,9 @@ import time
 
 import dagster as dg
 
-from pipelines.defs.resources import Entry, Journal, Pipeline
+from pipelines.defs.resources import Pipeline
 from pipelines.gate import composed
+from pipelines.journal import Entry, Journal
 from pipelines.metrics import read_registry
 from pipelines.publishing.catalogue import public_models
 from pipelines.publishing.release import Source, release
@@ -36,6 +37,8 @@ def published_marts(
         source,
         stamp=read_stamp(settings.build_stamp),
         gate=composed(settings.gate_dir),
+        standing=[f for found in pipeline.standing_failures().values() for f in found],
+        may_be_unsuppressed=settings.holds_synthetic_data or settings.publish_unsuppressed,
         network_name=pipeline.setup.network.name,
         is_synthetic=settings.holds_synthetic_data,
         keep=settings.keep_builds,

@@ -5,7 +5,8 @@ import time
 import dagster as dg
 import duckdb
 
-from pipelines.defs.resources import Entry, Journal, Pipeline
+from pipelines.defs.resources import Pipeline
+from pipelines.journal import Entry, Journal
 from pipelines.statistics.roll_up import rolled_up
 from pipelines.statistics.tables import TURNAROUND_SURVIVAL
 from pipelines.statistics.turnaround import survival_by_group

@@ -7,10 +7,11 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
-from pipelines.defs.resources import Entry, Journal, Pipeline
+from pipelines.defs.resources import Pipeline
 from pipelines.gate import GateFailure, record
+from pipelines.journal import Entry, Journal
 from pipelines.settings import Settings
-from pipelines.warehouse import manifest_path
+from pipelines.warehouse import manifest_path, write_stamp
 
 PROJECT_DIR = Settings().dbt_project
 project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR)
@@ -45,6 +46,9 @@ def warehouse_models(
     """Build the warehouse; a failing dbt test fails the build, and nothing is published."""
     began, settings = time.monotonic(), pipeline.settings
     settings.build_stamp.unlink(missing_ok=True)
+    settings.building_note.unlink(missing_ok=True)
+    if not context.is_subset:
+        write_stamp(settings.building_note, pipeline.inputs_fingerprint(), pipeline.now())
     # Unit tests prove the rules, not the data: they run in the test suite, not in every build.
     command = ["build", "--exclude-resource-type", "unit_test"]
     call = dbt.cli(command, context=context, raise_on_error=False)

@@ -1,0 +1,52 @@
+"""The kinds of feed: what each brings, the contract it is held to, the table it lands in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FeedKind:
+    """One kind of feed; its name is its folder in the inbox."""
+
+    name: str
+    contract: str
+    landing_table: str
+    description: str
+
+
+FEEDS = {
+    feed.name: feed
+    for feed in (
+        FeedKind(
+            "ris_extract",
+            "ris_extract",
+            "imaging_events",
+            "RIS extracts: the history of exams of each party, one row per exam.",
+        ),
+        FeedKind(
+            "hl7",
+            "hl7_messages",
+            "imaging_events",
+            "HL7 v2 messages: orders, appointments, status changes and reports as they happen.",
+        ),
+        FeedKind(
+            "dicom",
+            "dicom_files",
+            "dicom_headers",
+            "Headers of DICOM files: what was acquired where and when; pixels are never read.",
+        ),
+        FeedKind("rota", "rota", "rota_sessions", "Staffed scanner sessions of the coming week."),
+        FeedKind(
+            "opening_hours", "opening_hours", "opening_hours", "Opening hours of the scanners."
+        ),
+        FeedKind(
+            "go_lives", "go_lives", "go_lives", "Go-live dates of the programme by party and type."
+        ),
+        FeedKind(
+            "benefit_register",
+            "benefit_register",
+            "benefit_register",
+            "Register of the promised benefits.",
+        ),
+        FeedKind("unit_costs", "unit_costs", "unit_costs", "Unit costs that value a benefit."),
+    )
+}

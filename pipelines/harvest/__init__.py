@@ -1,0 +1,24 @@
+"""Harvest: deliveries of one feed kind become landing rows, rejects and receipts.
+
+read -> validate against the contract -> judge file by file -> pseudonymise -> land. Running it
+again over the same deliveries changes nothing: a source file is known by the hash of its bytes.
+"""
+
+from pipelines.harvest.dicom import dicom_delivery
+from pipelines.harvest.intake import harvest, unseen
+from pipelines.harvest.model import Failure, HarvestResult, Setup
+from pipelines.harvest.opening import feed_of
+from pipelines.harvest.replaying import replay
+from pipelines.harvest.retention import prune_inbox
+
+__all__ = [
+    "Failure",
+    "HarvestResult",
+    "Setup",
+    "dicom_delivery",
+    "feed_of",
+    "harvest",
+    "prune_inbox",
+    "replay",
+    "unseen",
+]

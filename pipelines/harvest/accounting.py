@@ -1,0 +1,154 @@
+"""What became of every record: quarantine, rejects, and the receipt that commits."""
+
+import hashlib
+import json
+from collections import Counter
+from datetime import datetime
+
+import polars as pl
+
+from pipelines.contracts import Contract
+from pipelines.feeds import FEEDS
+from pipelines.harvest.model import Failure, HarvestResult, Setup, SourceFile, contract_of
+from pipelines.landing.quarantine import Entry, entry_for
+from pipelines.landing.schema import landing_schema
+from pipelines.landing.writer import PARSER_VERSION
+from pipelines.sources.extract_tables import Refused, raw_rows
+from pipelines.sources.hl7 import split_messages
+
+
+def account(
+    feed_kind: str,
+    files: list[SourceFile],
+    rejected: pl.DataFrame,
+    written: dict[str, int],
+    setup: Setup,
+    now: datetime,
+    seen: int,
+    known: int,
+) -> HarvestResult:
+    """Quarantine what did not land, then write rejects, then receipts: the commit."""
+    rejects, receipts, failures, kept = [], [], [], []
+    contract = contract_of(feed_kind, setup)
+    for file in files:
+        mine = rejected.filter(pl.col("source_sha") == file.sha)
+        count = file.received if file.refused else len(mine)
+        rejects += _reject_rows(feed_kind, file, mine)
+        rows_written = written.get(file.sha, 0)
+        receipts.append(_receipt(feed_kind, file, count, rows_written, setup.network.time_zone))
+        if file.refused is not None:
+            failures.append(_failure(contract, file))
+        if file.refused is not None or len(mine):
+            entry = _entry(feed_kind, file, mine)
+            setup.quarantine.keep(entry, _kept(feed_kind, file, mine, contract))
+            kept.append(entry.entry_id)
+    stamp = {"landed_at": now}
+    batch_name = hashlib.sha256("".join(sorted(f.sha for f in files)).encode()).hexdigest()
+    batch_name = f"{feed_kind}-{batch_name[:32]}-{now:%Y%m%dT%H%M%S%f}"
+    for table, rows in (("rejects", rejects), ("receipts", receipts)):
+        if rows:
+            schema = landing_schema(setup.landing.tables[table])
+            frame = pl.DataFrame([row | stamp for row in rows], schema=schema, orient="row")
+            setup.landing.write(table, batch_name, frame)
+    return HarvestResult(
+        feed_kind=feed_kind,
+        files_seen=seen,
+        files_known=known,
+        files_landed=sum(file.refused is None for file in files),
+        files_refused=len(failures),
+        rows_received=sum(row["rows_received"] for row in receipts),
+        rows_landed=sum(row["rows_landed"] for row in receipts),
+        rows_rejected=sum(row["rows_rejected"] for row in receipts),
+        rows_written=sum(row["rows_written"] for row in receipts),
+        failures=tuple(failures),
+        quarantined=tuple(kept),
+        rejects_by_rule=dict(sorted(Counter(str(row["rule"]) for row in rejects).items())),
+    )
+
+
+def _reject_rows(feed_kind: str, file: SourceFile, mine: pl.DataFrame) -> list[dict[str, object]]:
+    common = {
+        "feed_id": file.feed_id,
+        "feed_kind": feed_kind,
+        "file_name": file.name,
+        "source_sha": file.sha,
+    }
+    if file.refused is not None:
+        whole = {"rule": file.refused.rule, "reason": file.refused.detail, "scope": "file"}
+        return [common | whole | {"row_no": n} for n in range(1, file.received + 1)]
+    return [
+        common
+        | {"row_no": row_no, "rule": rule, "reason": reason, "column_name": column, "scope": "row"}
+        | {"record_sha": file.record_shas.get(row_no)}
+        for row_no, rule, reason, column in mine.select(
+            "row_no", "rule", "reason", "column_name"
+        ).iter_rows()
+    ]
+
+
+def _receipt(
+    feed_kind: str, file: SourceFile, rejected: int, written: int, zone: str
+) -> dict[str, object]:
+    return {
+        "feed_id": file.feed_id,
+        "feed_kind": feed_kind,
+        "file_name": file.name,
+        "source_sha": file.sha,
+        "delivered_on": file.delivery.delivered_on,
+        "received_at": file.delivery.received_at(zone),
+        "parser_version": PARSER_VERSION,
+        "landing_table": FEEDS[feed_kind].landing_table,
+        "rows_received": file.received,
+        "rows_landed": file.received - rejected,
+        "rows_rejected": rejected,
+        "rows_written": written,
+        "status": "quarantined" if file.refused else "landed",
+        "failed_rule": file.refused.rule if file.refused else None,
+        "detail": file.refused.detail if file.refused else None,
+        "replay_of": file.replay_of,
+        "manifest_sha": file.manifest,
+    }
+
+
+def _failure(contract: Contract, file: SourceFile) -> Failure:
+    refused = file.refused or Refused("", "")
+    return Failure(
+        contract=contract.name,
+        rule=refused.rule,
+        file_name=file.name,
+        count=file.refused_count or file.received,
+        message=f"{contract.name} {file.name}: {refused.detail}; mend and deliver the "
+        f"file again, or replay it with `imaging harvest {file.delivery.feed_kind} --replay`; "
+        f"contract {contract.path.name}",
+    )
+
+
+def _entry(feed_kind: str, file: SourceFile, mine: pl.DataFrame) -> Entry:
+    whole = file.refused is not None
+    return entry_for(
+        feed_kind,
+        file.name,
+        file.sha,
+        file.delivery.delivered_on,
+        scope="file" if whole else "row",
+        rule=file.refused.rule if file.refused else str(mine["rule"][0]),
+        record_count=file.received if whole else len(mine),
+    )
+
+
+def _kept(feed_kind: str, file: SourceFile, mine: pl.DataFrame, contract: Contract) -> bytes:
+    """What quarantine keeps: the rejected records as delivered, or the whole refused file.
+
+    Of DICOM only the paths of the files, since their bytes hold pixels.
+    """
+    numbers = sorted(mine["row_no"].to_list())
+    if feed_kind == "dicom":
+        chosen = file.paths.values() if file.refused else [file.paths[n] for n in numbers]
+        return json.dumps(list(chosen)).encode()
+    if file.refused is not None:
+        return file.data
+    if feed_kind == "hl7":
+        messages = split_messages(file.data)
+        # Framed, so that one without a header is not read as the end of the one before it.
+        return b"".join(b"\x0b" + messages[number - 1] + b"\x1c\r" for number in numbers)
+    return raw_rows(file.data, contract, numbers)

@@ -1,0 +1,97 @@
+"""Read, validate, judge, land, account: the steps of every feed in their order."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from pipelines.feeds import FEEDS
+from pipelines.harvest.accounting import account
+from pipelines.harvest.dicom import read_dicom, unseen_folders
+from pipelines.harvest.messages import read_hl7
+from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, SourceFile, contract_of
+from pipelines.harvest.opening import is_known, known_deliveries, open_files
+from pipelines.harvest.tables import read_tables
+from pipelines.quality.batches import judge
+from pipelines.quality.suites import violations
+from pipelines.sources.extract_tables import Refused
+from pipelines.sources.inbox import Delivery, fingerprint
+
+
+def harvest(
+    feed_kind: str,
+    deliveries: Sequence[Delivery],
+    setup: Setup,
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+    replay_of: str | None = None,
+    is_selection: bool = False,
+) -> HarvestResult:
+    """Land the deliveries of one feed kind that are not yet known.
+
+    `now` is the landing time (UTC). `is_selection`: the records are rejected ones of a file that
+    was judged before, so they are rejected again but never refused as a file. Raises nothing on
+    content: broken records are rejected, broken files refused, both with rule and reason, and
+    kept encrypted for replay.
+    """
+    tell = progress or (lambda *_: None)
+    setup.landing.prepare()
+    if feed_kind == "dicom":
+        files, batch, known = read_dicom(deliveries, setup, tell, replay_of)
+    else:
+        files, known = open_files(feed_kind, deliveries, setup, replay_of)
+        read = read_hl7 if feed_kind == "hl7" else read_tables
+        batch = read(feed_kind, files, setup, tell) if files else None
+    if batch is None or not files:
+        return HarvestResult(feed_kind, files_seen=len(deliveries), files_known=known)
+    contract = contract_of(feed_kind, setup)
+    broken = pl.concat([batch.rejected, violations(batch.records, contract)])
+    verdict = judge(broken, {file.sha: file.received for file in files}, contract)
+    by_sha = {file.sha: file for file in files}
+    for sha, rule, count, rows in verdict.refused.iter_rows():
+        if by_sha[sha].refused is None and not is_selection:
+            detail = f"{rule}: {count} of {rows} records; the contract tolerates fewer"
+            by_sha[sha].refused = Refused(rule, detail)
+            by_sha[sha].refused_count = count
+    landed = _land(feed_kind, files, batch, verdict.rejected, setup, now, tell)
+    return account(feed_kind, files, verdict.rejected, landed, setup, now, len(deliveries), known)
+
+
+def _land(
+    feed_kind: str,
+    files: list[SourceFile],
+    batch: Batch,
+    rejected: pl.DataFrame,
+    setup: Setup,
+    now: datetime,
+    tell: Progress,
+) -> dict[str, int]:
+    """Write the landing files of the accepted records; rows written per source hash."""
+    refused = [file.sha for file in files if file.refused is not None]
+    accepted = batch.records.filter(~pl.col("source_sha").is_in(refused)).join(
+        rejected.select("source_sha", "row_no"),
+        on=["source_sha", "row_no"],
+        how="anti",
+        maintain_order="left",
+    )
+    if accepted.is_empty():
+        return {}
+    rows = batch.landing_rows(accepted).with_columns(
+        landed_at=pl.lit(now).cast(pl.Datetime("us", "UTC"))
+    )
+    written = {}
+    parts = rows.partition_by("source_sha", as_dict=True)
+    for number, ((sha,), part) in enumerate(parts.items(), start=1):
+        setup.landing.write(FEEDS[feed_kind].landing_table, str(sha), part)
+        written[str(sha)] = len(part)
+        tell(f"land {feed_kind}", number, len(parts))
+    return written
+
+
+def unseen(feed_kind: str, waiting: Sequence[Delivery], setup: Setup) -> list[Delivery]:
+    """Deliveries that a harvest would look into; reads files, parses nothing."""
+    if feed_kind == "dicom":
+        return unseen_folders(waiting, setup)
+    known = known_deliveries(feed_kind, setup)
+    return [d for d in waiting if not is_known(d, fingerprint(d.data()), known)]

@@ -1,0 +1,55 @@
+"""The HL7 feed: messages to rows, rows to events."""
+
+import polars as pl
+
+from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of
+from pipelines.harvest.opening import latest_allowed
+from pipelines.harvest.tables import landed_events
+from pipelines.sources.hl7 import events_from_messages, read_event_map, read_messages
+
+
+def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progress) -> Batch:
+    """Message rows with the count and span of their events, and the messages not readable."""
+    contract = contract_of(feed_kind, setup)
+    frames, rejects = [], []
+    for number, file in enumerate(files, start=1):
+        messages = read_messages(file.data, feed=file.feed_id)
+        sha = pl.lit(file.sha).alias("source_sha")
+        file.received = messages.rows["message_no"].n_unique() + len(messages.rejected)
+        frames.append(messages.rows.with_columns(sha))
+        rejects.append(
+            messages.rejected.select(
+                sha,
+                pl.col("message_no").alias("row_no"),
+                "rule",
+                pl.col("detail").alias("reason"),
+                pl.lit("").alias("column_name"),
+            )
+        )
+        tell("read hl7", number, len(files))
+    rows = pl.concat(frames).with_columns(row_no=pl.col("message_no"))
+    issuers = setup.network.feeds.filter(pl.col("sending_facility").is_not_null())
+    issuers = issuers.select("sending_facility", pl.col("issuer_ods").alias("issuer"))
+    # Two feeds of one sender (live and replay) must not make two rows of its messages.
+    issuers = issuers.unique("sending_facility", keep="first", maintain_order=True)
+    allowed = latest_allowed(files, contract, setup.network.time_zone).drop("issuer_ods")
+    rows = rows.join(allowed, on="source_sha", how="left")
+    rows = rows.join(issuers, on="sending_facility", how="left").rename({"issuer": "issuer_ods"})
+    events = events_from_messages(rows, read_event_map(), setup.network.time_zone)
+    spans = events.group_by("source_sha", "message_id", "obr_set").agg(
+        event_count=pl.len().cast(pl.Int64),
+        untimed_count=pl.col("event_ts_utc").null_count().cast(pl.Int64),
+        first_event_at=pl.col("event_ts_utc").min(),
+        last_event_at=pl.col("event_ts_utc").max(),
+    )
+    keys = ["source_sha", "message_no", "obr_set"]
+    records = rows.join(
+        spans.rename({"message_id": "message_no"}), on=keys, how="left", maintain_order="left"
+    ).with_columns(pl.col("event_count", "untimed_count").fill_null(0))
+
+    def landing_rows(accepted: pl.DataFrame) -> pl.DataFrame:
+        wanted = accepted.select("source_sha", pl.col("message_no").alias("message_id"), "obr_set")
+        kept = events.join(wanted, on=["source_sha", "message_id", "obr_set"], how="semi")
+        return landed_events(kept, files, setup)
+
+    return Batch(records, pl.concat(rejects), landing_rows)

@@ -1,0 +1,101 @@
+"""What a harvest is handed, what it passes on, and what it reports."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from pipelines.contracts import Contract
+from pipelines.feeds import FEEDS
+from pipelines.landing.keys import Keys
+from pipelines.landing.quarantine import Quarantine
+from pipelines.landing.writer import LandingStore
+from pipelines.network import Network
+from pipelines.quality.suites import VIOLATION_SCHEMA
+from pipelines.sources.extract_tables import Refused
+from pipelines.sources.inbox import Delivery
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every harvest needs: the network, the contracts, where to land, and the keys."""
+
+    network: Network
+    inbound: dict[str, Contract]
+    landing: LandingStore
+    quarantine: Quarantine
+    keys: Keys
+    known_descriptions: frozenset[str] = frozenset()
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that was refused whole: which contract, which rule, how many records, what next."""
+
+    contract: str
+    rule: str
+    file_name: str
+    count: int
+    message: str
+
+
+@dataclass(frozen=True)
+class HarvestResult:
+    """Counts of one harvest; received = landed + rejected, in records of the source.
+
+    `quarantined` are the ids of the quarantine entries that hold what did not land.
+    """
+
+    feed_kind: str
+    files_seen: int = 0
+    files_known: int = 0
+    files_landed: int = 0
+    files_refused: int = 0
+    rows_received: int = 0
+    rows_landed: int = 0
+    rows_rejected: int = 0
+    rows_written: int = 0
+    failures: tuple[Failure, ...] = ()
+    quarantined: tuple[str, ...] = ()
+    rejects_by_rule: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class SourceFile:
+    """One source file on its way: what it is, and what became of its records."""
+
+    delivery: Delivery
+    name: str
+    sha: str
+    feed_id: str
+    issuer: str | None
+    data: bytes = b""
+    received: int = 0
+    refused: Refused | None = None
+    refused_count: int = 0
+    replay_of: str | None = None
+    manifest: str | None = None
+    paths: dict[int, str] = field(default_factory=dict)
+    record_shas: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class Batch:
+    """Records of several files of one feed kind, and what reading already rejected."""
+
+    records: pl.DataFrame
+    rejected: pl.DataFrame
+    landing_rows: Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def contract_of(feed_kind: str, setup: Setup) -> Contract:
+    """The inbound contract that a feed kind is held to."""
+    return setup.inbound[FEEDS[feed_kind].contract]
+
+
+def empty_rejects() -> pl.DataFrame:
+    """No reject yet, in the shape of the violations."""
+    return pl.DataFrame(schema=VIOLATION_SCHEMA)

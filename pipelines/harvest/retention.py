@@ -1,0 +1,51 @@
+"""How long a delivered file stays in the inbox."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.harvest.dicom import files_below, manifest_of, quarantined_paths
+from pipelines.harvest.model import Setup
+from pipelines.sources.inbox import Delivery, fingerprint
+
+
+def prune_inbox(
+    waiting: Sequence[Delivery], setup: Setup, *, retention: timedelta, now: datetime
+) -> list[Path]:
+    """Delete delivered files whose landing is older than the retention; returns their paths.
+
+    A file goes only when the latest receipt of its bytes says that they landed: one that came
+    later under the same name stays. DICOM files whose header was rejected stay until their
+    quarantine entry is closed, since quarantine keeps no pixels and so no copy of them.
+    """
+    receipts = setup.landing.receipts().sort("landed_at").unique("source_sha", keep="last")
+    closed = [e.source_sha for e in setup.quarantine.entries() if e.state != "open"]
+    landed = receipts.filter(
+        ((pl.col("status") == "landed") | pl.col("source_sha").is_in(closed))
+        & (pl.col("landed_at") < now - retention)
+    )
+    old, old_folders = set(landed["source_sha"]), set(landed["manifest_sha"].drop_nulls())
+    kept = quarantined_paths(setup) if old_folders else set()
+    gone: list[Path] = []
+    for delivery in waiting:
+        if delivery.feed_kind == "dicom":
+            if manifest_of(delivery.path) in old_folders:
+                gone += [path for path in files_below(delivery.path) if str(path) not in kept]
+        elif fingerprint(delivery.data()) in old:
+            gone.append(delivery.path)
+    for path in gone:
+        path.unlink()
+    for delivery in waiting:
+        if delivery.feed_kind == "dicom":
+            _remove_empty(delivery.path)
+    return gone
+
+
+def _remove_empty(folder: Path) -> None:
+    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+        if not any(path.iterdir()):
+            path.rmdir()
+    if not any(folder.iterdir()):
+        folder.rmdir()

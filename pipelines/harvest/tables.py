@@ -1,0 +1,69 @@
+"""Feeds that arrive as delimited text: extracts and reference lists."""
+
+import polars as pl
+
+from pipelines.feeds import FEEDS
+from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of, empty_rejects
+from pipelines.harvest.opening import latest_allowed
+from pipelines.landing.pseudonymise import pseudonymise_events
+from pipelines.landing.schema import landing_schema
+from pipelines.sources.extract_tables import Refused, read_table
+from pipelines.sources.ris_extracts import ColumnMap, events_from_extract
+
+
+def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progress) -> Batch:
+    """Records of the files of one table feed; a file that is no such table is refused."""
+    contract = contract_of(feed_kind, setup)
+    frames = []
+    for number, file in enumerate(files, start=1):
+        table = file.refused or read_table(file.data, contract, setup.network.time_zone)
+        if isinstance(table, Refused):
+            file.refused = table
+            file.received = max(len(file.data.splitlines()) - 1, 0)
+        else:
+            file.received = len(table)
+            frames.append(table.with_columns(source_sha=pl.lit(file.sha)))
+        tell(f"read {feed_kind}", number, len(files))
+    records = (
+        pl.concat(frames)
+        if frames
+        else pl.DataFrame(schema={"source_sha": pl.String, "row_no": pl.Int64})
+    )
+    allowed = latest_allowed(files, contract, setup.network.time_zone)
+    records = records.join(allowed, on="source_sha", how="left")
+
+    def landing_rows(accepted: pl.DataFrame) -> pl.DataFrame:
+        if feed_kind == "ris_extract":
+            return landed_events(events_from_extract(accepted, ColumnMap.load()), files, setup)
+        return _landed_reference(accepted, FEEDS[feed_kind].landing_table, setup)
+
+    return Batch(records, empty_rejects(), landing_rows)
+
+
+def _landed_reference(accepted: pl.DataFrame, table: str, setup: Setup) -> pl.DataFrame:
+    """Landing rows of a table feed: `<column>_utc` and `<column>_local` where it is a timestamp."""
+    wanted = landing_schema(setup.landing.tables[table])
+    have = set(accepted.columns)
+    columns = []
+    for name in wanted:
+        base = name.removesuffix("_utc").removesuffix("_local")
+        if name in have:
+            columns.append(pl.col(name))
+        elif name.endswith("_utc") and base in have:
+            columns.append(pl.col(base).alias(name))
+        elif name.endswith("_local") and base in have:
+            columns.append(pl.col(f"{base}__local").alias(name))
+    return accepted.select(columns)
+
+
+def landed_events(events: pl.DataFrame, files: list[SourceFile], setup: Setup) -> pl.DataFrame:
+    """Raw events pseudonymised, with the arrival of their file (contract imaging_events)."""
+    landed = pseudonymise_events(
+        events, setup.keys, setup.network.postcode_deprivation, setup.network.event_ranks()
+    )
+    received = {file.sha: file.delivery.received_at(setup.network.time_zone) for file in files}
+    return landed.with_columns(
+        received_at=landed["source_sha"].replace_strict(
+            received, return_dtype=pl.Datetime("us", "UTC")
+        )
+    )
