@@ -102,21 +102,24 @@ def _print_stages(entries: list[Any]) -> None:
 def _finish(outcome: Outcome, settings: Settings) -> None:
     if outcome.succeeded:
         return
-    gate = _gate(settings)
-    for failure in gate["failures"]:
-        errors.print(
-            f"gate: {failure['contract']}, rule {failure['rule']}, {failure['count']} records; "
-            f"see {settings.home / failure['rejects_path']}",
-            style="bold red",
-            soft_wrap=True,
-        )
-        errors.print(f"      {failure['message']}", soft_wrap=True)
+    _print_failures(settings, _gate(settings)["failures"])
     for step, message in zip(outcome.failed_steps, outcome.messages, strict=True):
         errors.print(f"{step}: {message}", style="bold red", soft_wrap=True)
     current = _manifest(settings)
     served = f"build {current['build_id']} stays served" if current else "nothing is published yet"
     errors.print(f"The run did not succeed; {served}.", soft_wrap=True)
     raise typer.Exit(1)
+
+
+def _print_failures(settings: Settings, failures: list[dict[str, Any]]) -> None:
+    for failure in failures:
+        errors.print(
+            f"gate: {failure['contract']}, rule {failure['rule']}, {failure['count']} record(s); "
+            f"see {settings.home / failure['rejects_path']}",
+            style="bold red",
+            soft_wrap=True,
+        )
+        errors.print(f"      {failure['message']}", soft_wrap=True)
 
 
 def _gate(settings: Settings) -> dict[str, Any]:
@@ -362,8 +365,10 @@ def gate(
             _dismiss(settings, dismiss, reason)
         holds = _check_landing(settings)
     console.print(f"gate: what has landed {'holds' if holds else 'does not hold'} its contracts")
-    if not _gate(settings)["passed"]:
-        _finish(Outcome(succeeded=False), settings)
+    failures = _gate(settings)["failures"]
+    _print_failures(settings, failures)
+    if failures:
+        raise typer.Exit(1)
 
 
 def _dismiss(settings: Settings, entry_id: str, reason: str) -> None:
@@ -371,10 +376,14 @@ def _dismiss(settings: Settings, entry_id: str, reason: str) -> None:
 
     quarantine = Pipeline(settings).setup.quarantine
     chosen = [entry for entry in quarantine.entries(state="open") if entry.entry_id == entry_id]
-    if not chosen or not reason:
-        errors.print("imaging: --dismiss takes the id of an open entry, and a --reason")
+    if not reason:
+        errors.print("imaging: --dismiss needs a --reason")
+        raise typer.Exit(2)
+    if not chosen:
+        errors.print(f"imaging: no open entry {entry_id}; `imaging gate` lists them")
         raise typer.Exit(2)
     quarantine.close(chosen[0], "dismissed", reason)
+    console.print(f"dismissed {entry_id}: {reason}", soft_wrap=True)
 
 
 def _check_landing(settings: Settings) -> bool:
@@ -640,6 +649,13 @@ def keys_create() -> None:
     settings = Settings()
     if settings.key_file.exists():
         errors.print(f"imaging: {settings.key_file} exists; a key is never replaced")
+        raise typer.Exit(2)
+    if any(settings.landing_dir.glob("receipts/*.p*.parquet")):
+        errors.print(
+            f"imaging: {settings.home} holds data pseudonymised with another key; restore that key "
+            "instead, or start a new home: with a new key no new delivery would meet them",
+            soft_wrap=True,
+        )
         raise typer.Exit(2)
     create_key_file(settings.key_file)
     console.print(f"{settings.key_file} created; back it up apart from the data", soft_wrap=True)

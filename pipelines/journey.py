@@ -39,11 +39,6 @@ concurrency:
 """
 # Same seed, same files: the month of the contract.
 DEMO_SEED = 20201016
-STAGES = {
-    "harvest": ["harvest", "landing"],
-    "build": ["sources", "staging", "intermediate", "marts", "statistics", "gate"],
-    "publish": ["publish"],
-}
 
 
 class NotADemoHome(Problem):
@@ -134,7 +129,7 @@ def delivery_span(settings: Settings) -> tuple[str, str] | None:
 
 
 def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
-    """Execute the whole journey, or one of STAGES, as one Dagster run in this process.
+    """Execute the whole journey, or one stage (harvest, build, publish), as one Dagster run in this process.
 
     Call `prepare` and hold `exclusive` first. Never raises on a failing step: the outcome names
     the failed steps and their messages.
@@ -155,11 +150,6 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
         "dagster/asset_partition_range_end": span[1],
     }
     definitions = defs()
-    keys = None
-    if stage is not None:
-        graph = definitions.resolve_asset_graph()
-        groups = set(STAGES[stage])
-        keys = [key for key in graph.get_all_asset_keys() if graph.get(key).group_name in groups]
     settings.log_file.parent.mkdir(parents=True, exist_ok=True)
     # Its lines are in Dagster's own storage; on the terminal they would hide the progress.
     logging.getLogger("dagster.builtin").propagate = False
@@ -168,10 +158,9 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
         settings.log_file.open("a", buffering=1) as log,
         redirect_stdout(log),
     ):
-        result = definitions.resolve_job_def("journey").execute_in_process(
-            asset_selection=keys,
+        result = definitions.resolve_job_def(stage or "journey").execute_in_process(
             instance=instance,
-            tags=tags,
+            tags=tags if stage in (None, "harvest") else {},
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             resources={
                 **(definitions.resources or {}),

@@ -57,23 +57,23 @@ def refused(build_id: str, created_at: datetime, failures: Sequence[Refusal]) ->
 
 
 def freshness(feeds: pl.DataFrame, build_id: str) -> None:
-    """One line per page: how many trusts are up to date, which are late; the table below it."""
+    """One line per page: how many parties are up to date, which are late; the table below it."""
     parties = feeds.filter(pl.col("party_code") != "NETWORK")
     everyone = parties["party"].unique(maintain_order=True).to_list()
     late = parties.filter(~pl.col("is_up_to_date"))["party"].unique(maintain_order=True).to_list()
     fresh = [party for party in everyone if party not in late]
-    text = f"{len(fresh)} of {len(everyone)} trusts up to date"
+    text = f"{len(fresh)} of {len(everyone)} parties up to date"
     text += f" (late: {', '.join(late)})" if late else ""
     icon = ":material/schedule:" if late else ":material/check_circle:"
     with st.expander(f"{text} · build {build_id}", icon=icon, key="freshness", type="compact"):
         st.caption(
-            "A trust is up to date when the newest entry of each of its feeds is within one day "
+            "A party is up to date when the newest entry of each of its feeds is within one day "
             "of the newest entry of any feed of the same kind. Times are local."
         )
         table = feeds.select(
             "party", "feed_kind", "as_at_local", "is_up_to_date", "file_count", "feed_id"
         )
-        show_table(table, alt="Newest entry per trust and feed", key="freshness_table")
+        show_table(table, alt="Newest entry per party and feed", key="freshness_table")
 
 
 def nothing_published(folder: str) -> None:

@@ -8,6 +8,13 @@ from pipelines.defs.partitions import delivery_days
 from pipelines.defs.resources import Pipeline
 from pipelines.sources.inbox import FEED_KINDS, Delivery, deliveries
 
+# Which groups each verb of the command line runs; the journey runs them all.
+STAGES = {
+    "harvest": ("harvest", "landing"),
+    "build": ("sources", "staging", "intermediate", "marts", "statistics", "gate"),
+    "publish": ("publish",),
+}
+
 journey = dg.define_asset_job(
     "journey",
     selection=dg.AssetSelection.all(),
@@ -61,4 +68,14 @@ def waiting(pipeline: Pipeline) -> list[Delivery]:
 @dg.definitions
 def automation() -> dg.Definitions:
     """Job, schedule and sensor."""
-    return dg.Definitions(jobs=[journey], schedules=[every_morning], sensors=[inbox_sensor])
+    stages = [
+        dg.define_asset_job(
+            stage,
+            selection=dg.AssetSelection.groups(*groups),
+            description=f"One stage of the journey: {', '.join(groups)}.",
+            partitions_def=delivery_days if stage == "harvest" else None,
+        )
+        for stage, groups in STAGES.items()
+    ]
+    jobs = [journey, *stages]
+    return dg.Definitions(jobs=jobs, schedules=[every_morning], sensors=[inbox_sensor])

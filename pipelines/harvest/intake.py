@@ -12,7 +12,7 @@ from pipelines.harvest.messages import read_hl7
 from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import is_known, known_deliveries, open_files
 from pipelines.harvest.tables import read_tables
-from pipelines.quality.batches import judge
+from pipelines.quality.batches import judge, tolerated
 from pipelines.quality.suites import violations
 from pipelines.sources.extract_tables import Refused
 from pipelines.sources.inbox import Delivery, fingerprint
@@ -51,7 +51,8 @@ def harvest(
     by_sha = {file.sha: file for file in files}
     for sha, rule, count, rows in verdict.refused.iter_rows():
         if by_sha[sha].refused is None and not is_selection:
-            detail = f"{rule}: {count} of {rows} records; the contract tolerates fewer"
+            limit = tolerated(contract, rule, rows)
+            detail = f"{rule}: {count} of {rows} records; the contract tolerates {limit}"
             by_sha[sha].refused = Refused(rule, detail)
             by_sha[sha].refused_count = count
     landed = _land(feed_kind, files, batch, verdict.rejected, setup, now, tell)

@@ -5,6 +5,7 @@ import polars as pl
 from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import latest_allowed
 from pipelines.harvest.tables import landed_events
+from pipelines.sources.extract_tables import Refused
 from pipelines.sources.hl7 import events_from_messages, read_event_map, read_messages
 
 
@@ -26,6 +27,10 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
                 pl.lit("").alias("column_name"),
             )
         )
+        if file.received == 0 and file.refused is None:
+            file.refused = Refused(
+                "is_not_empty", "the file holds no message; ask the sender to deliver it again"
+            )
         tell("read hl7", number, len(files))
     rows = pl.concat(frames).with_columns(row_no=pl.col("message_no"))
     issuers = setup.network.feeds.filter(pl.col("sending_facility").is_not_null())

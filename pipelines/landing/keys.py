@@ -54,8 +54,8 @@ def load_keys(path: Path) -> Keys:
         document = json.loads(path.read_text())
     except FileNotFoundError:
         raise KeyFileProblem(
-            f"no key file at {path}: create one with `imaging keys create`, or point "
-            "IMAGING_KEY_FILE at the network's key"
+            f"no key file at {path}: point IMAGING_KEY_FILE at the network's key; only a new network "
+            "creates one, with `imaging keys create`"
         ) from None
     except ValueError as error:
         raise KeyFileProblem(f"{path} is not JSON ({error}); restore it from its backup") from error

@@ -9,6 +9,11 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from pipelines.durable import write_bytes
 from pipelines.landing.keys import Keys
+from pipelines.problems import Problem
+
+
+class WrongStorageKey(Problem, ValueError):
+    """Quarantine was written with another key; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,11 @@ class Quarantine:
         self._describe(entry)
 
     def payload(self, entry: Entry) -> bytes:
-        """Decrypt a payload; raises ValueError that names the entry if the key does not fit."""
+        """Decrypt a payload; raises WrongStorageKey that names the entry if the key does not fit."""
         try:
             return self.cipher.decrypt(self._payload(entry).read_bytes())
         except InvalidToken as error:
-            raise ValueError(
+            raise WrongStorageKey(
                 f"quarantine entry {entry.entry_id} was written with another storage key; "
                 "point IMAGING_KEY_FILE at that key"
             ) from error

@@ -28,6 +28,8 @@ def read_table(data: bytes, contract: Contract, zone: str) -> pl.DataFrame | Ref
     but is not of the contract's type; timestamps give `<column>` (UTC), `<column>__local` and
     `<column>__flag`. The text as delivered stays in `<column>__raw`.
     """
+    if not data.strip():
+        return Refused("is_not_empty", "the file is empty; ask the sender to deliver it again")
     try:
         raw = _as_delivered(data, contract)
     except (pl.exceptions.PolarsError, UnicodeDecodeError, LookupError) as error:

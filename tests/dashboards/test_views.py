@@ -88,7 +88,7 @@ def test_every_page_says_what_it_is_made_of(open_view, view):
     assert "Synthetic data: no real patient, no real figure" in text_of(app)
     labels = [box.label for box in app.expander]
     assert any(
-        "7 of 8 trusts up to date (late: Tameside and Glossop)" in label
+        "7 of 8 parties up to date (late: Tameside and Glossop)" in label
         and "build 20260401T060000Z" in label
         for label in labels
     )

@@ -102,3 +102,13 @@ def test_rollback_serves_the_build_before(demo, tmp_path, table):
     assert home.manifest()["build_id"] == first
     with duckdb.connect(str(home.published_file()), read_only=True) as connection:
         assert connection.execute(f"select count(*) from {table}").fetchall()[0][0] > 0
+
+
+def test_the_verbs_one_by_one_come_to_the_same_numbers(demo, tmp_path):
+    """An operator may go stage by stage: harvest, build, publish."""
+    parts = ("landing", "quarantine", "gate", "published", "warehouse.duckdb*", "build*.json")
+    home = demo.copy(tmp_path / "home", without=(*parts, "logs"))
+    for verb in ("harvest", "build", "publish"):
+        done = home.imaging(verb)
+        assert done.returncode == 0, f"{verb}: {done.stderr[-3000:]}"
+    assert differences(demo.published_file(), home.published_file()) == []

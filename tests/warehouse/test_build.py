@@ -1,6 +1,7 @@
 """The tiny network of `tiny_landing`, built by dbt, against figures counted by hand."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -217,6 +218,63 @@ def test_a_lost_record_fails_the_build(project: Project, tiny_landing: Path, tmp
     wanted = ["stg_landing__receipts", "assert_received_is_landed_plus_rejected"]
     built = build(project, landing, tmp_path / "lossy.duckdb", "--select", *wanted)
     assert built.results["assert_received_is_landed_plus_rejected"] == "fail"
+
+
+def test_a_row_more_or_less_than_its_receipt_says_fails_the_build(
+    project: Project, tiny_landing: Path, tmp_path: Path
+):
+    """Failure: a list lands twice, or a landing file is lost, and the build is still green."""
+    landing = tmp_path / "landing"
+    shutil.copytree(tiny_landing, landing)
+    shutil.copy(landing / "rota_sessions/rota_first.parquet", landing / "rota_sessions/b.parquet")
+    (landing / "unit_costs/unit_costs.parquet").unlink()
+    test = "assert_landing_holds_what_the_receipts_say"
+    built = project.run(
+        landing, tmp_path / "uneven.duckdb", "build", "--select", "stg_landing__receipts", test
+    )
+    results = {r.node.name: r for r in built.result.results}
+    assert results[test].failures == 2
+
+
+def test_a_refused_file_and_a_reject_that_landed_later_are_counted_once(
+    project: Project, tiny_landing: Path, tmp_path: Path
+):
+    """Failure: after a replay the data quality page counts a file, or its rejects, twice."""
+    landing = tmp_path / "landing"
+    shutil.copytree(tiny_landing, landing)
+    first, later = (datetime(2026, 4, day, 6, tzinfo=UTC) for day in (1, 2))
+    file = receipt("imaging_events", "file", "hl7_RBV", 0) | {"rows_received": 10}
+    replay = file | {"landed_at": later, "replay_of": "file"}
+    receipts = [
+        file | {"landed_at": first, "rows_rejected": 10, "status": "quarantined"},
+        replay | {"rows_landed": 8, "rows_rejected": 2},
+        replay | {"source_sha": "two", "rows_received": 2, "rows_landed": 1, "rows_rejected": 1},
+    ]
+    reject = {"feed_id": "hl7_RBV", "feed_kind": "hl7", "file_name": "file", "rule": "dated"}
+    whole = [{"source_sha": "file", "row_no": n, "landed_at": first} for n in range(1, 11)]
+    some = [{"source_sha": "file", "row_no": n, "landed_at": later} for n in (3, 4)]
+    again = [{"source_sha": "two", "row_no": 2, "landed_at": later}]
+    write_landing_file(landing, "receipts", "replays", receipts)
+    write_landing_file(
+        landing,
+        "rejects",
+        "replays",
+        [reject | {"scope": "file"} | row for row in whole]
+        + [reject | {"scope": "row"} | row for row in some + again],
+    )
+    wanted = ["+rpt_reconciliation", "+rpt_rejects", "+rpt_feed_freshness"]
+    cautious = ["--indirect-selection", "cautious"]
+    built = build(project, landing, tmp_path / "replay.duckdb", "--select", *wanted, *cautious)
+    assert built.results["assert_listed_rejects_are_those_counted"] == "pass"
+    assert {name for name, status in built.results.items() if status not in PASSED} == set()
+    where = "where feed_id = 'hl7_RBV'"
+    counts = one(built, f"select * from marts.rpt_reconciliation {where}")
+    assert (counts["rows_received"], counts["rows_landed"], counts["rows_rejected"]) == (10, 9, 1)
+    assert (counts["file_count"], counts["quarantined_file_count"]) == (1, 0)
+    listed = one(built, f"select scope, reject_count from marts.rpt_rejects {where}")
+    assert listed == {"scope": "row", "reject_count": 1}
+    fresh = one(built, f"select file_count from marts.rpt_feed_freshness {where}")
+    assert fresh == {"file_count": 1}
 
 
 def test_an_empty_landing_builds(project: Project, tmp_path: Path):

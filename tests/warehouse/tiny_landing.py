@@ -5,7 +5,7 @@ waiting list at the end of January 2026. The last event is on 31 March 2026.
 """
 
 import hashlib
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -57,8 +57,8 @@ def event(exam: str, event_type: str, local: str, **given: Any) -> dict[str, Any
         "event_ts_local": wall,
         "ts_precision": "m",
         "asserted_ts_utc": instant,
-        "received_at": max(instant, DELIVERED) + timedelta(hours=1),
-        "landed_at": max(instant, DELIVERED) + timedelta(hours=2),
+        "received_at": end_of_day(max(instant, DELIVERED)),
+        "landed_at": end_of_day(max(instant, DELIVERED)) + timedelta(hours=6),
         "content_sha": identity.encode(),
         "feed_id": f"hl7_{issuer}",
         "source_kind": "hl7v2",
@@ -66,6 +66,12 @@ def event(exam: str, event_type: str, local: str, **given: Any) -> dict[str, Any
         "carried": False,
     }
     return told | given
+
+
+def end_of_day(instant: datetime) -> datetime:
+    """When the delivery of that local day counts as received: at its last second."""
+    last = datetime.combine(instant.astimezone(LONDON), time(23, 59, 59), tzinfo=LONDON)
+    return last.astimezone(UTC)
 
 
 def pennine() -> list[dict[str, Any]]:
@@ -291,7 +297,8 @@ def write_landing(folder: Path, tables: dict[str, list[dict[str, Any]]]) -> None
         for sha in dict.fromkeys(row["source_sha"] for row in rows):
             mine = [row for row in rows if row["source_sha"] == sha]
             write_landing_file(folder, table, sha, mine)
-            receipts.append(receipt(table, sha, mine[0]["feed_id"], len(mine)))
+            came = {name: max(row[name] for row in mine) for name in ("received_at", "landed_at")}
+            receipts.append(receipt(table, sha, mine[0]["feed_id"], len(mine)) | came)
     write_landing_file(folder, "receipts", "receipts", receipts)
     for table in read_contracts(CONTRACTS):
         write_landing_file(folder, table, "_schema", [])

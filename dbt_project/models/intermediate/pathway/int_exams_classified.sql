@@ -82,14 +82,16 @@ modalities as (
 patient_source_settings as (
     select
         source_setting,
-        setting_group
+        setting_group,
+        is_unscheduled
     from {{ ref('patient_source_settings') }}
 ),
 
 priorities as (
     select
         priority_code,
-        priority_group
+        priority_group,
+        is_planned
     from {{ ref('priorities') }}
 )
 
@@ -108,8 +110,8 @@ select
     coalesce(patient_source_settings.setting_group, 'Unknown') as setting_group,
     coalesce(priorities.priority_group, 'Unknown') as priority_group,
     case
-        when exams.priority_code = 'P' then 'planned'
-        when exams.source_setting in ('01', '05') then 'unscheduled'
+        when priorities.is_planned then 'planned'
+        when patient_source_settings.is_unscheduled then 'unscheduled'
         else 'waiting_list'
     end as activity_category,
     exams.requested_at,

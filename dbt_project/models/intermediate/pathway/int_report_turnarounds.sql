@@ -1,6 +1,6 @@
--- The cohort of the turnaround measures, exam by exam, with the exams still open: these have
--- waited until the data's as-at. Complete months only; an exam reported before its end is a
--- data-quality case and stays out.
+-- The cohort of rpt_report_turnaround_monthly, exam by exam, with the exams still open: these
+-- have waited until the data's as-at. Complete months only; an exam reported before its end is
+-- a data-quality case and stays out of both.
 with exams as (
     select
         exam_key,
@@ -34,13 +34,15 @@ select
     exams.modality_group,
     months.month_on as acquired_month_on,
     exams.first_verified_at is not null as is_reported,
-    {{ seconds_between(
-        'exams.completed_at', 'coalesce(exams.first_verified_at, data_as_at.as_at)'
-    ) }} / 3600.0 as hours
+    -- never below 0: a time known only to the day reads as its midnight, and the images of an
+    -- open exam may be younger than the last event of the RIS
+    greatest(
+        {{ seconds_between(
+            'exams.completed_at', 'coalesce(exams.first_verified_at, data_as_at.as_at)'
+        ) }} / 3600.0,
+        0
+    ) as hours
 from exams
 inner join months on {{ month_of('exams.performed_on') }} = months.month_on
 cross join data_as_at
-where
-    months.is_complete
-    and not exams.is_reported_before_end
-    and exams.completed_at <= data_as_at.as_at
+where months.is_complete and not exams.is_reported_before_end

@@ -1,55 +1,3 @@
-with exams as (
-    select
-        exam_key,
-        patient_key,
-        issuer_ods,
-        site_code,
-        party_code,
-        trust_code,
-        modality_group,
-        exam_code,
-        dm01_test,
-        body_region,
-        source_setting,
-        setting_group,
-        priority_group,
-        activity_category,
-        requested_at,
-        requested_at_local,
-        received_at,
-        booked_at,
-        scheduled_for,
-        started_at,
-        started_at_local,
-        completed_at,
-        completed_at_local,
-        performed_on,
-        first_verified_at,
-        first_verified_at_local,
-        cancelled_at,
-        cancelled_on,
-        removed_on,
-        dna_count,
-        clock_start_on,
-        dm01_clock_start_on,
-        unadjusted_wait_days,
-        dm01_wait_days,
-        turnaround_minutes,
-        is_completed,
-        is_reported,
-        is_open_request,
-        is_reported_before_end,
-        addendum_count,
-        has_images,
-        time_source,
-        age_band,
-        sex,
-        ethnic_category,
-        deprivation_quintile,
-        nhs_number_valid
-    from {{ ref('int_exams_classified') }}
-)
-
 select
     exam_key,
     patient_key,
@@ -98,4 +46,4 @@ select
     ethnic_category,
     deprivation_quintile,
     nhs_number_valid
-from exams
+from {{ ref('int_exams_classified') }}

@@ -44,9 +44,9 @@ select
         and reporting_organisations.party_code <> exams.party_code,
         false
     ) as is_cross_site,
-    {{ iso_weekday('exams.first_verified_at_local') }} >= 6
-    or hour(exams.first_verified_at_local) not between 8 and 19
-        as is_out_of_hours,
+    {{ iso_weekday('exams.first_verified_at_local') }} >= {{ var('out_of_hours_from_weekday') }}
+    or hour(exams.first_verified_at_local) >= {{ var('out_of_hours_from') }}
+    or hour(exams.first_verified_at_local) < {{ var('out_of_hours_until') }} as is_out_of_hours,
     exams.turnaround_minutes
 from exams
 inner join reporters on exams.exam_key = reporters.exam_key

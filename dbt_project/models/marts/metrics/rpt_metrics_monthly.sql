@@ -19,9 +19,8 @@ months as (
 trust_closures as (
     select
         trust_code,
-        nullif(max(valid_to), date '9999-12-31') as closed_on
-    from {{ ref('int_site_owners') }}
-    group by trust_code
+        closed_on
+    from {{ ref('int_trust_closures') }}
 ),
 
 waiting_times as (

@@ -12,7 +12,8 @@ receipts as (
         feed_kind,
         arrived_at,
         status
-    from {{ ref('stg_landing__receipts') }}
+    from {{ ref('int_current_receipts') }}
+    where not is_replay
 ),
 
 exam_events as (
@@ -33,14 +34,6 @@ instances as (
     group by feed_id
 ),
 
-rota_sessions as (
-    select
-        feed_id,
-        max(ended_at) as as_at
-    from {{ ref('stg_reference__rota_sessions') }}
-    group by feed_id
-),
-
 newest as (
     select
         feed_id,
@@ -51,11 +44,6 @@ newest as (
         feed_id,
         as_at
     from instances
-    union all
-    select
-        feed_id,
-        as_at
-    from rota_sessions
 ),
 
 files as (
@@ -63,6 +51,7 @@ files as (
         feed_id,
         min(feed_kind) as feed_kind,
         max(arrived_at) as last_received_at,
+        max(arrived_at) filter (where status = 'landed') as last_landed_at,
         count(*) as file_count,
         count(*) filter (where status = 'quarantined') as quarantined_file_count
     from receipts
@@ -75,6 +64,7 @@ known as (
         coalesce(feeds.feed_kind, files.feed_kind) as feed_kind,
         coalesce(feeds.party_code, 'NETWORK') as party_code,
         files.last_received_at,
+        files.last_landed_at,
         coalesce(files.file_count, 0) as file_count,
         coalesce(files.quarantined_file_count, 0) as quarantined_file_count
     from feeds
@@ -86,8 +76,8 @@ dated as (
         known.party_code,
         known.feed_id,
         known.feed_kind,
-        -- a list without times of its own is as new as its last file
-        coalesce(newest.as_at, known.last_received_at) as as_at,
+        -- a list is as new as the last file of it that landed: a rota is about days to come
+        coalesce(newest.as_at, known.last_landed_at) as as_at,
         known.last_received_at,
         known.file_count,
         known.quarantined_file_count

@@ -6,7 +6,7 @@ with rejects as (
         rule,
         reason,
         scope
-    from {{ ref('stg_landing__rejects') }}
+    from {{ ref('int_current_rejects') }}
 )
 
 select

@@ -38,9 +38,8 @@ site_owners as (
 trust_closures as (
     select
         trust_code,
-        nullif(max(valid_to), date '9999-12-31') as closed_on
-    from site_owners
-    group by trust_code
+        closed_on
+    from {{ ref('int_trust_closures') }}
 ),
 
 -- the cohort: exams acquired in the month, with the ones still open; an exam reported

@@ -7,6 +7,7 @@ select
     feed_kind,
     file_name,
     source_sha,
+    replay_of,
     delivered_on,
     received_at as arrived_at,
     landed_at,
@@ -20,3 +21,8 @@ select
     failed_rule,
     detail
 from receipts
+-- the same bytes read again (a replay of a refused file, a newer reader): the last reading counts
+qualify row_number() over (
+    partition by feed_kind, source_sha
+    order by landed_at desc nulls last, file_name
+) = 1

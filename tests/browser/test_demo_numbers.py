@@ -1,0 +1,55 @@
+"""The whole way: a number computed from the synthetic truth stands on the page.
+
+The number is computed by tests/truth.py with polars alone; the page shows what the pipelines
+harvested, dbt counted and publication copied.
+"""
+
+from datetime import date
+
+import pytest
+from playwright.sync_api import expect
+
+from tests import truth
+
+VIEWS = {
+    "": "Benefits summary",
+    "throughput": "Throughput",
+    "waiting_times": "Waiting times",
+    "scanner_utilisation": "Scanner utilisation",
+    "data_quality": "Data quality",
+    "metric_dictionary": "Metric dictionary",
+}
+
+
+@pytest.fixture(scope="module")
+def demo_server(demo, start):
+    return start(demo.published)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_opens_on_the_demo_build(page, demo_server, view):
+    """A page that breaks on real output of the pipelines is no page."""
+    page.goto(f"{demo_server.url}/{view}")
+    expect(page.get_by_role("heading", level=1, name=VIEWS[view])).to_be_visible()
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def test_exams_performed_on_the_page_are_those_of_the_truth(page, demo, demo_server):
+    """The first number a trust manager would check by hand."""
+    performed = truth.performed_by_party_and_month(demo.path / "truth")
+    march = performed.filter(performed["month"] == date(2026, 3, 1))["exams"].sum()
+    page.goto(f"{demo_server.url}/throughput")
+    expect(page.get_by_text(f"Exams performed: {march:,} in March 2026")).to_be_visible()
+
+
+def test_the_waiting_list_on_the_page_is_that_of_the_truth(page, demo, demo_server):
+    """Clock, resets, bands and censuses, all the way to the sentence a board reads."""
+    waited = truth.waiting_list(demo.path / "truth", date(2026, 3, 31))["waited"]
+    page.goto(f"{demo_server.url}/waiting_times")
+    expect(
+        page.get_by_text(f"Requests on the list: {len(waited):,} at 31 March 2026")
+    ).to_be_visible()
+    share = (waited >= 42).sum() / len(waited)
+    sentence = f"Share of the list waiting 6 weeks or more: {share:.1%} at 31 March 2026"
+    expect(page.get_by_text(sentence)).to_be_visible()
