@@ -23,6 +23,15 @@ from dashboards.settings import Settings
 
 BUILD, PAGE = "open_build", "open_page"
 EVERY = "All"
+# What is chosen at the head of a page does not reach every table: these ignore some or all of it.
+FILTERED_BY = {
+    "marts.rpt_benefits_summary": (),
+    "marts.dim_event": (),
+    "marts.rpt_reconciliation": (),
+    "marts.rpt_rejects": (),
+    "marts.rpt_feed_freshness": (),
+    "marts.rpt_waiting_times_monthly": ("Organisation", "Waiting list test", "Months"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,35 +83,55 @@ class Page:
         """A place for each of so many figures, two in a row."""
         return [place for _ in range(0, count, 2) for place in st.columns(2)][:count]
 
-    def figure(self, drawn: Figure, *, metrics: Sequence[str] = (), source: str) -> None:
-        """Show one figure; metrics are the registry ids that explain it."""
-        figure.show(drawn, **self._told(drawn, metrics, source))
+    def figure(
+        self,
+        drawn: Figure,
+        *,
+        metrics: Sequence[str] = (),
+        source: str,
+        filtered_by: Sequence[str] | None = None,
+    ) -> None:
+        """Show one figure; metrics are the registry ids that explain it.
+
+        filtered_by names the choices the rows depend on, where the table does not say it.
+        """
+        figure.show(drawn, **self._told(drawn, metrics, source, filtered_by))
 
     def footer(self, drawn: Figure, *, metrics: Sequence[str] = (), source: str) -> None:
         """Show only what stands below a figure, for a table that is drawn by other means."""
-        figure.footer(drawn, **self._told(drawn, metrics, source))
+        figure.footer(drawn, **self._told(drawn, metrics, source, None))
 
-    def _told(self, drawn: Figure, metrics: Sequence[str], source: str) -> dict[str, Any]:
+    def _told(
+        self,
+        drawn: Figure,
+        metrics: Sequence[str],
+        source: str,
+        filtered_by: Sequence[str] | None,
+    ) -> dict[str, Any]:
         known = catalogue.metrics(self.build).filter(pl.col("metric_id").is_in(list(metrics)))
         described = catalogue.table_text(self.build, source)
         name = f"{self.entry.view}_{source.rsplit('.', 1)[-1]}_{_slug(drawn.title)}"
+        names = FILTERED_BY.get(source, ("Organisation", "Modality", "Months"))
         return {
             "definitions": known,
             "source": source,
             "described": described,
-            "provenance": self._provenance(),
+            "provenance": self._provenance(names if filtered_by is None else filtered_by),
             "key": name,
         }
 
-    def _provenance(self) -> list[str]:
+    def _provenance(self, filtered_by: Sequence[str]) -> list[str]:
         """The lines every download carries: filters, build, and the newest entry per feed."""
         feeds = quality.freshness(self.build)
         as_at = [
             f"As at: {row['party']} {row['feed_kind']} {wording.instant(row['as_at_local'])}"
             for row in feeds.iter_rows(named=True)
         ]
-        test = [f"Waiting list test: {self.test}"] if self.entry.pick_test else []
-        return [*self.filters.describe(), *test, f"Build: {self.build.build_id}", *as_at]
+        chosen = self.filters.describe() | {"Waiting list test": self.test}
+        filters = [f"{name}: {chosen[name]}" for name in filtered_by]
+        if "Organisation" not in filtered_by:
+            filters = ["Organisation: whole network", *filters]
+        return [*filters, f"Build: {self.build.build_id}", *as_at]
 
 
 def open_build() -> Build:
@@ -168,7 +197,8 @@ def _head(build: Build, entry: Entry) -> None:
     st.title(entry.title, anchor=False)
     st.html(f'<p class="question">{entry.question}</p>')
     if not build.gate.passed:
-        banners.refused(build.build_id, build.created_at, build.gate.failures)
+        gate = build.gate
+        banners.refused(build.build_id, build.created_at, gate.checked_at, gate.failures)
     facts = organisations.build_facts(build).row(0, named=True)
     if facts["is_synthetic"]:
         banners.synthetic()

@@ -42,36 +42,51 @@ def synthetic() -> None:
     st.html('<p class="strip">Synthetic data: no real patient, no real figure</p>')
 
 
-def refused(build_id: str, created_at: datetime, failures: Sequence[Refusal]) -> None:
-    """A later delivery was refused by the gate; the build shown is the last good one."""
-    lines = [
-        f"**Serving build {build_id} of {wording.day(created_at)}; a later delivery was refused.**"
-    ]
+def refused(
+    build_id: str, created_at: datetime, checked_at: datetime, failures: Sequence[Refusal]
+) -> None:
+    """A delivery was refused by the gate; the build shown is the last good one."""
+    files = sorted({failure.file_name for failure in failures if failure.file_name})
+    st.warning(
+        f"A delivery was refused on {wording.day(checked_at)}: "
+        f"{', '.join(files) or 'no file named'}; figures are those of the build before, "
+        f"of {wording.day(created_at)}.",
+        icon=":material/warning:",
+    )
+    lines = [f"Serving build {build_id}; checked {wording.instant(checked_at)} UTC."]
     for failure in failures:
         where = f", rejects in `{failure.rejects_path}`" if failure.rejects_path else ""
         lines.append(
             f"- contract `{failure.contract}`, rule `{failure.rule}`, "
-            f"{failure.count:,} records in `{failure.file_name}`{where}"
+            f"count {wording.counted(failure.count, 'record')}, file `{failure.file_name}`{where}"
         )
-    st.warning("\n".join(lines), icon=":material/warning:")
+    with st.expander("Which rule refused it, for the analyst", key="refused", type="compact"):
+        st.markdown("\n".join(lines))
 
 
 def freshness(feeds: pl.DataFrame, build_id: str) -> None:
-    """One line per page: how many parties are up to date, which are late; the table below it."""
+    """One line per page: how far the data reach, which parties lag; the table below it."""
     parties = feeds.filter(pl.col("party_code") != "NETWORK")
     everyone = parties["party"].unique(maintain_order=True).to_list()
-    late = parties.filter(~pl.col("is_up_to_date"))["party"].unique(maintain_order=True).to_list()
-    fresh = [party for party in everyone if party not in late]
-    text = f"{len(fresh)} of {len(everyone)} parties up to date"
-    text += f" (late: {', '.join(late)})" if late else ""
+    behind = parties.filter(~pl.col("is_level_with_others"))
+    late = behind["party"].unique(maintain_order=True).to_list()
+    level = [party for party in everyone if party not in late]
+    # A rota is planned ahead: its newest session says nothing about how far the data reach.
+    happened = feeds.filter(
+        (pl.col("feed_kind") != "rota") & pl.col("as_at_local").is_not_null()
+    ).sort("as_at_local", descending=True)
+    newest = happened["as_at_local"][0] if happened.height else None
+    text = f"Data to {wording.day(newest)}; {len(level)} of {len(everyone)} parties level with "
+    text += f"each other (late: {', '.join(late)})" if late else "each other"
     icon = ":material/schedule:" if late else ":material/check_circle:"
     with st.expander(f"{text} · build {build_id}", icon=icon, key="freshness", type="compact"):
         st.caption(
-            "A party is up to date when the newest entry of each of its feeds is within one day "
-            "of the newest entry of any feed of the same kind. Times are local."
+            "A party is level with the others when the newest entry of each of its feeds is within "
+            "one day of the newest entry of any feed of the same kind. That says nothing about how "
+            "old the data are: the date does. Times are local."
         )
         table = feeds.select(
-            "party", "feed_kind", "as_at_local", "is_up_to_date", "file_count", "feed_id"
+            "party", "feed_kind", "as_at_local", "is_level_with_others", "file_count", "feed_id"
         )
         show_table(table, alt="Newest entry per party and feed", key="freshness_table")
 

@@ -13,12 +13,49 @@ import streamlit as st
 from dashboards.components import theme, wording
 from dashboards.components.figure import Figure
 
-HEADINGS = ("Promise", "Planned value a year", "What the metric did", "Realised value", "Unit cost")
+HEADINGS = (
+    "Promise",
+    "Planned value a year",
+    "Target",
+    "What the metric did",
+    "Realised value",
+    "Certainty of the unit cost",
+)
+SIDES = {"increase": "at least", "decrease": "at most"}
 FILLS = {"CRB": theme.BLUE, "NCRB": theme.DARK_GREY, "SB": theme.PLUM}
 
 
-def show(frame: pl.DataFrame, *, caption: str) -> None:
+def headline(row: dict[str, Any]) -> None:
+    """The sentence a board reads first, from the stored counts of lines."""
+    moves = [
+        f"{row['as_promised_count']} moved as promised",
+        f"{row['against_promise_count']} moved against it",
+    ]
+    if row["no_change_count"]:
+        moves.append(f"{row['no_change_count']} did not change")
+    some = row["realised_count"]
+    realised = f"{some or 'none'} {'have' if some > 1 else 'has'} a realised value yet"
+    text = (
+        f"{row['measured_count']} of {row['line_count']} promised benefits can be measured: "
+        f"{', '.join(moves)}; {realised}. "
+        f"Targets met: {row['target_met_count']} of {row['target_judged_count']} that can be judged."
+    )
+    st.html(f'<p class="headline">{escape(text)}</p>')
+
+
+def as_displayed(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows, money in whole pounds and values as fine as the page writes them."""
+    places = pl.when(pl.col("unit") == "rate")
+    measured = ("metric_baseline_value", "metric_latest_value", "metric_change")
+    return frame.with_columns(
+        *[places.then(pl.col(c).round(3)).otherwise(pl.col(c).round(1)).alias(c) for c in measured],
+        pl.selectors.contains("_gbp").cast(pl.Float64).round(0),
+    )
+
+
+def show(frame: pl.DataFrame, *, title: str, caption: str) -> None:
     """One row per promise, grouped by benefit class; the classes are never added up."""
+    st.header(title, anchor=False)
     heads = "".join(f'<th scope="col">{heading}</th>' for heading in HEADINGS)
     body = ""
     for kind, rows in groupby(frame.to_dicts(), key=lambda row: row["benefit_class"]):
@@ -72,45 +109,88 @@ def planned(frame: pl.DataFrame, *, title: str) -> Figure:
         "benefit_class",
         "planned_value_gbp_per_year",
         "planned_value_to_date_gbp",
+        "source_status",
         "unit_cost_source_status",
     )
+    notes = [
+        f"Certainty of the planned value, {wording.status(status)}: "
+        + ", ".join(priced.filter(pl.col("source_status").eq_missing(status))["benefit_id"])
+        + "."
+        for status in priced["source_status"].unique(maintain_order=True)
+    ]
     return Figure(
         title=title,
         takeaway=takeaway,
         table=table,
         chart=chart,
-        alt=f"{title}. Bar chart, one bar per promise. {names}.",
+        alt=f"{title}. Bar chart, one bar per promise. {names}. {' '.join(notes)}",
+        notes=notes,
     )
 
 
 def _line(row: dict[str, Any]) -> str:
     value = row["planned_value_gbp_per_year"]
-    money = wording.number(value, "gbp") if value is not None else "no planned value"
+    money = "no planned value"
+    if value is not None:
+        money = f"{wording.number(value, 'gbp')}{_quiet(wording.status(row['source_status']))}"
     realised = row["realised_value_gbp"]
     shown = wording.number(realised, "gbp") if realised is not None else row["realised_status"]
     cost = wording.status(row["unit_cost_source_status"]) if value is not None else "not used"
+    cells = (money, _target(row), _measured(row), _tag(shown), _quiet(cost))
     return (
         f'<tr><th scope="row"><strong>{escape(row["benefit_id"])} {escape(row["title"])}</strong>'
-        f'<span class="quiet">{escape(row["promise"] or "")}</span></th>'
-        f'<td data-label="{HEADINGS[1]}" class="number">{escape(money)}</td>'
-        f'<td data-label="{HEADINGS[2]}">{_measured(row)}</td>'
-        f'<td data-label="{HEADINGS[3]}"><span class="tag">{escape(shown)}</span></td>'
-        f'<td data-label="{HEADINGS[4]}"><span class="quiet">{escape(cost)}</span></td></tr>'
+        f"{_quiet(row['promise'] or '')}{_detail(row)}</th>"
+        + "".join(
+            f'<td data-label="{heading}">{cell}</td>'
+            for heading, cell in zip(HEADINGS[1:], cells, strict=True)
+        )
+        + "</tr>"
     )
+
+
+def _detail(row: dict[str, Any]) -> str:
+    text = f"Owner: {row['owner_role'] or 'not named'}."
+    if row["double_count_group"]:
+        text += f" Double-count group {row['double_count_group']}: only one line of it may count."
+    return _quiet(text)
+
+
+def _target(row: dict[str, Any]) -> str:
+    if row["target_value"] is None:
+        return _quiet("no target")
+    reached = {True: "met", False: "not met", None: "not measured"}[row["is_target_met"]]
+    side = SIDES.get(row["improvement"], "")
+    due = f" by {wording.day(row['target_on'])}" if row["target_on"] else ""
+    text = f"{side} {_value(row['target_value'], row['unit'])}{due}".strip()
+    return f"{escape(text)} {_tag(reached)}"
 
 
 def _measured(row: dict[str, Any]) -> str:
     if not row["is_measured"]:
-        return '<span class="quiet">not measured yet</span>'
+        return _tag(row["movement"])
     unit = row["unit"]
     name = escape(row["measure_name"] or row["measure_metric_id"])
-    before = wording.number(row["metric_baseline_value"], unit)
-    after = wording.number(row["metric_latest_value"], unit)
+    before = _value(row["metric_baseline_value"], unit)
+    after = _value(row["metric_latest_value"], unit)
     moved = wording.change(row["metric_change"], unit)
     since = f"{wording.month(row['baseline_from'])} to {wording.month(row['baseline_to'])}"
     hoped = {"increase": "should rise", "decrease": "should fall"}.get(row["improvement"], "")
-    return (
-        f"{name}: {before} to {after} ({moved})"
-        f'<span class="quiet">baseline {since}; latest '
-        f"{wording.month(row['metric_latest_on'])}; {hoped}</span>"
-    )
+    detail = f"baseline {since}; latest {wording.month(row['metric_latest_on'])}; {hoped}"
+    text = escape(f"{before} to {after} ({moved})")
+    return f"{name}: {text} {_tag(row['movement'])}{_quiet(detail)}"
+
+
+def _value(value: Any, unit: str | None) -> str:
+    # The register spells units the metrics do not have: its pounds, and "transfers per 1,000 exams".
+    if unit == "GBP":
+        return wording.number(value, "gbp")
+    written = wording.number(value, unit)
+    return f"{written} {unit}" if unit and " per 1,000 " in unit else written
+
+
+def _tag(text: str) -> str:
+    return f'<span class="tag">{escape(text)}</span>'
+
+
+def _quiet(text: str) -> str:
+    return f'<span class="quiet">{escape(text)}</span>'

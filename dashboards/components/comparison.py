@@ -33,8 +33,11 @@ def peers(
             f"{words}: from {number(low[value], unit)} at {low['organisation']} "
             f"to {number(top[value], unit)} at {top['organisation']}"
         )
+        if known.height == 1:
+            takeaway = f"{words}: {number(top[value], unit)} at {top['organisation']}, the only one"
         own = number(mine[value][0], unit) if mine.height else ""
-        takeaway += f"; {mine['organisation'][0]} {own}." if mine.height else "."
+        said = known.height == 1 and mine.height and mine[value][0] is not None
+        takeaway += f"; {mine['organisation'][0]} {own}." if mine.height and not said else "."
     fills = [theme.BLUE if own else theme.GREY for own in frame["is_mine"]]
     if mine.is_empty():
         fills = [theme.BLUE] * frame.height
@@ -63,6 +66,11 @@ def scanners(
             f"{number(top['utilisation_rate'], 'rate')} ({top['station_name']}, "
             f"{top['site_name']})."
         )
+        if known.height == 1:
+            takeaway = (
+                f"Week from {wording.day(week)}: {number(top['utilisation_rate'], 'rate')} "
+                f"({top['station_name']}, {top['site_name']}), the only scanner with a rate."
+            )
     names = [f"{row['station_name']} ({row['modality_group']})" for row in frame.to_dicts()]
     values = frame["utilisation_rate"].to_list()
     chart = _bars(names, values, [theme.BLUE] * frame.height, "rate")

@@ -24,6 +24,7 @@ class Figure:
     """One figure; table holds exactly the rows that were drawn, chart is None for a plain table.
 
     notes are short lines below the drawing: targets, conventions. events names what is marked.
+    A wide drawing keeps its width on a phone and is scrolled sideways.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Figure:
     alt: str = ""
     notes: Sequence[str] = field(default_factory=tuple)
     events: Sequence[str] = field(default_factory=tuple)
+    is_wide: bool = False
 
 
 def show(
@@ -60,13 +62,14 @@ def show(
         elif figure.chart is None:
             show_table(figure.table, alt=figure.title, key=f"{key}_table")
         else:
-            st.plotly_chart(
-                figure.chart,
-                alt=figure.alt,
-                key=f"{key}_chart",
-                theme=None,
-                config=theme.CHART_CONFIG,
-            )
+            with st.container(key=f"{'wide' if figure.is_wide else 'narrow'}_{key}"):
+                st.plotly_chart(
+                    figure.chart,
+                    alt=figure.alt,
+                    key=f"{key}_chart",
+                    theme=None,
+                    config=theme.CHART_CONFIG,
+                )
         for note in figure.notes:
             st.caption(note)
         footer(
@@ -138,7 +141,7 @@ def definition(row: dict[str, Any]) -> str:
         f"- Numerator: {row['numerator'] or 'none'}",
         f"- Denominator: {row['denominator'] or 'none'}",
         f"- Exclusions: {row['exclusions'] or 'none'}",
-        f"- Unit: {row['unit']}; better when it {_direction(row['improvement'])}",
+        f"- Unit: {row['unit']}; {_direction(row['improvement'])}",
         f"- Clock: {row['clock']}",
         f"- Owner: {row['owner']}",
         f"- Source: {row['source']} ({wording.status(row['source_status'])})",
@@ -147,5 +150,5 @@ def definition(row: dict[str, Any]) -> str:
 
 
 def _direction(improvement: object) -> str:
-    words = {"increase": "rises", "decrease": "falls"}
-    return words.get(str(improvement), "is neither high nor low")
+    words = {"increase": "better when it rises", "decrease": "better when it falls"}
+    return words.get(str(improvement), "no good direction")

@@ -17,7 +17,18 @@ SYMBOLS = {
 }
 
 
-KEY = "▼ archive, ■ viewing, ◆ network reporting go-live; ✖ organisation change"
+SIGNS = {
+    "go_live_archive": "▼ archive go-live",
+    "go_live_viewing": "■ viewing go-live",
+    "go_live_network_reporting": "◆ network reporting go-live",
+    "organisation_change": "✖ organisation change",
+}
+
+
+def key(events: pl.DataFrame) -> str:
+    """The signs that draw() puts on the chart, with their meaning; empty when it puts none."""
+    present = set(events["event_type"])
+    return ", ".join(words for kind, words in SIGNS.items() if kind in present)
 
 
 def draw(figure: go.Figure, events: pl.DataFrame) -> None:
@@ -79,11 +90,14 @@ def draw(figure: go.Figure, events: pl.DataFrame) -> None:
 
 
 def name(event: dict[str, object]) -> str:
-    """Pennine Acute: Archive go-live, November 2020 (verified)."""
+    """Pennine Acute: archive go-live, 30 November 2020 (verified)."""
     when = event["event_on"]
     assert isinstance(when, date)
     status = wording.status(str(event["source_status"]))
-    return f"{event['scope_name']}: {event['label']}, {wording.day(when)} ({status})"
+    label, scope = str(event["label"]), str(event["scope_name"])
+    # Some labels say already whose event it is.
+    label = label if scope in label else f"{scope}: {label}"
+    return f"{label}, {wording.day(when)} ({status})"
 
 
 def names(events: pl.DataFrame) -> list[str]:

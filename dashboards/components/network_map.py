@@ -47,6 +47,8 @@ def timeline(frame: pl.DataFrame, *, title: str) -> Figure:
     takeaway = "No go-live date is stored."
     if archive.height:
         first, last = archive.row(0, named=True), archive.row(archive.height - 1, named=True)
+        takeaway = f"The shared archive went live in {wording.month(first['event_on'])}."
+    if archive.height > 1:
         takeaway = (
             f"The shared archive went live from {wording.month(first['event_on'])} "
             f"({first['party']}) to {wording.month(last['event_on'])} ({last['party']})."
@@ -97,11 +99,19 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
         top = away.row(0, named=True)
         takeaway = (
             f"{when}: the largest flow is {top['acquired_by']} read by {top['reported_by']}, "
-            f"{wording.number(top['report_count'], 'count')} reports."
+            f"{wording.counted(top['report_count'], 'report')}."
         )
     notes = [
         "Rows: who acquired the images. Columns: who reported. Uncoloured: own reports. "
         "A code without a name is an organisation outside the network."
     ]
     alt = f"{title}. Table with shaded cells. {takeaway}"
-    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
+    return Figure(
+        title=title,
+        takeaway=takeaway,
+        table=frame,
+        chart=chart,
+        alt=alt,
+        notes=notes,
+        is_wide=True,
+    )

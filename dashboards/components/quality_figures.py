@@ -14,7 +14,7 @@ def reconciliation(frame: pl.DataFrame) -> Figure:
     takeaway = "Every feed reconciles: records received are records landed plus records rejected."
     if open_feeds:
         takeaway = f"Not reconciled: {', '.join(open_feeds)}."
-    return Figure(title="Reconciliation by feed", takeaway=takeaway, table=frame)
+    return Figure(title="Reconciliation by feed, whole network", takeaway=takeaway, table=frame)
 
 
 def rejects(frame: pl.DataFrame) -> Figure:
@@ -23,14 +23,14 @@ def rejects(frame: pl.DataFrame) -> Figure:
     if frame.height:
         top = frame.row(0, named=True)
         takeaway = (
-            f"The most rejected: {wording.number(top['reject_count'], 'count')} records of "
+            f"The most rejected: {wording.counted(top['reject_count'], 'record')} of "
             f"{top['feed_id']} by the rule {top['rule']}."
         )
     return comparison.counts(
         frame,
         label="rule",
         value="reject_count",
-        title="Rejected records by rule",
+        title="Rejected records by rule, whole network",
         takeaway=takeaway,
         hint="feed_id",
     )
@@ -62,7 +62,7 @@ def failing(frame: pl.DataFrame, where: str) -> Figure:
 
 def freshness(frame: pl.DataFrame) -> Figure:
     """Newest entry; one row per feed."""
-    late = frame.filter(~pl.col("is_up_to_date"))
+    late = frame.filter(~pl.col("is_level_with_others"))
     takeaway = "Every feed keeps up with the others of its kind."
     if late.height:
         behind = [
@@ -70,4 +70,6 @@ def freshness(frame: pl.DataFrame) -> Figure:
             for row in late.iter_rows(named=True)
         ]
         takeaway = f"Behind the others of their kind: {', '.join(behind)}."
-    return Figure(title="Freshness by trust and feed", takeaway=takeaway, table=frame)
+    return Figure(
+        title="Freshness by party and feed, whole network", takeaway=takeaway, table=frame
+    )

@@ -28,6 +28,7 @@ _CSS = """
 .reader {margin: 0.75rem 0 0 0; color: #425563; font-size: 0.9375rem; font-weight: 700;}
 [data-testid="stSidebar"] [data-testid="stVerticalBlock"] {gap: 0.35rem;}
 h1 {border-bottom: 4px solid #005EB8; padding-bottom: 0.4rem !important;}
+.headline {font-size: 1.25rem; font-weight: 700; margin: 0; color: #212B32;}
 .takeaway {font-size: 1.0625rem; margin: 0 0 0.25rem 0; color: #212B32;}
 h2 {padding: 0 0 0.25rem 0 !important;}
 [data-testid="stExpander"] summary, [data-testid="stExpander"] summary p {
@@ -61,6 +62,8 @@ table.plain .tag {display: inline-block; border: 1px solid #768692; border-radiu
     table.plain tbody th {border: 0; padding: 0.6rem 0 0 0;}
     table.plain tbody tr {border-bottom: 1px solid #D8DDE0; padding-bottom: 0.5rem;}
 }
+[class*="st-key-wide_"] {overflow-x: auto;}
+[class*="st-key-wide_"] > * {min-width: 680px;}
 @media print {
     [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stToolbar"],
     .stDownloadButton, [data-testid="stToastContainer"] {display: none !important;}

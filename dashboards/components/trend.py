@@ -28,9 +28,16 @@ def lines(
     targets: pl.DataFrame | None = None,
     from_zero: bool = True,
     more_notes: Sequence[str] = (),
+    said_of: pl.DataFrame | None = None,
+    timing: str = "",
 ) -> Figure:
-    """One line per column in series (column to label), over the dates in `on`."""
+    """One line per column in series (column to label), over the dates in `on`.
+
+    said_of holds the rows the sentence may speak of, where not every drawn row will do; timing is
+    explained in wording.latest.
+    """
     table = _with_gaps(frame, on)
+    spoken = table if said_of is None else said_of
     chart = go.Figure()
     for n, (column, label) in enumerate(series.items()):
         many = table.height > 60
@@ -48,8 +55,11 @@ def lines(
         )
     theme.lay_out(chart, title=title)
     chart.update_layout(showlegend=len(series) > 1)
+    takeaway = wording.latest(
+        spoken, on=on, value=next(iter(series)), unit=unit, what=what, timing=timing
+    )
     return _finish(
-        chart, table, on, series, unit, title, what, events, targets, from_zero, more_notes
+        chart, table, on, series, unit, title, takeaway, events, targets, from_zero, more_notes
     )
 
 
@@ -62,11 +72,19 @@ def bars(
     title: str,
     what: str,
     nested: bool = False,
+    above: Mapping[str, str] | None = None,
+    timing: str = "",
     events: pl.DataFrame | None = None,
     more_notes: Sequence[str] = (),
+    said_of: pl.DataFrame | None = None,
 ) -> Figure:
-    """Bars over time: stacked parts of a whole, or nested (each inside the one before it)."""
+    """Bars over time: stacked parts of a whole, or nested (each inside the one before it).
+
+    above names what stands on top of the outermost nested bar, since it is not inside it.
+    timing and said_of are about the sentence: see wording.latest and lines().
+    """
     table = _with_gaps(frame, on)
+    spoken = table if said_of is None else said_of
     chart = go.Figure()
     fills = (theme.PALE_BLUE, theme.BLUE, theme.DARK_BLUE) if nested else theme.SERIES
     for n, (column, label) in enumerate(series.items()):
@@ -79,12 +97,31 @@ def bars(
                 hovertemplate=f"%{{x|%d %b %Y}}<br>{label}: %{{y:{_hover(unit)}}}<extra></extra>",
             )
         )
+    outermost = table[next(iter(series))].to_list()
+    for column, label in (above or {}).items():
+        chart.add_trace(
+            go.Bar(
+                x=table[on].to_list(),
+                y=table[column].to_list(),
+                base=outermost,
+                name=label,
+                marker={"color": theme.ORANGE, "line": {"color": "white", "width": 0.5}},
+                customdata=table[column].to_list(),
+                hovertemplate=(
+                    f"%{{x|%d %b %Y}}<br>{label}: %{{customdata:{_hover(unit)}}}<extra></extra>"
+                ),
+            )
+        )
     theme.lay_out(chart, title=title)
     chart.update_layout(legend_traceorder="normal")
     chart.update_layout(
         barmode="overlay" if nested else "stack", showlegend=len(series) > 1, bargap=0.25
     )
-    return _finish(chart, table, on, series, unit, title, what, events, None, True, more_notes)
+    takeaway = wording.latest(
+        spoken, on=on, value=next(iter(series)), unit=unit, what=what, timing=timing
+    )
+    drawn = {**series, **(above or {})}
+    return _finish(chart, table, on, drawn, unit, title, takeaway, events, None, True, more_notes)
 
 
 def _finish(
@@ -94,7 +131,7 @@ def _finish(
     series: Mapping[str, str],
     unit: str,
     title: str,
-    what: str,
+    takeaway: str,
     events: pl.DataFrame | None,
     targets: pl.DataFrame | None,
     from_zero: bool,
@@ -112,12 +149,10 @@ def _finish(
     if events is not None and not table.is_empty():
         marks.draw(chart, events)
         marked = marks.names(events)
-        if any(kind != "external" for kind in events["event_type"]):
-            notes.append(f"Marks: {marks.KEY}.")
+        legend = marks.key(events)
+        notes += [f"Marks: {legend}."] if legend else []
     notes += more_notes
     _make_room_for_legend(chart)
-    first = next(iter(series))
-    takeaway = wording.latest(table, on=on, value=first, unit=unit, what=what)
     alt = f"{title}. {', '.join(series.values())} over time. {takeaway} {' '.join(notes)}".strip()
     if marked:
         alt += f" Marked: {'; '.join(marked)}."

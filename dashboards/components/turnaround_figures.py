@@ -11,6 +11,10 @@ KAPLAN_MEIER = (
     "Kaplan-Meier estimate: exams still without a report are kept in, so a month with many open "
     "reports is not made to look fast. A percentile not reached yet is left out."
 )
+PILE = (
+    "The pile is cumulative: it holds every exam without a report at the month end, those that "
+    "will never be reported included."
+)
 IMMATURE = "A month has no share until all its exams are 28 days old."
 
 
@@ -59,7 +63,25 @@ def backlog(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         title=f"Unreported exams at month end, {where}",
         what="exams without a report",
         nested=True,
+        timing="stock",
         events=events,
+        more_notes=[PILE],
+    )
+
+
+def overdue(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.DataFrame) -> Figure:
+    """The share of the backlog that is older than 28 days; one row per month."""
+    return trend.lines(
+        frame,
+        on="period_start_on",
+        series={"value": "Older than 28 days"},
+        unit="rate",
+        title=f"Share of the backlog older than 28 days, {where}",
+        what="share of the backlog older than 28 days",
+        timing="stock",
+        events=events,
+        targets=targets,
+        more_notes=[PILE],
     )
 
 

@@ -1,4 +1,4 @@
-"""The figures of scanner time: staffed, occupied inside it, acquiring inside that."""
+"""The figures of scanner time: staffed, occupied inside and outside it, acquiring."""
 
 from __future__ import annotations
 
@@ -16,38 +16,63 @@ CONVENTIONS = (
 
 
 def nested(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
-    """Minutes each week, each number inside the one before it; one row per week."""
+    """Staffed minutes each week, occupied ones inside and on top of them; one row per week."""
     return trend.bars(
         frame,
         on="week_start_on",
         series={
             "staffed_minutes": "Staffed",
             "occupied_in_staffed_minutes": "Occupied, inside staffed time",
-            "acquisition_minutes": "Acquiring images",
         },
+        above={"occupied_outside_staffed_minutes": "Occupied, outside staffed time"},
         unit="minutes",
         title=f"Scanner time each week in minutes, {where}",
         what="staffed minutes",
         nested=True,
         events=events,
-        more_notes=[CONVENTIONS],
+        more_notes=[
+            "Occupied time outside staffed time stands on top: it is not part of utilisation.",
+            CONVENTIONS,
+        ],
+        said_of=staffed(frame),
     )
 
 
+def staffed(frame: pl.DataFrame) -> pl.DataFrame:
+    """The weeks with staffed time, the only ones a sentence compares; one row per week."""
+    return frame.filter(pl.col("staffed_minutes") > 0)
+
+
 def shares(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.DataFrame) -> Figure:
-    """Utilisation and acquisition efficiency each week; one row per week."""
+    """Utilisation each week; one row per week."""
     return trend.lines(
         frame,
         on="week_start_on",
-        series={
-            "utilisation_rate": "Utilisation: occupied share of staffed time",
-            "acquisition_efficiency_rate": "Acquisition efficiency: acquiring share of occupied",
-        },
+        series={"utilisation_rate": "Utilisation: occupied share of staffed time"},
         unit="rate",
         title=f"Scanner utilisation each week, {where}",
         what="occupied share of staffed time",
         events=events,
         targets=targets,
+        said_of=staffed(frame),
+    )
+
+
+def efficiency(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
+    """Acquisition efficiency each week; one row per week."""
+    return trend.lines(
+        frame,
+        on="week_start_on",
+        series={"acquisition_efficiency_rate": "Acquiring share of occupied time"},
+        unit="rate",
+        title=f"Acquisition efficiency each week, {where}",
+        what="minutes making images as a share of all occupied minutes",
+        events=events,
+        said_of=staffed(frame),
+        more_notes=[
+            "Denominator: all occupied minutes, inside and outside staffed time; not staffed "
+            "minutes. Where few series state an end (coverage), acquiring time is understated."
+        ],
     )
 
 

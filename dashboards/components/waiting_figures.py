@@ -59,6 +59,7 @@ def streams(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         unit="count",
         title=f"DM01 tests done each month by stream, {where}",
         what="tests done from the waiting list",
+        timing="flow",
         events=events,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import date, datetime
 from typing import Any
 
@@ -38,6 +39,11 @@ TESTS = {
     "BARIUM_ENEMA": "Barium enema",
     "DEXA_SCAN": "DEXA",
 }
+_COLUMNS = {
+    "source_status": "Certainty",
+    "unit_cost_source_status": "Certainty of the unit cost",
+    "movement": "Movement since the baseline",
+}
 _SPOKEN = {
     "dm01": "DM01",
     "dna": "DNA",
@@ -73,10 +79,16 @@ def number(value: Any, unit: str | None) -> str:
     if unit == "gbp":
         return f"£{value:,.0f}"
     if unit == "hours":
-        return f"{value:,.0f} hours"
+        written = f"{value:,.0f}"
+        return f"{written} hour" if written == "1" else f"{written} hours"
     if unit == "exams per hour":
         return f"{value:.2f} an hour"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """1 record, 2 records."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def change(value: Any, unit: str | None) -> str:
@@ -105,6 +117,8 @@ def instant(value: datetime | None) -> str:
 
 def column(name: str) -> str:
     """A column name as a table heading; the last word of the name is its unit."""
+    if name in _COLUMNS:
+        return _COLUMNS[name]
     words = name.removeprefix("is_").removesuffix("_on").split("_")
     if words[-1] == "rate":
         words = [*words[:-1], "(%)"]
@@ -131,8 +145,14 @@ def last_row(frame: pl.DataFrame, value: str) -> dict[str, Any] | None:
     return known.row(known.height - 1, named=True) if known.height else None
 
 
-def latest(frame: pl.DataFrame, *, on: str, value: str, unit: str, what: str) -> str:
-    """One sentence: the latest stored value beside that of a year before, or the first shown."""
+def latest(
+    frame: pl.DataFrame, *, on: str, value: str, unit: str, what: str, timing: str = ""
+) -> str:
+    """One sentence: the latest stored value beside that of a year before, or the first shown.
+
+    A week stands beside the week before it, never beside the first stored one, which may be a
+    part week. timing "flow" says that the value is of the whole month, "stock" of its last day.
+    """
     now = last_row(frame, value)
     if now is None:
         return f"No value of {what} is stored for this choice."
@@ -140,15 +160,25 @@ def latest(frame: pl.DataFrame, *, on: str, value: str, unit: str, what: str) ->
     earlier = known.filter(
         (pl.col(on).dt.year() == now[on].year - 1) & (pl.col(on).dt.month() == now[on].month)
     )
-    text = f"{what[:1].upper()}{what[1:]}: {number(now[value], unit)} {when(now[on], on)}"
-    if known.height > 1 and on != "day_on":
-        before = (earlier if earlier.height == 1 else known).row(0, named=True)
-        text += f", {number(before[value], unit)} {when(before[on], on)}"
+    text = f"{what[:1].upper()}{what[1:]}: {number(now[value], unit)} {when(now[on], on, timing)}"
+    weeks = known[1:] if on == "week_start_on" else known
+    if weeks.height > 1 and on != "day_on":
+        before = (earlier if earlier.height == 1 else weeks).row(0, named=True)
+        if on == "week_start_on":
+            before = weeks.row(weeks.height - 2, named=True)
+        text += f", {number(before[value], unit)} {when(before[on], on, timing)}"
     return text + "."
 
 
-def when(value: date, on: str) -> str:
-    """A date as the column it comes from means it: a day, a census, a week or a month."""
+def when(value: date, on: str, timing: str = "") -> str:
+    """A date as its column means it: a day, a census, a week or a month.
+
+    timing "flow" makes it the month of the date, "stock" the last day of that month.
+    """
+    if timing == "stock":
+        return f"at {day(value.replace(day=monthrange(value.year, value.month)[1]))}"
+    if timing == "flow":
+        return f"in {month(value)}"
     if on == "day_on":
         return f"on {day(value)}"
     if on == "census_on":

@@ -33,13 +33,13 @@ class Filters:
         """The organisations to compare with: parties for the network, else the same level."""
         return "trust" if self.org_level == "trust" else "party"
 
-    def describe(self) -> list[str]:
-        """One line of text per filter, for the head of a download."""
-        return [
-            f"Organisation: {self.org_name} ({self.org_level} {self.org_code})",
-            f"Modality: {self.modality_group}",
-            f"Months: {self.from_on:%B %Y} to {self.to_on:%B %Y}",
-        ]
+    def describe(self) -> dict[str, str]:
+        """Name of a filter -> what was chosen, for the head of a download."""
+        return {
+            "Organisation": f"{self.org_name} ({self.org_level} {self.org_code})",
+            "Modality": self.modality_group,
+            "Months": f"{self.from_on:%B %Y} to {self.to_on:%B %Y}",
+        }
 
 
 def month_bounds(

@@ -4,10 +4,14 @@ from dashboards.components import benefit_table, network_map, trend
 from dashboards.data.queries import benefits, organisations
 from dashboards.page import current_page
 
+REGISTER = "Benefit register, whole network, all modalities"
+
 page = current_page()
-register = benefits.summary(page.build)
+register = benefit_table.as_displayed(benefits.summary(page.build))
+benefit_table.headline(benefits.overview(page.build).row(0, named=True))
 benefit_table.show(
     register,
+    title=REGISTER,
     caption=(
         "Every promise of the programme. Planned is what was promised; the metric shows what "
         "changed since the baseline, whatever the cause; realised value is not estimated yet. "
@@ -15,7 +19,7 @@ benefit_table.show(
     ),
 )
 page.footer(
-    benefit_table.rows(register, title="Benefit register, whole network"),
+    benefit_table.rows(register, title=REGISTER),
     metrics=register["measure_metric_id"].drop_nulls().to_list(),
     source="marts.rpt_benefits_summary",
 )
@@ -46,8 +50,9 @@ page.figure(
 page.figure(
     network_map.matrix(
         benefits.cross_site_matrix_latest(page.build, page.filters),
-        title="Who reports for whom, whole network",
+        title=f"Who reports for whom, whole network, {page.modality}",
     ),
+    filtered_by=("Modality", "Months"),
     metrics=["R08", "R06"],
     source="marts.rpt_cross_site_reporting_monthly",
 )

@@ -25,4 +25,5 @@ with left:
     page.figure(draw.peers(used, page.modality, goal), metrics=["U02"], source=MONTHS)
 with right:
     page.figure(draw.exams_per_hour(paced, page.modality, pace), metrics=["U01"], source=MONTHS)
+page.figure(draw.efficiency(weekly, where, events), source=WEEKS)
 page.figure(draw.scanners(scanners, where, goal), metrics=["U02", "U01"], source=WEEKS)

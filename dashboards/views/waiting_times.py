@@ -2,10 +2,10 @@
 
 from dashboards.components import turnaround_figures as reports
 from dashboards.components import waiting_figures as waits
-from dashboards.data.queries import turnaround, waiting_times
+from dashboards.data.queries import metrics, turnaround, waiting_times
 from dashboards.page import current_page
 
-LIST = "marts.rpt_waiting_times_monthly"
+LIST, METRICS = "marts.rpt_waiting_times_monthly", "marts.rpt_metrics_monthly"
 COHORTS = "marts.rpt_report_turnaround_monthly"
 SURVIVAL = "statistics.turnaround_survival"
 
@@ -16,7 +16,8 @@ bands = waiting_times.bands_latest(*chosen, page.dm01_test)
 peers = waiting_times.peers_latest(*chosen, page.dm01_test)
 cohorts, curve = turnaround.by_month(*chosen), turnaround.survival_by_month(*chosen)
 report_peers = turnaround.peers_latest(*chosen)
-limits, within = page.targets("W02"), page.targets("R02")
+overdue = metrics.by_month(*chosen, "R05")
+limits, within, none_late = page.targets("W02"), page.targets("R02"), page.targets("R05")
 test, where, events = page.where_tested, page.where, page.events
 
 left, right = page.columns()
@@ -42,3 +43,4 @@ with left:
     )
 with right:
     page.figure(reports.backlog(cohorts, where, events), metrics=["R04", "R05"], source=COHORTS)
+page.figure(reports.overdue(overdue, where, events, none_late), metrics=["R05"], source=METRICS)

@@ -128,13 +128,15 @@ def test_a_new_build_is_shown_without_a_reload_and_choices_stay(page, start, tmp
         created_at=datetime(2026, 4, 2, 6, 0, tzinfo=UTC),
         found=tables,
     )
-    expect(page.get_by_text("up to date").filter(has_text="20260402T060000Z")).to_be_visible()
+    expect(
+        page.get_by_text("level with each other").filter(has_text="20260402T060000Z")
+    ).to_be_visible()
     expect(page.get_by_test_id("stToast")).to_contain_text("New build 20260402T060000Z")
     expect(page.get_by_role("heading", name="Exams performed each month")).to_contain_text("Bolton")
     published_build.write_gate(
         tmp_path, passed=False, checked_at=datetime(2026, 4, 3, 6, 0, tzinfo=UTC)
     )
-    expect(page.get_by_text("a later delivery was refused")).to_be_visible()
+    expect(page.get_by_text("A delivery was refused on 3 April 2026")).to_be_visible()
     assert_no_error(page)
     settle(page)
     assert not barriers(page)
@@ -170,6 +172,32 @@ def test_a_phone_needs_no_sideways_scrolling(page, server, view):
             .map(element => element.scrollWidth)"""
     )
     assert max(wide) <= 390
+
+
+def test_the_register_ignores_the_filters_and_its_download_does_not_claim_them(
+    page, server, tmp_path
+):
+    """A file headed 'Bolton' with the network's money in it is quoted as Bolton's money."""
+    open_at(page, f"{server.url}/benefits_summary?{BOLTON_QUERY}", "Benefits summary")
+    page.get_by_text("Download", exact=True).first.click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").first.click()
+    download.value.save_as(tmp_path / "register.csv")
+    text = (tmp_path / "register.csv").read_text()
+    assert text.startswith("# Benefit register, whole network, all modalities")
+    assert "# Organisation: whole network" in text
+    assert "# Organisation: Bolton" not in text
+    assert "# Modality: " not in text
+    assert "# Months: " not in text
+
+
+def test_who_reports_for_whom_keeps_its_width_on_a_phone(page, server):
+    """Nine columns squeezed into 390 pixels are a block of colour, not a table."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_at(page, f"{server.url}/benefits_summary", "Benefits summary")
+    box = page.locator("[class*=st-key-wide_]")
+    assert box.evaluate("e => e.scrollWidth > e.clientWidth")
+    assert box.get_by_test_id("stPlotlyChart").evaluate("e => e.clientWidth") >= 640
 
 
 def test_the_filters_are_reached_and_used_by_keyboard(page, server):

@@ -1,11 +1,12 @@
 """A file that leaves the page must say what it is, and must not run in a spreadsheet."""
 
 import io
+from datetime import date
 
 import polars as pl
 from openpyxl import load_workbook
 
-from dashboards.components import downloads, wording
+from dashboards.components import comparison, downloads, figure, marks, wording
 
 DEFINITIONS = pl.DataFrame(
     [
@@ -66,3 +67,41 @@ def test_values_are_written_the_same_everywhere():
     assert wording.number(1234, "count") == "1,234"
     assert wording.change(0.031, "rate") == "+3.1 points"
     assert wording.status("from_memory") == "unverified"
+
+
+def test_a_count_and_an_event_are_written_as_a_person_would():
+    """'1 records' and 'Bolton: Bolton: archive go-live' make a page look careless."""
+    assert wording.counted(1, "record") == "1 record"
+    assert wording.counted(1200, "record") == "1,200 records"
+    assert wording.number(1.2, "hours") == "1 hour"
+    assert wording.number(25.0, "hours") == "25 hours"
+    event = {
+        "scope_name": "Bolton",
+        "label": "Bolton: archive go-live",
+        "event_on": date(2021, 4, 12),
+        "source_status": "synthetic",
+    }
+    told = "Bolton: archive go-live, 12 April 2021 (invented for the demonstration)"
+    assert marks.name(event) == told
+    assert marks.name(event | {"label": "Archive go-live"}).startswith("Bolton: Archive go-live, ")
+
+
+def test_one_bar_alone_is_not_told_as_a_range():
+    """'From 84.7% (X) to 84.7% (X)' reads as a comparison where there is none."""
+    frame = pl.DataFrame(
+        {
+            "organisation": ["Bolton"],
+            "period_start_on": [date(2026, 3, 1)],
+            "value": [0.847],
+            "is_mine": [True],
+        }
+    )
+    drawn = comparison.peers(frame, on="period_start_on", value="value", unit="rate", title="Use")
+    assert drawn.takeaway == "March 2026: 84.7% at Bolton, the only one."
+
+
+def test_a_metric_without_a_good_direction_says_so():
+    """'Better when it is neither high nor low' is no sentence, and names no direction."""
+    row = DEFINITIONS.row(0, named=True) | {"exclusions": "", "unit": "count", "clock": "month"}
+    assert "- Unit: count; no good direction" in figure.definition(row | {"improvement": "neutral"})
+    assert "better when it falls" in figure.definition(row | {"improvement": "decrease"})

@@ -5,6 +5,7 @@ import re
 from datetime import date
 
 import polars as pl
+import published_build
 import pytest
 from conftest import ROOT
 
@@ -111,6 +112,42 @@ def test_organisations_are_offered_once_network_first(build):
     assert ended.select("org_code", "ended_on").rows() == [("RW6", date(2021, 9, 30))]
 
 
+def test_a_site_that_is_not_known_is_neither_offered_nor_a_peer(tmp_path, tables):
+    """'Site not known' is no organisation that anybody could ask or be compared with."""
+    organisation = pl.DataFrame(
+        {
+            "org_level": ["party"],
+            "org_code": ["Unknown"],
+            "org_name": ["Site not known"],
+            "sort_order": [9000],
+        }
+    )
+    changed = {
+        "marts.dim_organisation": pl.concat(
+            [tables["marts.dim_organisation"], organisation], how="vertical_relaxed"
+        )
+    }
+    for name in (
+        "marts.rpt_metrics_monthly",
+        "marts.rpt_waiting_times_monthly",
+        "statistics.turnaround_survival",
+    ):
+        bolton = tables[name].filter(
+            (pl.col("org_code") == "RMC") & (pl.col("org_level") == "party")
+        )
+        unknown = bolton.with_columns(pl.lit("Unknown").alias("org_code"))
+        changed[name] = pl.concat([tables[name], unknown])
+    published_build.write_build(tmp_path, found=tables | changed)
+    build = current_build(tmp_path, "demo")
+    assert "Unknown" not in organisations.choices(build)["org_code"].to_list()
+    for frame in (
+        metrics.peers_latest(build, BOLTON, "T01"),
+        waiting_times.peers_latest(build, BOLTON, "CT"),
+        turnaround.peers_latest(build, BOLTON),
+    ):
+        assert frame.height == 8
+
+
 def test_a_party_sees_its_own_events_and_those_of_the_network(build):
     """A go-live of another party on my chart explains nothing."""
     pennine = Filters("party", "RW6", "Pennine", "All", date(2020, 4, 1), date(2026, 3, 31))
@@ -153,7 +190,7 @@ def test_the_matrix_holds_every_pair_of_the_latest_month_only(build):
 
 def test_a_silent_feed_is_late_and_the_others_are_not(build):
     """One global date would hide the one trust that stopped sending."""
-    late = quality.freshness(build).filter(~pl.col("is_up_to_date"))
+    late = quality.freshness(build).filter(~pl.col("is_level_with_others"))
     assert late["feed_id"].to_list() == ["hl7_RMP"]
 
 

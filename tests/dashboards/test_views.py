@@ -1,6 +1,7 @@
 """A reader opens a page and must find figures that explain themselves, from one stored frame."""
 
 import json
+import re
 
 import pytest
 from conftest import PENNINE, ROOT, VIEWS
@@ -88,7 +89,8 @@ def test_every_page_says_what_it_is_made_of(open_view, view):
     assert "Synthetic data: no real patient, no real figure" in text_of(app)
     labels = [box.label for box in app.expander]
     assert any(
-        "7 of 8 parties up to date (late: Tameside and Glossop)" in label
+        "Data to 31 March 2026; 7 of 8 parties level with each other (late: Tameside and Glossop)"
+        in label
         and "build 20260401T060000Z" in label
         for label in labels
     )
@@ -160,6 +162,82 @@ def test_benefits_are_grouped_by_class_and_never_added_up(open_view):
         assert kind in text
     assert text.count("not yet estimated") >= 8
     assert "Total" not in text
+
+
+def test_the_board_reads_first_how_many_promises_can_be_measured(open_view):
+    """A table of ten lines is not an answer; the count of those that moved the right way is."""
+    text = text_of(open_view("benefits_summary"))
+    assert "4 of 8 promised benefits can be measured: " in text
+    assert "none has a realised value yet." in text
+    assert "Targets met: 1 of 2 that can be judged." in text
+
+
+def test_a_line_says_movement_target_certainty_and_owner_in_words(open_view):
+    """Colour alone, or a planned value without its certainty, misleads the board."""
+    app = open_view("benefits_summary")
+    text = text_of(app)
+    for words in (
+        ">as promised<",
+        ">not measured<",
+        "at least 5.0% by 1 April 2026",
+        "£410,000",
+        ">invented for the demonstration<",
+        "Certainty of the unit cost",
+        "Owner: Programme director. Double-count group B01_B02",
+    ):
+        assert words in text, words
+    assert "Benefit register, whole network, all modalities" in [h.value for h in app.header]
+    assert any("Certainty of the planned value" in caption.value for caption in app.caption)
+
+
+def test_occupied_time_outside_staffed_time_is_drawn_and_acquiring_is_a_share_of_its_own(open_view):
+    """Acquiring drawn inside staffed time claims a nesting that the numbers do not have."""
+    drawn = charts(open_view("scanner_utilisation"))
+    bars = next(d for n, d in drawn.items() if "scanner_time" in n)["data"][:3]
+    assert [trace["name"] for trace in bars] == [
+        "Staffed",
+        "Occupied, inside staffed time",
+        "Occupied, outside staffed time",
+    ]
+    assert bars[2]["base"] == bars[0]["y"]
+    assert any("acquisition_efficiency" in name for name in drawn)
+
+
+def test_a_sentence_compares_a_week_with_the_whole_week_before(open_view):
+    """The first stored week is a part week: every later one looks like growth beside it."""
+    text = text_of(open_view("scanner_utilisation"))
+    assert "in the week from 23 March 2026" in text
+    assert "in the week from 16 March 2026" in text
+    assert "in the week from 5 January 2026" not in text
+
+
+def test_a_stock_has_a_date_and_a_flow_has_a_month(open_view):
+    """Tests done 'at 31 March' sound like one day's work, a backlog 'in March' like a month's."""
+    text = text_of(open_view("waiting_times"))
+    assert "Tests done from the waiting list: " in text
+    assert " in March 2026, " in text.split("Tests done from the waiting list: ")[1][:60]
+    assert " at 31 March 2026, " in text.split("Exams without a report: ")[1][:60]
+    assert "The pile is cumulative" in text
+
+
+def test_the_legend_of_marks_lists_only_what_is_drawn(open_view):
+    """A sign in the legend that is not on the chart sends the reader looking for it."""
+    network = text_of(open_view("benefits_summary"))
+    assert "Marks: ▼ archive go-live." in network
+    text = text_of(open_view("benefits_summary", organisation=PENNINE))
+    assert "■ viewing go-live" in text
+    assert not re.search(r"(Pennine Acute: )\1", text)
+
+
+def test_network_wide_figures_of_data_quality_say_so(open_view):
+    """A figure that ignores the chosen organisation must not seem to be about it."""
+    headings = [h.value for h in open_view("data_quality", organisation=PENNINE).header]
+    for title in (
+        "Reconciliation by feed",
+        "Rejected records by rule",
+        "Freshness by party and feed",
+    ):
+        assert f"{title}, whole network" in headings
 
 
 def test_the_conventions_of_scanner_time_are_printed(open_view):

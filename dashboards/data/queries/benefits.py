@@ -30,6 +30,10 @@ def summary(build: Build) -> pl.DataFrame:
             benefits.metric_latest_on,
             benefits.metric_change,
             benefits.is_measured,
+            benefits.movement,
+            benefits.target_value,
+            benefits.target_on,
+            benefits.is_target_met,
             benefits.planned_value_gbp_per_year,
             benefits.planned_value_to_date_gbp,
             benefits.realised_value_gbp,
@@ -45,6 +49,25 @@ def summary(build: Build) -> pl.DataFrame:
             case benefits.benefit_class when 'CRB' then 1 when 'NCRB' then 2 else 3 end,
             benefits.benefit_class,
             benefits.benefit_id
+        """,
+    )
+
+
+def overview(build: Build) -> pl.DataFrame:
+    """One row: how many lines can be measured, which way they moved, how many targets are met."""
+    return read(
+        build,
+        """
+        select
+            line_count,
+            measured_count,
+            as_promised_count,
+            against_promise_count,
+            no_change_count,
+            target_judged_count,
+            target_met_count,
+            realised_count,
+        from marts.rpt_benefits_overview
         """,
     )
 

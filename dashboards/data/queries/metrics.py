@@ -66,6 +66,7 @@ def peers_latest(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame
             where
                 points.metric_id = $metric_id
                 and points.org_level = $peer_level
+                and points.org_code <> 'Unknown'
                 and points.modality_group = $modality_group
                 and points.period_start_on between $from_on and $to_on
         )

@@ -53,6 +53,7 @@ def choices(build: Build) -> pl.DataFrame:
                 organisations.org_level = 'trust'
                 and organisations.org_code = trusts.trust_code
                 and trusts.trust_code not in (select trust_code from current_trusts)
+        where organisations.org_code <> 'Unknown'
         order by
             case organisations.org_level when 'network' then 1 when 'party' then 2 else 3 end,
             organisations.sort_order,

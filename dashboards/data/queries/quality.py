@@ -11,7 +11,7 @@ from dashboards.data.published import Build, read
 def freshness(build: Build) -> pl.DataFrame:
     """One row per feed: its newest instant and whether it keeps up with its kind.
 
-    A feed is up to date when its newest instant is within one day of the newest instant of any
+    A feed is level with the others when its newest instant is within one day of the newest instant of any
     feed of the same kind, so one silent trust shows even when the whole network is a day old.
     """
     return read(
@@ -27,7 +27,7 @@ def freshness(build: Build) -> pl.DataFrame:
             feeds.last_received_at,
             feeds.file_count,
             feeds.quarantined_file_count,
-            not feeds.is_late as is_up_to_date,
+            not feeds.is_late as is_level_with_others,
         from marts.rpt_feed_freshness as feeds
         left join marts.dim_party as parties on feeds.party_code = parties.party_code
         order by parties.sort_order nulls last, feeds.feed_kind, feeds.feed_id

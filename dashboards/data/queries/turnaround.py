@@ -100,6 +100,7 @@ def peers_latest(build: Build, filters: Filters) -> pl.DataFrame:
                     and coalesce(trusts.valid_to, date '2999-12-31')
             where
                 cohorts.org_level = $peer_level
+                and cohorts.org_code <> 'Unknown'
                 and cohorts.modality_group = $modality_group
                 and cohorts.acquired_month_on between $from_on and $to_on
         )

@@ -1,4 +1,4 @@
-"""Scanner time: staffed, occupied and acquiring, as three nested numbers."""
+"""Scanner time: staffed, occupied inside and outside it, and acquiring."""
 
 from __future__ import annotations
 

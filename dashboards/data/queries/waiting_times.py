@@ -116,6 +116,7 @@ def peers_latest(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame
                     and coalesce(trusts.valid_to, date '2999-12-31')
             where
                 waits.org_level = $peer_level
+                and waits.org_code <> 'Unknown'
                 and waits.dm01_test = $dm01_test
                 and waits.census_on between $from_on and $to_on
         )

@@ -17,7 +17,8 @@ beneficiaries as (
         benefit_id,
         party_code,
         live_on,
-        planned_value_gbp_per_month
+        -- the register writes 0 where it plans no money
+        nullif(planned_value_gbp_per_month, 0) as planned_value_gbp_per_month
     from {{ ref('int_benefit_beneficiaries') }}
 ),
 

@@ -15,7 +15,8 @@ with benefits as (
         target_on,
         baseline_from,
         baseline_to,
-        planned_value_gbp_per_year,
+        -- the register writes 0 where it plans no money
+        nullif(planned_value_gbp_per_year, 0) as planned_value_gbp_per_year,
         assumption_id,
         double_count_group,
         source_status,
@@ -67,6 +68,14 @@ latest as (
         max(period_start_on) filter (where metric_value is not null) as metric_latest_on
     from beneficiary_months
     group by benefit_id
+),
+
+measured as (
+    select
+        benefit_id,
+        metric_latest_value - metric_baseline_value as metric_change,
+        metric_latest_value is not null and metric_baseline_value is not null as is_measured
+    from latest
 )
 
 select
@@ -87,9 +96,21 @@ select
     latest.metric_baseline_value,
     latest.metric_latest_value,
     latest.metric_latest_on,
-    latest.metric_latest_value - latest.metric_baseline_value as metric_change,
-    latest.metric_latest_value is not null and latest.metric_baseline_value is not null
-        as is_measured,
+    measured.metric_change,
+    coalesce(measured.is_measured, false) as is_measured,
+    case
+        when measured.metric_change is null then 'not measured'
+        when measured.metric_change = 0 then 'no change'
+        when measured.metric_change > 0 and benefits.improvement = 'increase' then 'as promised'
+        when measured.metric_change < 0 and benefits.improvement = 'decrease' then 'as promised'
+        else 'against the promise'
+    end as movement,
+    case
+        when benefits.target_value is null or not coalesce(measured.is_measured, false) then null
+        when benefits.improvement = 'increase'
+            then latest.metric_latest_value >= benefits.target_value
+        else latest.metric_latest_value <= benefits.target_value
+    end as is_target_met,
     benefits.planned_value_gbp_per_year,
     latest.planned_value_to_date_gbp,
     cast(null as double) as realised_value_gbp,
@@ -100,4 +121,5 @@ select
     benefits.status
 from benefits
 left join latest on benefits.benefit_id = latest.benefit_id
+left join measured on benefits.benefit_id = measured.benefit_id
 left join unit_costs on benefits.assumption_id = unit_costs.assumption_id

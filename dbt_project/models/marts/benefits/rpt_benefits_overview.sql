@@ -1,0 +1,21 @@
+with benefits as (
+    select
+        benefit_id,
+        is_measured,
+        movement,
+        is_target_met,
+        realised_value_gbp
+    from {{ ref('rpt_benefits_summary') }}
+)
+
+select
+    'NETWORK' as scope_code,
+    count(*) as line_count,
+    count(*) filter (where is_measured) as measured_count,
+    count(*) filter (where movement = 'as promised') as as_promised_count,
+    count(*) filter (where movement = 'against the promise') as against_promise_count,
+    count(*) filter (where movement = 'no change') as no_change_count,
+    count(*) filter (where is_target_met is not null) as target_judged_count,
+    count(*) filter (where is_target_met) as target_met_count,
+    count(realised_value_gbp) as realised_count
+from benefits
