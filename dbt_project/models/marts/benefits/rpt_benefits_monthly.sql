@@ -57,7 +57,8 @@ party_plans as (
         case
             when beneficiaries.planned_value_gbp_per_month is null then null
             when beneficiaries.live_on <= months.month_on
-                then beneficiaries.planned_value_gbp_per_month
+                -- decimal: money adds up the same in whatever order the engine adds it
+                then cast(beneficiaries.planned_value_gbp_per_month as decimal(18, 6))
             else 0
         end as planned_value_gbp
     from beneficiaries
