@@ -182,9 +182,13 @@ def public_name(delivery: Delivery, setup: Setup) -> str:
 
 
 def manifest_of(folder: Path) -> str:
-    """Digest of names, sizes and times below a folder: equal when nothing was added or changed."""
-    stats = ((path, path.stat()) for path in files_below(folder))
-    lines = [f"{path}|{stat.st_size}|{stat.st_mtime_ns}" for path, stat in stats]
+    """Digest of names, sizes and times below a folder: equal when nothing was added or changed.
+
+    Names count from the delivery day's folder on, so that a home may be moved or restored.
+    """
+    base = folder.parent.parent
+    stats = ((path.relative_to(base), path.stat()) for path in files_below(folder))
+    lines = [f"{name}|{stat.st_size}|{stat.st_mtime_ns}" for name, stat in stats]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -145,8 +145,11 @@ def test_a_new_build_is_shown_without_a_reload_and_choices_stay(page, start, tmp
 def test_the_downloads_hold_the_rows_of_the_figure(page, server, tmp_path):
     """A file that differs from the screen puts two numbers into one meeting."""
     open_at(page, f"{server.url}/throughput?{BOLTON_QUERY}", "Throughput")
+    settle(page)
     page.get_by_text("Show as table and download").first.click()
     for button, name in (("Download CSV", "rows.csv"), ("Download Excel", "rows.xlsx")):
+        # A click while the page is still being drawn would be lost with the old button.
+        settle(page)
         with page.expect_download() as download:
             page.get_by_role("button", name=button).first.click()
         download.value.save_as(tmp_path / name)
