@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -323,15 +322,11 @@ def _replay(settings: Settings, feed: str | None) -> None:
 
 def _prune(settings: Settings) -> None:
     from pipelines.defs.resources import Pipeline
-    from pipelines.harvest import prune_inbox
-    from pipelines.sources.inbox import FEED_KINDS, deliveries
 
-    pipeline = Pipeline(settings)
-    waiting = [d for kind in FEED_KINDS for d in deliveries(settings.inbox_dir, kind)]
-    retention = timedelta(days=settings.inbox_retention_days)
-    gone = prune_inbox(waiting, pipeline.setup, retention=retention, now=pipeline.now())
+    gone = Pipeline(settings).retire_landed()
     if gone:
-        console.print(f"{len(gone)} landed files older than {retention.days} days left the inbox")
+        days = settings.inbox_retention_days
+        console.print(f"{len(gone)} landed files older than {days} days left the inbox")
 
 
 def _execute(settings: Settings, stage: str | None) -> None:
@@ -389,19 +384,11 @@ def _dismiss(settings: Settings, entry_id: str, reason: str) -> None:
 def _check_landing(settings: Settings) -> bool:
     """Check every feed and the ledger again, record the verdicts; True when all hold."""
     from pipelines.defs.resources import Pipeline
-    from pipelines.gate import record
 
     pipeline = Pipeline(settings)
     found = pipeline.standing_failures()
     for check, failures in found.items():
-        record(
-            settings.gate_dir,
-            settings.published_dir,
-            check,
-            failures,
-            now=pipeline.now(),
-            run_id="imaging",
-        )
+        pipeline.record(check, failures, "imaging")
     return not any(found.values())
 
 

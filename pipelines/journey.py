@@ -6,18 +6,18 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipelines.durable import remove_abandoned, write_bytes
+from pipelines.feeds import FEEDS
 from pipelines.journal import Journal
+from pipelines.landing.keys import load_keys
 from pipelines.problems import Problem
 from pipelines.settings import Settings, export_environment
-from pipelines.sources.inbox import FEED_KINDS, deliveries
 from pipelines.warehouse import ensure_manifest, read_stamp
 
 if TYPE_CHECKING:
-    from dagster import DagsterEvent
+    from dagster import DagsterEvent, DagsterInstance
 
     from pipelines.defs.resources import Pipeline
 
@@ -30,13 +30,13 @@ nux:
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
+# One run at a time, its steps one after the other: no pools, whose slots a killed run would keep.
 concurrency:
   runs:
     max_concurrent_runs: 1
-  pools:
-    default_limit: 1
-    granularity: op
 """
+# Marks the runs of the command line, which live no longer than their process.
+COMMAND_TAG = "imaging/command"
 # Same seed, same files: the month of the contract.
 DEMO_SEED = 20201016
 
@@ -118,18 +118,8 @@ def prepare(settings: Settings) -> None:
     ensure_manifest(settings.dbt_project)
 
 
-def delivery_span(settings: Settings) -> tuple[str, str] | None:
-    """First and last delivery day in the inbox, or None when it is empty."""
-    days = {
-        delivery.delivered_on
-        for feed_kind in FEED_KINDS
-        for delivery in deliveries(settings.inbox_dir, feed_kind)
-    }
-    return (min(days).isoformat(), max(days).isoformat()) if days else None
-
-
 def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
-    """Execute the whole journey, or one stage (harvest, build, publish), as one Dagster run in this process.
+    """Execute the journey, or one stage of it (harvest, build, publish), as one Dagster run here.
 
     Call `prepare` and hold `exclusive` first. Never raises on a failing step: the outcome names
     the failed steps and their messages.
@@ -137,18 +127,12 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
     import dagster as dg  # seconds to import; only a run pays for it
 
     from pipelines.definitions import defs
+    from pipelines.defs.automation import range_tags
     from pipelines.defs.resources import Pipeline
 
     pipeline = Pipeline(settings)
-    pipeline.setup  # noqa: B018  (a missing key or contract stops here, before any step)
-    span = delivery_span(settings)
-    if span is None:
-        today = datetime.now(UTC).date().isoformat()
-        span = (today, today)
-    tags = {
-        "dagster/asset_partition_range_start": span[0],
-        "dagster/asset_partition_range_end": span[1],
-    }
+    load_keys(settings.key_file)  # a missing key stops here, before any step
+    tags = range_tags(pipeline.waiting(), today=pipeline.now().date())
     definitions = defs()
     settings.log_file.parent.mkdir(parents=True, exist_ok=True)
     # Its lines are in Dagster's own storage; on the terminal they would hide the progress.
@@ -158,9 +142,10 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
         settings.log_file.open("a", buffering=1) as log,
         redirect_stdout(log),
     ):
+        end_killed_runs(instance)
         result = definitions.resolve_job_def(stage or "journey").execute_in_process(
             instance=instance,
-            tags=tags if stage in (None, "harvest") else {},
+            tags={COMMAND_TAG: stage or "run"} | (tags if stage in (None, "harvest") else {}),
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             resources={
                 **(definitions.resources or {}),
@@ -181,6 +166,24 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
         failed_steps=[str(event.step_key) for event in failed],
         messages=[_reason(event) for event in failed],
     )
+
+
+def end_killed_runs(instance: "DagsterInstance") -> None:
+    """Close the runs of commands that were killed; call it while holding `exclusive`.
+
+    A run that is never closed would hold the one place of the run queue for ever. Raises
+    AlreadyRunning when a run that Dagster itself started is under way.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+
+    open_states = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
+    for run in instance.get_runs(RunsFilter(statuses=open_states)):
+        if COMMAND_TAG not in run.tags:
+            raise AlreadyRunning(
+                f"Dagster's run {run.run_id} is under way; wait for it, or end it in `imaging "
+                "dagster` if its process is gone"
+            )
+        instance.report_run_failed(run, "its command was killed")
 
 
 def _reason(event: "DagsterEvent") -> str:
@@ -204,7 +207,8 @@ def is_current(settings: Settings, pipeline: "Pipeline") -> bool:
         return False
     if manifest.inputs_fingerprint != pipeline.inputs_fingerprint():
         return False
+    waiting = pipeline.waiting()
     return not any(
-        unseen(feed_kind, deliveries(settings.inbox_dir, feed_kind), pipeline.setup)
-        for feed_kind in FEED_KINDS
+        unseen(feed_kind, [d for d in waiting if d.feed_kind == feed_kind], pipeline.setup)
+        for feed_kind in FEEDS
     )

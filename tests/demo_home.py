@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCALE = 0.02
+# No limit on speed: a command that has not ended by then never will.
+HANG_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Home:
             env=self.environment,
             capture_output=True,
             text=True,
+            timeout=HANG_SECONDS,
         )
 
     def manifest(self) -> dict:

@@ -1,12 +1,13 @@
 """What starts a run, and why: new files in the inbox, and every morning in any case."""
 
 import hashlib
+from datetime import date
 
 import dagster as dg
 
 from pipelines.defs.partitions import delivery_days
 from pipelines.defs.resources import Pipeline
-from pipelines.sources.inbox import FEED_KINDS, Delivery, deliveries
+from pipelines.sources.inbox import Delivery
 
 # Which groups each verb of the command line runs; the journey runs them all.
 STAGES = {
@@ -23,9 +24,9 @@ journey = dg.define_asset_job(
 )
 
 
-def range_tags(found: list[Delivery]) -> dict[str, str]:
-    """Tags that make one run cover every delivery day of the inbox."""
-    days = sorted(delivery.delivered_on.isoformat() for delivery in found)
+def range_tags(found: list[Delivery], today: date | None = None) -> dict[str, str]:
+    """Tags that make one run cover every delivery day found; `today` where nothing was."""
+    days = sorted(str(day) for day in {delivery.delivered_on for delivery in found} or {today})
     return {
         "dagster/asset_partition_range_start": days[0],
         "dagster/asset_partition_range_end": days[-1],
@@ -38,7 +39,7 @@ def every_morning(
     context: dg.ScheduleEvaluationContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.RunRequest | dg.SkipReason:
     """One run over every delivery day in the inbox; known files cost nothing."""
-    found = waiting(pipeline)
+    found = pipeline.waiting()
     if not found:
         return dg.SkipReason(f"nothing in {pipeline.settings.inbox_dir}")
     day = context.scheduled_execution_time.date().isoformat()
@@ -50,19 +51,13 @@ def inbox_sensor(
     context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for one run when the listing of the inbox changed since the last look."""
-    found = waiting(pipeline)
+    found = pipeline.waiting()
     lines = [f"{d.path}|{d.path.stat().st_mtime_ns}|{d.path.stat().st_size}" for d in found]
     listing = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     if not found or listing == context.cursor:
         return dg.SkipReason(f"nothing new in {pipeline.settings.inbox_dir}")
     request = dg.RunRequest(run_key=listing, tags=range_tags(found))
     return dg.SensorResult([request], cursor=listing)
-
-
-def waiting(pipeline: Pipeline) -> list[Delivery]:
-    """Everything the inbox holds, feed by feed."""
-    inbox = pipeline.settings.inbox_dir
-    return [delivery for kind in FEED_KINDS for delivery in deliveries(inbox, kind)]
 
 
 @dg.definitions

@@ -1,7 +1,7 @@
 """What assets are handed: the pipeline's folders, contracts and keys, and a journal of counts."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -9,14 +9,16 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from pipelines.contracts import Contract, read_contracts
-from pipelines.gate import GateFailure, standing
-from pipelines.harvest import Setup
+from pipelines.feeds import FEEDS
+from pipelines.gate import GateFailure, record, standing
+from pipelines.harvest import Setup, prune_inbox
 from pipelines.journal import Journal
 from pipelines.landing.keys import load_keys
 from pipelines.landing.quarantine import Quarantine
 from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
 from pipelines.settings import PROJECT_ROOT, Settings
+from pipelines.sources.inbox import Delivery, deliveries
 from pipelines.warehouse import fingerprint
 
 # dbt of this environment, whether or not it is activated.
@@ -64,6 +66,28 @@ class Pipeline:
             # A description that names an exam of the code list is no free text.
             known_descriptions=frozenset(network.exam_codes["exam_name"]),
             workers=self.settings.harvest_workers,
+        )
+
+    def waiting(self) -> list[Delivery]:
+        """Everything the inbox holds, feed by feed."""
+        inbox = self.settings.inbox_dir
+        return [delivery for kind in FEEDS for delivery in deliveries(inbox, kind)]
+
+    def retire_landed(self) -> list[Path]:
+        """Delete what landed longer ago than the inbox retention; returns the paths."""
+        retention = timedelta(days=self.settings.inbox_retention_days)
+        return prune_inbox(self.waiting(), self.setup, retention=retention, now=self.now())
+
+    def record(self, check: str, failures: list[GateFailure], run_id: str) -> None:
+        """Keep the verdict of one check of the gate."""
+        settings = self.settings
+        record(
+            settings.gate_dir,
+            settings.published_dir,
+            check,
+            failures,
+            now=self.now(),
+            run_id=run_id,
         )
 
     def standing_failures(self) -> dict[str, list[GateFailure]]:

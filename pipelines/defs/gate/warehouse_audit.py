@@ -4,7 +4,7 @@ import dagster as dg
 import duckdb
 
 from pipelines.defs.resources import Pipeline
-from pipelines.gate import GateFailure, record
+from pipelines.gate import GateFailure
 from pipelines.warehouse import read_stamp, write_stamp
 
 
@@ -15,26 +15,18 @@ from pipelines.warehouse import read_stamp, write_stamp
     owners=["team:imaging-analytics"],
     kinds={"python"},
     deps=[dg.AssetKey(["statistics", "turnaround_survival"])],
-    pool="warehouse",
 )
 def warehouse_audit(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.MaterializeResult:
     """Compare, record the verdict, and say that the warehouse is complete."""
-    settings, now = pipeline.settings, pipeline.now()
+    settings = pipeline.settings
     with duckdb.connect(str(settings.warehouse_file), read_only=True) as connection:
         found = points_in_points_out(connection)
-    record(
-        settings.gate_dir,
-        settings.published_dir,
-        "warehouse_audit",
-        found,
-        now=now,
-        run_id=context.run_id,
-    )
+    pipeline.record("warehouse_audit", found, context.run_id)
     if found:
         raise dg.Failure("; ".join(failure.message for failure in found))
-    write_stamp(settings.build_stamp, built_inputs(pipeline), now)
+    write_stamp(settings.build_stamp, built_inputs(pipeline), pipeline.now())
     return dg.MaterializeResult(metadata={"failures": 0})
 
 

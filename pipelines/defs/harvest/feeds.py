@@ -9,7 +9,6 @@ import dagster as dg
 from pipelines.defs.partitions import delivery_days
 from pipelines.defs.resources import Pipeline
 from pipelines.feeds import FEEDS, FeedKind
-from pipelines.gate import record
 from pipelines.harvest import harvest
 from pipelines.journal import Entry, Journal
 from pipelines.sources.inbox import deliveries
@@ -30,7 +29,6 @@ def harvest_asset(kind: FeedKind) -> dg.AssetsDefinition:
         kinds={"polars", "parquet"},
         partitions_def=delivery_days,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        pool="landing",
     )
     def feed(
         context: dg.AssetExecutionContext,
@@ -74,15 +72,7 @@ def contract_check(kind: FeedKind) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
     ) -> dg.AssetCheckResult:
         found = pipeline.standing_failures()[f"contract_{feed_kind}"]
-        settings = pipeline.settings
-        record(
-            settings.gate_dir,
-            settings.published_dir,
-            f"contract_{feed_kind}",
-            found,
-            now=pipeline.now(),
-            run_id=context.run.run_id,
-        )
+        pipeline.record(f"contract_{feed_kind}", found, context.run.run_id)
         return dg.AssetCheckResult(
             passed=not found,
             metadata={"failures": [failure.message for failure in found]},

@@ -1,14 +1,9 @@
 """One asset per landing table: what the warehouse reads, and the check that it adds up."""
 
-from datetime import timedelta
-
 import dagster as dg
 
 from pipelines.defs.resources import Pipeline
 from pipelines.feeds import FEEDS
-from pipelines.gate import record
-from pipelines.harvest import prune_inbox
-from pipelines.sources.inbox import deliveries
 
 LEDGERS = {
     "receipts": "The ledger of the harvest: one row per source file.",
@@ -45,15 +40,8 @@ def reconciles(
     context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.AssetCheckResult:
     """Compare the ledger with itself and with the rejects."""
-    settings, found = pipeline.settings, pipeline.standing_failures()["reconciliation"]
-    record(
-        settings.gate_dir,
-        settings.published_dir,
-        "reconciliation",
-        found,
-        now=pipeline.now(),
-        run_id=context.run.run_id,
-    )
+    found = pipeline.standing_failures()["reconciliation"]
+    pipeline.record("reconciliation", found, context.run.run_id)
     return dg.AssetCheckResult(
         passed=not found, metadata={"failures": [failure.message for failure in found]}
     )
@@ -68,11 +56,7 @@ def reconciles(
 )
 def inbox_retention(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Delete what is older than the retention; identities rest no longer than needed."""
-    settings = pipeline.settings
-    waiting = [d for kind in FEEDS for d in deliveries(settings.inbox_dir, kind)]
-    retention = timedelta(days=settings.inbox_retention_days)
-    gone = prune_inbox(waiting, pipeline.setup, retention=retention, now=pipeline.now())
-    return dg.MaterializeResult(metadata={"deleted_files": len(gone)})
+    return dg.MaterializeResult(metadata={"deleted_files": len(pipeline.retire_landed())})
 
 
 @dg.definitions

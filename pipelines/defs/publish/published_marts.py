@@ -21,7 +21,6 @@ from pipelines.warehouse import manifest_path, read_stamp
     owners=["team:imaging-analytics"],
     kinds={"duckdb"},
     deps=[dg.AssetKey(["gate", "warehouse_audit"])],
-    pool="publish",
 )
 def published_marts(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]

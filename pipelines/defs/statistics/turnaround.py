@@ -21,7 +21,6 @@ KEYS = ("org_level", "org_code", "modality_group", "acquired_month_on")
     owners=["team:imaging-analytics"],
     kinds={"python", "duckdb"},
     deps=[dg.AssetKey(["intermediate", "int_report_turnarounds"])],
-    pool="warehouse",
 )
 def turnaround_survival(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]

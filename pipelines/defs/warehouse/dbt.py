@@ -8,7 +8,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
 from pipelines.defs.resources import Pipeline
-from pipelines.gate import GateFailure, record
+from pipelines.gate import GateFailure
 from pipelines.journal import Entry, Journal
 from pipelines.settings import Settings
 from pipelines.warehouse import manifest_path, write_stamp
@@ -35,7 +35,6 @@ class StageTranslator(DagsterDbtTranslator):
     manifest=manifest_path(PROJECT_DIR),
     project=project,
     dagster_dbt_translator=StageTranslator(),
-    pool="warehouse",
 )
 def warehouse_models(
     context: dg.AssetExecutionContext,
@@ -56,14 +55,7 @@ def warehouse_models(
         journal.progress("build warehouse", done, 0)
         yield event
     found = failed_nodes(call.get_artifact("run_results.json") if call.process else {})
-    record(
-        settings.gate_dir,
-        settings.published_dir,
-        "dbt_build",
-        found,
-        now=pipeline.now(),
-        run_id=context.run_id,
-    )
+    pipeline.record("dbt_build", found, context.run_id)
     journal.add(Entry("build", "dbt", seconds=time.monotonic() - began))
     if found or not call.is_successful():
         raise dg.Failure("; ".join(f.message for f in found) or "dbt build failed, see its log")
