@@ -1,7 +1,7 @@
 # One line per verb; each calls `imaging` or one tool. Bare `make` lists them.
 SHELL := /bin/bash
 SERVE ?= 1
-SCALE ?= 1.0
+SCALE ?= 0.01
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help

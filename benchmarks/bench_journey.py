@@ -18,6 +18,7 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.demo import DEMO_SCALE
 from pipelines.journey import execute, prepare
 from pipelines.landing.keys import create_key_file
 from pipelines.network import Network
@@ -26,7 +27,7 @@ from pipelines.sources.inbox import deliveries
 
 # The demo's stages after installation, on 2 cores.
 AIM_SECONDS = 240.0
-QUICK_SCALE = 0.1
+QUICK_SCALE = DEMO_SCALE / 10
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the demo's exams")
     parser.add_argument("--json", action="store_true", help="only JSON on standard output")
     arguments = parser.parse_args()
-    scale = QUICK_SCALE if arguments.quick else 1.0
+    scale = QUICK_SCALE if arguments.quick else DEMO_SCALE
     with tempfile.TemporaryDirectory() as folder:
         document = measure(Path(folder), scale)
     if arguments.json:
@@ -74,7 +75,7 @@ def measure(folder: Path, scale: float) -> dict[str, Any]:
     results.append(_result("journey_seconds", "s", total))
     results.append(_result("extract_records", "rows", float(copied)))
     ratios = {"extract_harvest_over_polars_copy": extract.seconds / seconds[COPY]}
-    if scale == 1.0:
+    if scale == DEMO_SCALE:
         ratios["journey_over_aim"] = total / AIM_SECONDS
     return {"machine": machine(), "scale": scale, "results": results, "ratios": ratios}
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +22,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from pipelines.demo import DEMO_SCALE, DEMO_SEED
 from pipelines.journal import Entry, Journal
 from pipelines.journey import (
-    DEMO_SEED,
     Outcome,
     exclusive,
     execute,
@@ -35,6 +36,7 @@ from pipelines.landing.keys import create_key_file
 from pipelines.problems import Problem
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
 
+SCALE_HELP = "1.0 = all of Greater Manchester, about 2.7 million exams a year."
 app = typer.Typer(
     help="Analytics warehouse of a regional imaging network: from source files to dashboards.",
     no_args_is_help=True,
@@ -137,13 +139,19 @@ def _manifest(settings: Settings) -> dict[str, Any] | None:
 
 @app.command()
 def synthesise(
-    out: Annotated[
+    to: Annotated[
         Path | None, typer.Option(help="Inbox to fill; default the settings' inbox.")
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="Folder of the truth; no pipeline reads it.")
     ] = None,
-    scale: Annotated[float, typer.Option(help="1.0 = about 200,000 exams of history.")] = 1.0,
+    scale: Annotated[float, typer.Option(help=SCALE_HELP)] = DEMO_SCALE,
+    start: Annotated[
+        datetime, typer.Option(formats=["%Y-%m"], help="First month of requests.")
+    ] = datetime(2018, 4, 1),
+    months: Annotated[
+        int, typer.Option(help="How many; the last 12 weeks arrive live.", min=4)
+    ] = 96,
     seed: Annotated[int, typer.Option(help="Same seed, same files.")] = DEMO_SEED,
     fault: Annotated[
         str | None,
@@ -151,20 +159,48 @@ def synthesise(
             help="Only add one broken delivery: missing_column, wrong_type, future_dates."
         ),
     ] = None,
+    calibration_report: Annotated[
+        bool,
+        typer.Option(help="Only compare the waiting lists at --scale with the published ones."),
+    ] = False,
 ) -> None:
     """Write a synthetic regional network as source files, or one broken delivery."""
     settings = Settings()
+    if calibration_report:
+        _report_calibration(settings, to or settings.home / "calibration", scale, seed)
+        return
     if fault is not None:
         from pipelines.synthetic.faults import break_batch
 
-        console.print(f"broken delivery: {break_batch(fault, out or settings.inbox_dir)}")
+        console.print(f"broken delivery: {break_batch(fault, to or settings.inbox_dir)}")
         return
-    _synthesise(settings, out or settings.inbox_dir, truth or settings.home / "truth", scale, seed)
+    inbox, truth = to or settings.inbox_dir, truth or settings.home / "truth"
+    _synthesise(settings, inbox, truth, scale, seed, (start.date(), months))
 
 
-def _synthesise(settings: Settings, inbox: Path, truth: Path, scale: float, seed: int) -> None:
+def _report_calibration(settings: Settings, folder: Path, scale: float, seed: int) -> None:
+    from pipelines.network import Network
+    from pipelines.synthetic.calibration_report import AIMS, calibrate, write_report
+
+    found = calibrate(Network.load(settings.seeds), seed=seed, scale=scale)
+    command = f"imaging synthesise --calibration-report --scale {scale} --seed {seed}"
+    for path in write_report(found, folder, command=command):
+        console.print(str(path), soft_wrap=True)
+    for error in AIMS:
+        console.print(f"{error}: {found.share_within(error):.0%} of the series keep the aim")
+
+
+def _synthesise(
+    settings: Settings,
+    inbox: Path,
+    truth: Path,
+    scale: float,
+    seed: int,
+    span: tuple[date, int] | None = None,
+) -> None:
     from pipelines.network import Network
     from pipelines.synthetic import generate
+    from pipelines.synthetic.period import Period
 
     began = time.monotonic()
     with _watching() as watch:
@@ -174,6 +210,7 @@ def _synthesise(settings: Settings, inbox: Path, truth: Path, scale: float, seed
             truth,
             seed=seed,
             scale=scale,
+            period=Period.of(*span) if span else None,
             progress=watch.progress,
         )
     entries = [
@@ -530,7 +567,7 @@ def bench(
 @app.command()
 def demo(
     serve: Annotated[bool, typer.Option(help="Serve the dashboards afterwards.")] = True,
-    scale: Annotated[float, typer.Option(help="1.0 = about 200,000 exams of history.")] = 1.0,
+    scale: Annotated[float, typer.Option(help=SCALE_HELP)] = DEMO_SCALE,
 ) -> None:
     """Synthetic network to published dashboards: the whole journey in one command."""
     settings = Settings(is_synthetic=True)

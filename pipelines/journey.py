@@ -37,8 +37,6 @@ concurrency:
 """
 # Marks the runs of the command line, which live no longer than their process.
 COMMAND_TAG = "imaging/command"
-# Same seed, same files: the month of the contract.
-DEMO_SEED = 20201016
 
 
 class NotADemoHome(Problem):

@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "contracts": 1,
     "docs": 1,
-    "pipelines": 4,
-    "warehouse": 5,
-    "dashboards": 5,
-    "end_to_end": 14,
+    "pipelines": 3,
+    "warehouse": 2,
+    "dashboards": 2,
+    "end_to_end": 21,
     "browser": 5,
 }
 _seconds: dict[str, float] = defaultdict(float)

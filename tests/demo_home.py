@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SCALE = 0.02
+SCALE = 0.0002
 # No limit on speed: a command that has not ended by then never will.
 HANG_SECONDS = 900
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from pipelines.demo import DEMO_SCALE
 from pipelines.synthetic.period import Period
 
 MINUTE = 60
@@ -40,7 +41,7 @@ LIVE_RATES = {
     "verified_before_completed": 0.0015,
 }
 
-# Pieces at scale 1.
+# Pieces in the demo (DEMO_SCALE).
 MESSAGE_COUNTS = {"repeated_message": 160, "test_message": 24, "truncated_message": 12, "no_msh": 8}
 DICOM_COUNTS = {
     "damaged_text": 5,
@@ -87,8 +88,9 @@ class DirtLedger:
 
 
 def scaled(counts: dict[str, int], scale: float) -> dict[str, int]:
-    """Pieces at a scale, at least one of each kind."""
-    return {kind: max(1, round(number * min(scale, 1.0))) for kind, number in counts.items()}
+    """Pieces at a scale, at least one of each kind and never more than in the demo."""
+    share = min(scale / DEMO_SCALE, 1.0)
+    return {kind: max(1, round(number * share)) for kind, number in counts.items()}
 
 
 def mark_exams(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -> pl.DataFrame:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from pipelines.demo import DEMO_SCALE
 from pipelines.synthetic import (
-    demand,
     dicom_files,
     dirt,
     hl7_messages,
     reference_feeds,
     reporting,
     ris_extract,
-    rota,
 )
 from pipelines.synthetic.pathways import simulate
 from pipelines.synthetic.patients import invent_patients
@@ -54,23 +53,26 @@ def generate(
     truth: Path,
     *,
     seed: int = 20201016,
-    scale: float = 1.0,
+    scale: float = DEMO_SCALE,
+    period: Period | None = None,
     progress: Progress | None = None,
 ) -> SyntheticSummary:
     """Write the inbox and the truth folder of a synthetic network.
 
-    Scale 1 is about 200,000 exams in the history extracts. The same network, seed and scale give
+    Scale 1 is about 2.7 million exams a year. The same network, seed and scale give
     the same bytes. `progress` is called with (step, number of the step, number of steps).
     Raises ValueError when the scale is not positive.
     """
     if scale <= 0:
-        raise ValueError(f"scale must be positive, got {scale}; 1.0 is about 200,000 exams")
+        raise ValueError(
+            f"scale must be positive, got {scale}; 1.0 is about 2.7 million exams a year"
+        )
 
     def tell(step: int) -> None:
         if progress is not None:
             progress(STEPS[step], step + 1, len(STEPS))
 
-    period, profile = Period(), load_profile()
+    period, profile = period or Period(), load_profile()
     ledger = dirt.DirtLedger()
     tell(0)
     people = invent_patients(network, scale, np.random.default_rng([seed, 0]))
@@ -101,7 +103,7 @@ def generate(
     exams = exams.with_columns(
         pl.col("exam_no").is_in(series["exam_no"].unique().to_list()).alias("has_images")
     )
-    _note_live_dirt(exams, ledger)
+    _note_live_dirt(exams, period, ledger)
     write_truth(
         truth,
         exams=exams,
@@ -121,7 +123,7 @@ def generate(
     return SyntheticSummary(files=files, records=records, dirt=pieces, exams=exams.height)
 
 
-def _note_live_dirt(exams: pl.DataFrame, ledger: dirt.DirtLedger) -> None:
+def _note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger) -> None:
     """Faults of whole exams of the live weeks, and addenda, which come in several messages."""
     for party, kind, accession in (
         exams.filter(pl.col("live_dirt").is_not_null())
@@ -129,9 +131,8 @@ def _note_live_dirt(exams: pl.DataFrame, ledger: dirt.DirtLedger) -> None:
         .iter_rows()
     ):
         ledger.add("hl7", kind, f"hl7/*/{party}_*.hl7", accession)
-    cutoff = Period().cutoff
     for party, accession in (
-        exams.filter(pl.col("addendum") >= cutoff)
+        exams.filter(pl.col("addendum") >= period.cutoff)
         .select("party_code", "accession_number")
         .iter_rows()
     ):
@@ -148,8 +149,7 @@ def _parameters(period: Period, profile: Profile, seed: int, scale: float) -> di
         "history_extract_on": str(period.live_on),
         "last_day_on": str(period.live_days[-1]),
         "time_zone": "Europe/London",
-        "exams_at_full_scale": demand.EXAMS_AT_FULL_SCALE,
-        "wanted_utilisation": dict(rota.WANTED_UTILISATION),
+        "slot_minutes": dict(profile.offices.select("office", "slot_minutes").iter_rows()),
         "effects_of_network_reporting": dict(reporting.EFFECTS),
         "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
         "outsourcing_organisation": reporting.OUTSOURCE,

@@ -1,7 +1,7 @@
 """The exam table: every request of the network and what became of it. This is the truth.
 
-Requests are booked into the diaries of the scanners, exams queue on their scanner, reports
-follow. Everything before the history extract is known to the minute, everything after it to the
+The booking offices say who was seen when; emergencies and inpatients come between; exams queue
+on their scanner, reports follow. Everything before the history extract is known to the minute, everything after it to the
 second, as the feeds give it.
 """
 
@@ -15,17 +15,32 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipelines.synthetic import calendar, patients, reporting, rota
+from pipelines.synthetic import calendar, patients, reporting
 from pipelines.synthetic.calendar import DAY, HOUR, MINUTE, Seconds
-from pipelines.synthetic.demand import Places, draw_requests, find_places
+from pipelines.synthetic.demand import (
+    EMERGENCY_DEPARTMENT,
+    INPATIENT,
+    emergency_rate,
+    hours_of_day,
+    unscheduled_days,
+)
+from pipelines.synthetic.offices import Diaries, Office, Room, find_offices, keep_diaries
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import Profile
 from pipelines.synthetic.reporting import NEVER
+from pipelines.synthetic.waiting_list import PLANNED
 
 if TYPE_CHECKING:
     from pipelines.network import Network
 
-TARGET_DAYS = 41  # the last whole day under six weeks
+# Suspected cancer (T) and urgent (U) requests are seen within so many days; their share of all
+# that are booked, by test, and at most so many of those seen so soon.
+PROMPT_DAYS = 14
+_CANCER_RATE = {"CT": 0.17, "MRI": 0.12, "NON_OBSTETRIC_ULTRASOUND": 0.08}
+_OTHER_CANCER_RATE, _URGENT_RATE = 0.02, 0.11
+_MOST_CANCER, _MOST_URGENT = 0.5, 0.35
+# Of those who leave a list, this share held an appointment that day.
+_LEFT_WITH_APPOINTMENT = 0.6
 
 CANCEL_REASONS = {
     "DUP": "Duplicate request",
@@ -68,12 +83,13 @@ class Simulation:
 
     `exams`: one row per request, in order of request. Times are UTC seconds (Int64, null when it
     has not happened by the end of the period).
-    `sessions`: one row per session, see `rota.plan_sessions`.
+    `sessions`: one row per session: site_code, station_name, dicom_modality, session_start,
+    session_end (local seconds), pay_type.
     """
 
     exams: pl.DataFrame
     sessions: pl.DataFrame
-    resources: list[rota.Resource]
+    rooms: list[Room]
 
 
 def simulate(
@@ -84,86 +100,234 @@ def simulate(
     scale: float,
     seed: int,
 ) -> Simulation:
-    """Draw the requests and carry each to its report. The same seed gives the same tables."""
-    codes = network.exam_codes
-    modality_of_group = dict(codes.select("modality_group", "dicom_modality").iter_rows())
-    places = find_places(network, modality_of_group)
-    requests = draw_requests(
-        network, profile, period, places, scale, np.random.default_rng([seed, 1])
-    )
+    """Run the booking offices, draw the rest, carry each to its report; same seed, same tables."""
+    rooms, offices = find_offices(network, profile, period, scale)
+    diaries = keep_diaries(rooms, offices, scale, seed)
     rng = np.random.default_rng([seed, 2])
-    requests = requests.with_columns(
-        pl.col("modality_group").replace_strict(modality_of_group).alias("dicom_modality")
+    a = _joined(
+        _booked(diaries, rooms, offices, profile, period, rng),
+        _walk_ins(diaries, offices, profile, period, rng),
+        _unscheduled(rooms, offices, profile, period, scale, np.random.default_rng([seed, 1])),
     )
-    requests, resources = _assign_resources(network, requests, rng)
-    a = {name: requests[name].to_numpy() for name in requests.columns}
-    a = {k: v.astype(str) if v.dtype == object else v.copy() for k, v in a.items()}
-    a["is_unscheduled"] = np.isin(a["source_setting"], ["01", "05"])
-    a["priority"] = _priorities(a, rng)
+    party_of = dict(network.sites.select("site_code", "party_code").iter_rows())
+    site = np.array([room.site_code for room in rooms])
+    a["site_code"] = site[a["resource"]]
+    a["party_code"] = np.array([party_of[code] for code in site.tolist()])[a["resource"]]
+    a["modality_group"] = np.array([o.modality_group for o in offices])[a["office"]]
+    a["dicom_modality"] = np.array([o.dicom_modality for o in offices])[a["office"]]
     a["seconds"] = _durations(a["dicom_modality"], rng)
-    a["into_session"] = ~a["is_unscheduled"] | (
-        (a["source_setting"] == "01") & (a["priority"] == "R")
-    )
-    diaries, sessions = rota.plan_sessions(
-        resources,
-        _weekly_minutes(a, len(resources), period),
-        profile,
-        period,
-        np.random.default_rng([seed, 3]),
-    )
-    a["is_walk_in"] = (
-        (a["dicom_modality"] == "DX")
-        & ~a["is_unscheduled"]
-        & (rng.random(len(a["priority"])) < np.where(a["source_setting"] == "04", 0.55, 0.75))
-    )
-    _move_walk_ins(a, diaries, rng)
     order = np.argsort(a["requested"], kind="stable")
     a = {name: values[order] for name, values in a.items()}
     a["requested"] = calendar.local_to_utc(a["requested"])
     a["received"] = a["requested"] + _received_after(a, rng)
-    _choose_exam_and_patient(a, network, profile, places, patient_table, rng)
-    _choose_waits(a, codes, profile, np.random.default_rng([seed, 4]))
-    _book(a, diaries, profile, np.random.default_rng([seed, 5]))
+    _choose_exam_and_patient(a, offices, network, profile, patient_table, rng)
+    _set_bookings(a, np.random.default_rng([seed, 5]))
     _queue(a)
     _report(a, profile, np.random.default_rng([seed, 6]))
     _round_and_hide(a, period)
-    exams = _as_frame(a, network, period, resources, np.random.default_rng([seed, 7]))
-    return Simulation(exams, sessions, resources)
+    exams = _as_frame(a, network, period, rooms, np.random.default_rng([seed, 7]))
+    return Simulation(exams, _room_sessions(diaries.sessions, rooms), rooms)
 
 
-def _assign_resources(
-    network: Network, requests: pl.DataFrame, rng: np.random.Generator
-) -> tuple[pl.DataFrame, list[rota.Resource]]:
-    """Give every request a scanner of its site and modality, or the unnamed room of the site."""
-    scanners = network.scanner_register.select("site_code", "dicom_modality").rows()
-    needed = requests.select("site_code", "dicom_modality").unique(maintain_order=True).rows()
-    rooms = sorted(set(needed) - set(scanners))
-    resources = rota.list_resources(network, rooms)
-    choices: dict[tuple[str, str], list[int]] = {}
-    for index, resource in enumerate(resources):
-        choices.setdefault((resource.site_code, resource.dicom_modality), []).append(index)
-    place = (requests["site_code"] + "|" + requests["dicom_modality"]).to_list()
-    pick = rng.random(len(place))
-    options = {f"{site}|{modality}": found for (site, modality), found in choices.items()}
-    chosen = [options[p][int(u * len(options[p]))] for p, u in zip(place, pick, strict=True)]
-    return requests.with_columns(pl.Series("resource", chosen, dtype=pl.Int64)), resources
+def _joined(*parts: dict[str, NDArray]) -> dict[str, NDArray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _priorities(a: dict[str, NDArray], rng: np.random.Generator) -> NDArray[np.str_]:
-    count = len(a["requested"])
+def _booked(
+    diaries: Diaries,
+    rooms: list[Room],
+    offices: list[Office],
+    profile: Profile,
+    period: Period,
+    rng: np.random.Generator,
+) -> dict[str, NDArray]:
+    """What the offices booked, from the first day of the period on; times are local seconds."""
+    frame = diaries.referrals
+    office = frame["office"].to_numpy().astype(np.int64)
+    lane = frame["lane"].to_numpy()
+    lead = np.array([o.lead_days for o in offices])[office]
+    planned = lane == PLANNED
+    early = np.where(planned, rng.integers(lead[:, 0], lead[:, 1] + 1), 0)
+    day = frame["requested_day"].to_numpy().astype(np.int64) - early
+    asked_in = (day >= calendar.day_number(period.first_on)) & (
+        day < calendar.day_number(period.end_on)
+    )
+    frame, office, lane, day = (
+        frame.filter(pl.Series(asked_in)),
+        office[asked_in],
+        lane[asked_in],
+        day[asked_in],
+    )
+    planned = planned[asked_in]
+    count = len(day)
+    start = frame["start"].to_numpy()
+    missed = frame["missed_start"].to_numpy()
+    removed_day = frame["removed_day"].to_numpy().astype(np.int64)
+    room = frame["room"].to_numpy().astype(np.int64)
+    room = np.where(room < 0, frame["missed_room"].to_numpy(), room)
+    room = np.where(room < 0, _any_room(office, offices, rooms, rng), room)
+    seen = np.where(missed >= 0, missed, np.where(start >= 0, start, period.end)) // DAY
+    wait = np.where(planned, 10**6, seen - day)
+    at_work = 9 * HOUR + rng.integers(0, 8 * HOUR, count)
+    left = np.where(removed_day >= 0, removed_day * DAY + at_work, -1)
+    held = (left >= 0) & (missed < 0) & (rng.random(count) < _LEFT_WITH_APPOINTMENT)
+    later = (removed_day + rng.integers(2, 15, count)) * DAY + at_work // (
+        15 * MINUTE
+    ) * 15 * MINUTE
+    return {
+        "office": office,
+        "resource": room,
+        "requested": day * DAY + hours_of_day("elective", count, rng),
+        "source_setting": _settings(office, offices, profile, rng),
+        "priority": _booked_priorities(office, offices, planned, wait, rng),
+        "is_unscheduled": np.zeros(count, dtype=bool),
+        "is_walk_in": np.zeros(count, dtype=bool),
+        "slot": np.where(held, later, start),
+        "missed_slot": missed,
+        "left": left,
+    }
+
+
+def _booked_priorities(
+    office: NDArray[np.int64],
+    offices: list[Office],
+    planned: NDArray[np.bool_],
+    wait: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> NDArray[np.str_]:
+    """Planned, else by the wait: the prompt ones are mostly the suspected cancers and urgent ones.
+
+    Obstetric scans are planned by the week of the pregnancy, not surveillance: routine.
+    """
+    prompt = (wait <= PROMPT_DAYS) & ~planned
+    priority = np.where(planned, "P", "R")
+    u = rng.random(len(office))
+    for number, settings in enumerate(offices):
+        mine = office == number
+        if settings.name == "OBSTETRIC_ULTRASOUND":
+            priority[mine] = "R"
+            continue
+        booked = int((mine & ~planned).sum())
+        soon = mine & prompt
+        share = max(int(soon.sum()) / booked, 0.01) if booked else 1.0
+        wanted = _CANCER_RATE.get(settings.name, _OTHER_CANCER_RATE)
+        cancer = min(wanted / share, _MOST_CANCER)
+        urgent = cancer + min(_URGENT_RATE / share, _MOST_URGENT)
+        priority[soon & (u < urgent)] = "U"
+        priority[soon & (u < cancer)] = "T"
+    return priority
+
+
+def _settings(
+    office: NDArray[np.int64], offices: list[Office], profile: Profile, rng: np.random.Generator
+) -> NDArray[np.str_]:
+    """Who referred the scheduled work of each modality."""
+    setting = np.full(len(office), "03", dtype="<U2")
+    for number, settings in enumerate(offices):
+        mine = office == number
+        mix = profile.setting_mix.filter(pl.col("modality_group") == settings.modality_group)
+        weight = mix["weight"].to_numpy()
+        codes = mix["source_setting"].to_numpy().astype(str)
+        setting[mine] = rng.choice(codes, int(mine.sum()), p=weight / weight.sum())
+    return setting
+
+
+def _any_room(
+    office: NDArray[np.int64], offices: list[Office], rooms: list[Room], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """A room of the office for each entry, by the rooms' share of its work."""
+    chosen = np.zeros(len(office), dtype=np.int64)
+    for number, settings in enumerate(offices):
+        mine = office == number
+        weight = np.array([rooms[r].weight for r in settings.rooms])
+        chosen[mine] = rng.choice(settings.rooms, int(mine.sum()), p=weight / weight.sum())
+    return chosen
+
+
+def _walk_ins(
+    diaries: Diaries,
+    offices: list[Office],
+    profile: Profile,
+    period: Period,
+    rng: np.random.Generator,
+) -> dict[str, NDArray]:
+    """Patients sent from a clinic or by a general practitioner, seen in turn the same day."""
+    frame = diaries.walk_ins.filter(
+        pl.col("start").is_between(
+            calendar.day_number(period.first_on) * DAY,
+            calendar.day_number(period.end_on) * DAY - 1,
+        )
+    )
+    count = len(frame)
+    office = frame["office"].to_numpy().astype(np.int64)
+    none = np.full(count, -1, dtype=np.int64)
+    u = rng.random(count)
+    return {
+        "office": office,
+        "resource": frame["room"].to_numpy().astype(np.int64),
+        "requested": frame["start"].to_numpy() - rng.integers(15 * MINUTE, 70 * MINUTE, count),
+        "source_setting": _settings(office, offices, profile, rng),
+        "priority": np.select([u < _OTHER_CANCER_RATE, u < _URGENT_RATE], ["T", "U"], "R"),
+        "is_unscheduled": np.zeros(count, dtype=bool),
+        "is_walk_in": np.ones(count, dtype=bool),
+        "slot": frame["start"].to_numpy(),
+        "missed_slot": none,
+        "left": none,
+    }
+
+
+def _unscheduled(
+    rooms: list[Room],
+    offices: list[Office],
+    profile: Profile,
+    period: Period,
+    scale: float,
+    rng: np.random.Generator,
+) -> dict[str, NDArray]:
+    """Emergencies and inpatients of every office; times are local seconds."""
+    parts = []
+    for number, settings in enumerate(offices):
+        rate = emergency_rate(profile, settings.trust_code, settings.modality_group)
+        for setting, share in ((EMERGENCY_DEPARTMENT, rate), (INPATIENT, 1 - rate)):
+            months = settings.months.select("month_on", expected=pl.col("unscheduled") * share)
+            days = unscheduled_days(months, period, setting, scale, rng)
+            parts.append(
+                {
+                    "office": np.full(len(days), number),
+                    "requested": days * DAY + hours_of_day(setting, len(days), rng),
+                    "source_setting": np.full(len(days), setting),
+                }
+            )
+    a = _joined(*parts)
+    count = len(a["office"])
     u = rng.random(count)
     emergency = np.where(u < 0.72, "S", "U")
     inpatient = np.select([u < 0.18, u < 0.62], ["S", "U"], "R")
-    cancer = np.select(
-        [a["modality_group"] == "CT", a["modality_group"] == "MRI", a["dicom_modality"] == "US"],
-        [0.17, 0.12, 0.08],
-        0.02,
+    is_emergency = a["source_setting"] == EMERGENCY_DEPARTMENT
+    none = np.full(count, -1, dtype=np.int64)
+    return a | {
+        "resource": _any_room(a["office"], offices, rooms, rng),
+        "priority": np.where(is_emergency, emergency, inpatient),
+        "is_unscheduled": np.ones(count, dtype=bool),
+        "is_walk_in": np.zeros(count, dtype=bool),
+        "slot": none,
+        "missed_slot": none,
+        "left": none,
+    }
+
+
+def _room_sessions(sessions: pl.DataFrame, rooms: list[Room]) -> pl.DataFrame:
+    described = pl.DataFrame(
+        [(n, r.site_code, r.station_name, r.dicom_modality) for n, r in enumerate(rooms)],
+        schema={
+            "room": pl.Int32,
+            "site_code": pl.String,
+            "station_name": pl.String,
+            "dicom_modality": pl.String,
+        },
+        orient="row",
     )
-    planned = rng.random(count) < a["planned_rate"]
-    elective = np.select([planned, u < cancer, u < cancer + 0.11], ["P", "T", "U"], "R")
-    return np.select(
-        [a["source_setting"] == "05", a["source_setting"] == "01"], [emergency, inpatient], elective
-    )
+    return sessions.join(described, on="room", how="left", maintain_order="left").drop("room")
 
 
 def _durations(modality: NDArray[np.str_], rng: np.random.Generator) -> Seconds:
@@ -172,27 +336,6 @@ def _durations(modality: NDArray[np.str_], rng: np.random.Generator) -> Seconds:
         mask = modality == name
         seconds[mask] = rng.triangular(low, usual, high, int(mask.sum())) * MINUTE
     return seconds
-
-
-def _weekly_minutes(a: dict[str, NDArray], resources: int, period: Period) -> NDArray[np.float64]:
-    """Scheduled minutes a week by resource, over the last year of requests."""
-    recent = a["into_session"] & (a["requested"] >= period.end - 365 * DAY)
-    minutes = np.bincount(
-        a["resource"][recent], weights=a["seconds"][recent] / MINUTE, minlength=resources
-    )
-    return np.asarray(minutes * 0.95 / (365 / 7), dtype=np.float64)
-
-
-def _move_walk_ins(
-    a: dict[str, NDArray], diaries: list[rota.Diary], rng: np.random.Generator
-) -> None:
-    """Clinics run on the days the X-ray room is staffed: move walk-in requests to such a day."""
-    rows = np.flatnonzero(a["is_walk_in"] & (a["source_setting"] != "04"))
-    lead = rng.integers(-20 * MINUTE, 50 * MINUTE, len(rows))
-    for row, seconds in zip(rows.tolist(), lead.tolist(), strict=True):
-        diary = diaries[a["resource"][row]]
-        index = diary.next_session(int(a["requested"][row] // DAY))
-        a["requested"][row] = diary.opens[index] - seconds
 
 
 def _received_after(a: dict[str, NDArray], rng: np.random.Generator) -> Seconds:
@@ -204,27 +347,28 @@ def _received_after(a: dict[str, NDArray], rng: np.random.Generator) -> Seconds:
 
 def _choose_exam_and_patient(
     a: dict[str, NDArray],
+    offices: list[Office],
     network: Network,
     profile: Profile,
-    places: Places,
     patient_table: pl.DataFrame,
     rng: np.random.Generator,
 ) -> None:
-    """Exam code by modality, then a patient whom the exam fits."""
+    """Exam code by office, then a patient whom the exam fits."""
     count = len(a["requested"])
     codes = network.exam_codes.join(profile.exam_mix, on="exam_code", how="left").fill_null(0.0)
     exam = np.full(count, "", dtype="<U8")
-    for group in codes["modality_group"].unique().sort().to_list():
-        table = codes.filter(pl.col("modality_group") == group)
+    names = np.array([office.name for office in offices])[a["office"]]
+    for name in np.unique(names).tolist():
+        table = _codes_of(name, codes)
         for flag, column in ((True, "unscheduled_weight"), (False, "scheduled_weight")):
-            mask = (a["modality_group"] == group) & (a["is_unscheduled"] == flag)
+            mask = (names == name) & (a["is_unscheduled"] == flag)
             weight = table[column].to_numpy()
             exam[mask] = rng.choice(
                 table["exam_code"].to_numpy().astype(str), int(mask.sum()), p=weight / weight.sum()
             )
-    child = np.isin(a["site_code"], list(places.children_only))
-    exam[child & (exam == "UOBST")] = "UABDO"
     a["exam_code"] = exam
+    children = network.sites.filter(pl.col("site_name").str.to_lowercase().str.contains("children"))
+    child = np.isin(a["site_code"], children["site_code"].to_list()) & (exam != "UOBST")
     fit = np.select([child, exam == "UOBST", exam == "MPROS", exam == "NDEXA"], [1, 2, 3, 4], 0)
 
     birth = patient_table["birth_on"].cast(pl.Int32).to_numpy()
@@ -253,154 +397,30 @@ def _choose_exam_and_patient(
     a["patient_no"] = chosen
 
 
-def _choose_waits(
-    a: dict[str, NDArray], codes: pl.DataFrame, profile: Profile, rng: np.random.Generator
-) -> None:
-    """Wanted days from request to exam, and whether the six-week target binds the booking.
-
-    Routine waits follow the weekly exit shape of the test; a party's share over six weeks sets
-    how many are booked past the target (stock over target = breaches x mean excess).
-    """
-    count = len(a["requested"])
-    test_of_code = dict(codes.select("exam_code", "dm01_test").iter_rows())
-    test = np.array([test_of_code[c] or "OTHER" for c in a["exam_code"].tolist()])
-    a["dm01_test"] = test
-    days = np.zeros(count, dtype=np.int64)
-    tail = np.zeros(count, dtype=bool)
-    eras = profile.wait_eras
-    era = np.interp(
-        a["requested"] / DAY,
-        [calendar.day_number(d) for d in eras["from_on"].to_list()],
-        eras["breach_factor"].to_numpy(),
-    )
-    month = (a["requested"].astype("datetime64[s]").astype("datetime64[M]").astype(int)) % 12
-    era = era * np.where(np.isin(month, (10, 11)), 1.25, 1.0)
-    exact = {
-        (party, name): (over, mean)
-        for party, name, over, mean in profile.wait_profile.select(
-            "party_code", "dm01_test", "over_six_weeks_rate", "tail_mean_days"
-        ).iter_rows()
-    }
-    for name in np.unique(test):
-        shape = profile.wait_shape.filter(pl.col("dm01_test") == name)
-        weight = shape["weight"].to_numpy()
-        weeks = shape["week"].to_numpy()
-        mean_inside = float(((weeks - 0.5) * 7 * weight).sum() / weight.sum())
-        for party in np.unique(a["party_code"]):
-            mask = (test == name) & (a["party_code"] == party)
-            number = int(mask.sum())
-            over, mean_tail = exact.get((party, name), exact.get(("*", name), (0.01, 10.0)))
-            share = np.clip(over * era[mask], 0, 0.5)
-            breach = (
-                share * mean_inside / (mean_tail + share * mean_inside - share * (42 + mean_tail))
-            )
-            late = rng.random(number) < np.clip(breach, 0, 0.6)
-            inside = (rng.choice(weeks, number, p=weight / weight.sum()) - rng.random(number)) * 7
-            beyond = 42 + rng.exponential(mean_tail, number)
-            days[mask] = np.where(late, beyond, np.minimum(inside, TARGET_DAYS)).astype(np.int64)
-            tail[mask] = late
-    short = 1 + rng.gamma(2.0, 3.2, count)
-    plain = a["dicom_modality"] == "DX"
-    days = np.select(
-        [
-            a["is_unscheduled"] | a["is_walk_in"],
-            a["priority"] == "P",
-            np.isin(a["priority"], ("U", "T")),
-            plain,
-        ],
-        [
-            np.zeros(count, dtype=np.int64),
-            rng.integers(60, 200, count),
-            np.minimum(short, 20).astype(np.int64),
-            1 + rng.integers(0, 9, count),
-        ],
-        days,
-    )
-    a["wanted_days"] = days
-    a["is_late"] = (tail & (a["priority"] == "R") & ~a["is_unscheduled"] & ~plain) | (
-        a["priority"] == "P"
-    )
+def _codes_of(office: str, codes: pl.DataFrame) -> pl.DataFrame:
+    """Exam codes of one office: those of its waiting-list test, else those without one."""
+    listed = codes.filter(pl.col("dm01_test") == office)
+    if len(listed):
+        return listed
+    group = {"OBSTETRIC_ULTRASOUND": "Ultrasound", "PLAIN_RADIOGRAPHY": "Plain radiography"}[office]
+    return codes.filter((pl.col("modality_group") == group) & pl.col("dm01_test").is_null())
 
 
-def _book(
-    a: dict[str, NDArray],
-    diaries: list[rota.Diary],
-    profile: Profile,
-    rng: np.random.Generator,
-) -> None:
-    """Find a slot for every scheduled request, in order of request; missed slots stay empty."""
-    count = len(a["requested"])
-    missed_rate = dict(
-        profile.modality_demand.select("modality_group", "did_not_attend_rate").iter_rows()
-    )
-    rate = np.array([missed_rate[g] for g in a["modality_group"].tolist()])
-    open_to_miss = np.isin(a["source_setting"], ("03", "04", "07")) & ~a["is_walk_in"]
-    a["is_missed"] = open_to_miss & (rng.random(count) < rate)
+def _set_bookings(a: dict[str, NDArray], rng: np.random.Generator) -> None:
+    """When each appointment was made, missed, and made again, and when the exam is due to start."""
+    count = len(a["slot"])
     u = rng.random(count)
-    a["is_cancelled"] = u < np.select([a["is_unscheduled"], a["is_walk_in"]], [0.015, 0.004], 0.05)
-    a["is_missed"] &= ~a["is_cancelled"]
-    again = rng.integers(5, 36, count)
+    a["is_cancelled"] = (a["left"] >= 0) | (
+        u < np.select([a["is_unscheduled"], a["is_walk_in"]], [0.015, 0.004], 0.0)
+    )
+    a["is_missed"] = a["missed_slot"] >= 0
     no_show = rng.integers(15 * MINUTE, 50 * MINUTE, count)
-    gap = rng.integers(0, 100, count)
-
-    local = calendar.utc_to_local(a["received"])
-    request_day = calendar.utc_to_local(a["requested"]) // DAY
-    first_slot = np.full(count, -1, dtype=np.int64)
-    slot = np.full(count, -1, dtype=np.int64)
-    rows = np.flatnonzero(a["into_session"])
-    inpatient = a["is_unscheduled"]
-    walk_in = a["is_walk_in"]
-    for row in rows.tolist():
-        diary = diaries[a["resource"][row]]
-        seconds = int(a["seconds"][row] + gap[row])
-        asked = int(request_day[row])
-        now = int(local[row])
-        if walk_in[row] or inpatient[row]:
-            same_day = not inpatient[row]
-            slot[row] = diary.book(
-                seconds=seconds,
-                not_before=now + 5 * MINUTE,
-                wanted_day=asked,
-                last_day=asked + (14 if same_day else 1),
-                strict=not same_day,
-            )
-            continue
-        wanted = asked + int(a["wanted_days"][row])
-        limit = wanted + 400 if a["is_late"][row] else asked + TARGET_DAYS
-        earliest = (asked + 1) * DAY
-        if a["is_cancelled"][row]:
-            slot[row] = diary.opens[diary.next_session(max(wanted, asked + 1))]
-            continue
-        found = diary.book(
-            seconds=seconds, not_before=earliest, wanted_day=max(wanted, asked + 1), last_day=limit
-        )
-        if a["is_missed"][row] and found >= 0:
-            first_slot[row] = found
-            missed_day = found // DAY
-            found = diary.book(
-                seconds=seconds,
-                not_before=(missed_day + 2) * DAY,
-                wanted_day=missed_day + int(again[row]),
-                last_day=missed_day + TARGET_DAYS,
-            )
-        slot[row] = found
-    a["is_missed"] &= first_slot >= 0
-    _set_bookings(a, first_slot, slot, no_show, rng)
-
-
-def _set_bookings(
-    a: dict[str, NDArray],
-    first_slot: Seconds,
-    slot: Seconds,
-    no_show: Seconds,
-    rng: np.random.Generator,
-) -> None:
-    count = len(slot)
-    found = slot >= 0
-    slot, first_slot = (np.maximum(s, 0) // MINUTE * MINUTE for s in (slot, first_slot))
+    found = a["slot"] >= 0
+    slot = np.maximum(a["slot"], 0) // MINUTE * MINUTE
+    first_slot = np.maximum(a["missed_slot"], 0) // MINUTE * MINUTE
     appointment = np.where(found, calendar.local_to_utc(slot), NEVER)
     first = np.where(a["is_missed"], calendar.local_to_utc(first_slot), NEVER)
-    has_booking = found & ~a["is_unscheduled"] & ~a["is_walk_in"]
+    has_booking = (found | a["is_missed"]) & ~a["is_unscheduled"] & ~a["is_walk_in"]
     lag = (rng.uniform(0.03, 1.0, count) ** 2 * 4 * DAY).astype(np.int64)
     initial = np.where(a["is_missed"], first, appointment)
     start = a["received"]
@@ -411,11 +431,14 @@ def _set_bookings(
     a["dna"] = first
     a["dna_told"] = np.where(a["is_missed"], first + no_show, NEVER)
     rebooked = np.where(a["is_missed"], first + no_show + HOUR, 0) + np.minimum(lag, DAY)
-    rebooked = np.where(a["is_missed"], _office_hours(rebooked, appointment, rng), NEVER)
+    rebooked = np.minimum(_office_hours(rebooked, appointment, rng), appointment - HOUR)
+    rebooked = np.where(a["is_missed"], rebooked, NEVER)
     a["first_booked"] = np.where(has_booking & a["is_missed"], booked_first, NEVER)
     a["first_appointment"] = np.where(has_booking & a["is_missed"], first, NEVER)
-    a["booked"] = np.where(has_booking, np.where(a["is_missed"], rebooked, booked_first), NEVER)
-    a["appointment"] = np.where(has_booking, appointment, NEVER)
+    a["booked"] = np.where(
+        has_booking & found, np.where(a["is_missed"], rebooked, booked_first), NEVER
+    )
+    a["appointment"] = np.where(has_booking & found, appointment, NEVER)
 
     u = rng.random(count)
     hours = np.select(
@@ -425,13 +448,17 @@ def _set_bookings(
     )
     unplanned = a["received"] + (hours * HOUR).astype(np.int64)
     late = rng.integers(0, 80, count)
-    a["proposed"] = np.where(found, np.minimum(appointment, NEVER - DAY) + late, unplanned)
+    waits = ~found & ~a["is_unscheduled"]
+    a["proposed"] = np.select(
+        [found, waits], [np.minimum(appointment, NEVER - DAY) + late, NEVER], unplanned
+    )
 
     wait = np.clip(np.minimum(a["proposed"], a["received"] + 2000 * DAY) - a["received"], 600, None)
     cancelled = a["received"] + (wait * rng.uniform(0.05, 0.95, count)).astype(np.int64)
-    cancelled = np.where(
-        a["is_unscheduled"], cancelled, _office_hours(cancelled, a["proposed"], rng)
-    )
+    left = calendar.local_to_utc(np.maximum(a["left"], 0))
+    cancelled = np.where(a["left"] >= 0, np.maximum(left, a["received"] + 600), cancelled)
+    told = np.where(a["is_missed"], first + no_show, 0)
+    cancelled = np.maximum(cancelled, told + 600)
     a["cancelled"] = np.where(a["is_cancelled"], cancelled, NEVER)
     gone = a["is_cancelled"] & (a["booked"] > a["cancelled"])
     a["booked"] = np.where(gone, NEVER, a["booked"])
@@ -457,7 +484,7 @@ def _office_hours(utc: Seconds, before: Seconds, rng: np.random.Generator) -> Se
 
 def _queue(a: dict[str, NDArray]) -> None:
     """One exam at a time on a resource: an exam starts when the one before it has ended."""
-    done = ~a["is_cancelled"]
+    done = ~a["is_cancelled"] & (a["proposed"] < NEVER)
     start = np.full(len(done), NEVER)
     order = np.lexsort((a["proposed"], a["resource"]))
     order = order[done[order]]
@@ -519,7 +546,7 @@ def _as_frame(
     a: dict[str, NDArray],
     network: Network,
     period: Period,
-    resources: list[rota.Resource],
+    rooms: list[Room],
     rng: np.random.Generator,
 ) -> pl.DataFrame:
     """Typed table of the requests made within the period, with codes and identifiers."""
@@ -540,7 +567,7 @@ def _as_frame(
         ),
         pl.Series(
             "station_name",
-            [resources[i].station_name for i in exams["resource"].to_list()],
+            [rooms[i].station_name for i in exams["resource"].to_list()],
             dtype=pl.String,
         ),
     )

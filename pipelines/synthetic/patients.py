@@ -14,7 +14,9 @@ from pipelines.synthetic import calendar
 if TYPE_CHECKING:
     from pipelines.network import Network
 
-PATIENTS_AT_FULL_SCALE = 70_000
+PATIENTS_AT_FULL_SCALE = 7_000_000
+# The range 999 holds some 909,000 numbers with a usable check digit; larger networks share them.
+MOST_PATIENTS = 900_000
 
 _SURNAMES = (
     "Testwell", "Oakhurst", "Brönte", "Fairclough-Ame", "Ó Maille", "Khánam", "Nowaczyk",
@@ -64,7 +66,7 @@ def invent_patients(network: Network, scale: float, rng: np.random.Generator) ->
     Columns: patient_no, home_party, nhs_number, sex (1 male, 2 female, 9 unknown), birth_on,
     ethnic_category, postcode (with unit), surname, given_name.
     """
-    count = max(800, round(PATIENTS_AT_FULL_SCALE * scale))
+    count = min(max(800, round(PATIENTS_AT_FULL_SCALE * scale)), MOST_PATIENTS)
     parties = network.programme_parties["party_code"].to_list()
     sectors = network.postcode_deprivation["postcode_sector"].to_list()
     age = np.concatenate(

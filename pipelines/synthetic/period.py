@@ -9,6 +9,8 @@ import numpy as np
 
 from pipelines.synthetic import calendar
 
+LIVE_DAYS = 84
+
 
 @dataclass(frozen=True)
 class Period:
@@ -17,6 +19,20 @@ class Period:
     first_on: date = date(2018, 4, 1)
     live_on: date = date(2026, 1, 7)
     end_on: date = date(2026, 4, 1)
+
+    @classmethod
+    def of(cls, start: date, months: int) -> Period:
+        """Whole months from the one `start` lies in; the last 12 weeks arrive live.
+
+        Raises ValueError when they are too few to hold the live weeks.
+        """
+        first = start.replace(day=1)
+        index = first.year * 12 + first.month - 1 + months
+        end = date(index // 12, index % 12 + 1, 1)
+        live = end - timedelta(days=LIVE_DAYS)
+        if live <= first:
+            raise ValueError(f"{months} months hold no history before the {LIVE_DAYS} live days")
+        return cls(first, live, end)
 
     @property
     def cutoff(self) -> int:

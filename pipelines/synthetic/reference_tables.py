@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -22,10 +24,18 @@ class Profile:
     setting_mix: pl.DataFrame
     exam_mix: pl.DataFrame
     wait_shape: pl.DataFrame
-    wait_profile: pl.DataFrame
     wait_eras: pl.DataFrame
     covid_demand: pl.DataFrame
     go_lives: pl.DataFrame
+    offices: pl.DataFrame
+    service_volumes: pl.DataFrame
+    waiting_list_inputs: pl.DataFrame
+    waiting_list_habits: pl.DataFrame
+
+    def shape_of(self, office: str) -> NDArray[np.float64]:
+        """Weights of the six weeks in which a patient of one booking office falls due."""
+        weeks = self.wait_shape.filter(pl.col("office") == office).sort("week")
+        return weeks["weight"].to_numpy()
 
 
 def read_text_table(name: str, folder: Path = FOLDER) -> pl.DataFrame:
@@ -47,19 +57,34 @@ def load_profile(folder: Path = FOLDER) -> Profile:
         return _typed(read_text_table(name, folder), numbers, dates or [])
 
     return Profile(
-        modality_demand=table(
-            "modality_demand",
-            ["share", "growth_per_year", "did_not_attend_rate", "preliminary_rate"],
-        ),
-        party_demand=table(
-            "party_demand",
-            ["weight", "unscheduled_rate", "emergency_department_rate", "planned_rate"],
-        ),
+        modality_demand=table("modality_demand", ["preliminary_rate"]),
+        party_demand=table("party_demand", ["weight", "emergency_department_rate"]),
         setting_mix=table("setting_mix", ["weight"]),
         exam_mix=table("exam_mix", ["unscheduled_weight", "scheduled_weight"]),
         wait_shape=table("wait_shape", ["week", "weight"]),
-        wait_profile=table("wait_profile", ["over_six_weeks_rate", "tail_mean_days"]),
         wait_eras=table("wait_eras", ["breach_factor"], ["from_on"]),
         covid_demand=table("covid_demand", ["elective_factor", "emergency_factor"], ["month_on"]),
         go_lives=table("go_lives", [], ["go_live_on"]),
+        offices=table(
+            "offices",
+            [
+                "growth_per_year",
+                "missed_rate",
+                "removal_rate",
+                "slot_minutes",
+                "planned_lead_shortest",
+                "planned_lead_longest",
+            ],
+        ),
+        service_volumes=table(
+            "service_volumes", ["exams_per_year", "unscheduled_rate", "walk_in_rate"]
+        ),
+        waiting_list_inputs=table(
+            "waiting_list_inputs",
+            ["requests", "slots", "scarce_slots", "planned", "unscheduled"],
+            ["month_on"],
+        ),
+        waiting_list_habits=table(
+            "waiting_list_habits", ["scarce_rate", "scarce_spread_days", "removal_rate"]
+        ),
     )

@@ -44,7 +44,7 @@ def landing_contracts() -> dict[str, Contract]:
 def delivered(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with inbox and truth of about 2,000 exams and 240 messages."""
     folder = tmp_path_factory.mktemp("delivered")
-    generate(network, folder / "inbox", folder / "truth", scale=0.01)
+    generate(network, folder / "inbox", folder / "truth", scale=0.0001)
     return folder
 
 
