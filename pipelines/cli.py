@@ -153,6 +153,9 @@ def synthesise(
         int, typer.Option(help="How many; the last 12 weeks arrive live.", min=4)
     ] = 96,
     seed: Annotated[int, typer.Option(help="Same seed, same files.")] = DEMO_SEED,
+    world: Annotated[
+        str, typer.Option(help="What go-lives do: effect, null or confounded.")
+    ] = "effect",
     fault: Annotated[
         str | None,
         typer.Option(
@@ -175,7 +178,7 @@ def synthesise(
         console.print(f"broken delivery: {break_batch(fault, to or settings.inbox_dir)}")
         return
     inbox, truth = to or settings.inbox_dir, truth or settings.home / "truth"
-    _synthesise(settings, inbox, truth, scale, seed, (start.date(), months))
+    _synthesise(settings, inbox, truth, scale, seed, (start.date(), months), world)
 
 
 def _report_calibration(settings: Settings, folder: Path, scale: float, seed: int) -> None:
@@ -197,6 +200,7 @@ def _synthesise(
     scale: float,
     seed: int,
     span: tuple[date, int] | None = None,
+    world: str = "effect",
 ) -> None:
     from pipelines.network import Network
     from pipelines.synthetic import generate
@@ -211,6 +215,7 @@ def _synthesise(
             seed=seed,
             scale=scale,
             period=Period.of(*span) if span else None,
+            world=world,
             progress=watch.progress,
         )
     entries = [

@@ -12,6 +12,7 @@ import polars as pl
 
 from pipelines.demo import DEMO_SCALE
 from pipelines.synthetic import (
+    calendar,
     dicom_files,
     dirt,
     hl7_messages,
@@ -24,6 +25,7 @@ from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import Profile, load_profile
 from pipelines.synthetic.truth import write_truth
+from pipelines.synthetic.worlds import DEFAULT_WORLD, World
 
 if TYPE_CHECKING:
     from pipelines.network import Network
@@ -55,13 +57,15 @@ def generate(
     seed: int = 20201016,
     scale: float = DEMO_SCALE,
     period: Period | None = None,
+    world: str = DEFAULT_WORLD,
     progress: Progress | None = None,
 ) -> SyntheticSummary:
     """Write the inbox and the truth folder of a synthetic network.
 
     Scale 1 is about 2.7 million exams a year. The same network, seed and scale give
     the same bytes. `progress` is called with (step, number of the step, number of steps).
-    Raises ValueError when the scale is not positive.
+    `world` names a world of `worlds`. Raises ValueError when the scale is not positive,
+    RegisterTooSmall when the scanners cannot hold it, UnknownWorld.
     """
     if scale <= 0:
         raise ValueError(
@@ -73,10 +77,11 @@ def generate(
             progress(STEPS[step], step + 1, len(STEPS))
 
     period, profile = period or Period(), load_profile()
+    chosen = World.load(world, calendar.day_number(period.first_on))
     ledger = dirt.DirtLedger()
     tell(0)
     people = invent_patients(network, scale, np.random.default_rng([seed, 0]))
-    simulation = simulate(network, profile, period, people, scale, seed)
+    simulation = simulate(network, profile, period, people, scale, seed, chosen)
     exams = simulation.exams.join(
         people, on="patient_no", how="left", maintain_order="left"
     ).rename({"home_party": "patient_home_party"})
@@ -110,7 +115,7 @@ def generate(
         series=series,
         rota=reference_feeds.session_instants(simulation.sessions, period),
         ledger=ledger,
-        parameters=_parameters(period, profile, seed, scale),
+        parameters=_parameters(period, profile, seed, scale, chosen),
     )
     files = {feed: len(found) for feed, found in written.items()}
     records = {feed: sum(found.values()) for feed, found in written.items()}
@@ -139,7 +144,9 @@ def _note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger
         ledger.add("hl7", "addendum", f"hl7/*/{party}_*.hl7", accession)
 
 
-def _parameters(period: Period, profile: Profile, seed: int, scale: float) -> dict[str, Any]:
+def _parameters(
+    period: Period, profile: Profile, seed: int, scale: float, world: World
+) -> dict[str, Any]:
     """Everything a reader needs to know what was put in."""
     go_lives = profile.go_lives.with_columns(pl.col("go_live_on").cast(pl.String))
     return {
@@ -150,7 +157,7 @@ def _parameters(period: Period, profile: Profile, seed: int, scale: float) -> di
         "last_day_on": str(period.live_days[-1]),
         "time_zone": "Europe/London",
         "slot_minutes": dict(profile.offices.select("office", "slot_minutes").iter_rows()),
-        "effects_of_network_reporting": dict(reporting.EFFECTS),
+        **world.as_parameters(),
         "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
         "outsourcing_organisation": reporting.OUTSOURCE,
         "go_lives": go_lives.to_dicts(),

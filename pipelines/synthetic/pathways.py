@@ -29,6 +29,7 @@ from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import Profile
 from pipelines.synthetic.reporting import NEVER
 from pipelines.synthetic.waiting_list import PLANNED
+from pipelines.synthetic.worlds import World
 
 if TYPE_CHECKING:
     from pipelines.network import Network
@@ -99,6 +100,7 @@ def simulate(
     patient_table: pl.DataFrame,
     scale: float,
     seed: int,
+    world: World,
 ) -> Simulation:
     """Run the booking offices, draw the rest, carry each to its report; same seed, same tables."""
     rooms, offices = find_offices(network, profile, period, scale)
@@ -123,7 +125,7 @@ def simulate(
     _choose_exam_and_patient(a, offices, network, profile, patient_table, rng)
     _set_bookings(a, np.random.default_rng([seed, 5]))
     _queue(a)
-    _report(a, profile, np.random.default_rng([seed, 6]))
+    _report(a, profile, world, np.random.default_rng([seed, 6]))
     _round_and_hide(a, period)
     exams = _as_frame(a, network, period, rooms, np.random.default_rng([seed, 7]))
     return Simulation(exams, _room_sessions(diaries.sessions, rooms), rooms)
@@ -499,7 +501,9 @@ def _queue(a: dict[str, NDArray]) -> None:
     a["completed"] = np.where(done, start + a["seconds"], NEVER)
 
 
-def _report(a: dict[str, NDArray], profile: Profile, rng: np.random.Generator) -> None:
+def _report(
+    a: dict[str, NDArray], profile: Profile, world: World, rng: np.random.Generator
+) -> None:
     sizes = profile.party_demand.group_by("party_code", maintain_order=True).agg(
         pl.col("weight").sum()
     )
@@ -514,6 +518,7 @@ def _report(a: dict[str, NDArray], profile: Profile, rng: np.random.Generator) -
         reporting.network_reporting_days(profile.go_lives),
         dict(sizes.iter_rows()),
         dict(profile.modality_demand.select("modality_group", "preliminary_rate").iter_rows()),
+        world,
         rng,
     )
     a["preliminary"] = reports.preliminary

@@ -1,6 +1,6 @@
 """From the end of the exam to the verified report: who writes it, and when.
 
-The effect of shared reporting on this network is known, because it is put in here: see EFFECTS.
+The effect of shared reporting on this network is known, because it is put in here: see `worlds`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,11 @@ from numpy.typing import NDArray
 
 from pipelines.synthetic import calendar
 from pipelines.synthetic.calendar import DAY, HOUR, Seconds
+from pipelines.synthetic.worlds import World
 
 NEVER = np.int64(2**62)
 
 OUTSOURCE = "ZZT01"
-
-# Known effects of a party's network-reporting go-live, from that day on (all modalities but those
-# reported on the spot). They are written to the truth folder.
-EFFECTS = {
-    "cross_site_rate_before": 0.012,
-    "cross_site_rate_after": 0.225,
-    "cross_site_rate_on_the_spot": 0.02,
-    "cross_site_ramp_days": 120,
-    "outsourcing_factor_after": 0.74,
-    "turnaround_factor_after": 0.90,
-}
 
 # Median hours from exam end to verified report, in 2018. Emergency, unscheduled urgent,
 # inpatient routine, urgent, suspected cancer, routine, planned.
@@ -140,9 +130,10 @@ def write_reports(
     go_live_days: dict[str, int],
     party_sizes: dict[str, float],
     preliminary_rates: dict[str, float],
+    world: World,
     rng: np.random.Generator,
 ) -> Reports:
-    """Reports of every completed exam.
+    """Reports of every completed exam. An effect grows in from the go-live of the acquiring party.
 
     `exams` holds arrays party, modality_group, priority, is_unscheduled and completed (UTC
     seconds, NEVER when the exam was not done).
@@ -161,14 +152,22 @@ def write_reports(
 
     hours = _hours(exams, done, group, rng)
     hours *= _over_time(day, _ERAS) ** np.where(spot, 0.2, 1.0)
-    hours *= np.where((since >= 0) & ~spot, EFFECTS["turnaround_factor_after"], 1.0)
+    hours *= world.drift("turnaround", parties, own, day)
+
+    def of_party(name: str) -> NDArray[np.float64]:
+        return world.effect(name, parties)[own]
+
+    ramp = np.clip(since / of_party("ramp_days"), 0, 1)
+    faster = (of_party("turnaround_factor_after") - 1.0) * ramp
+    hours *= np.where(spot, 1.0, 1.0 + faster)
 
     night = (calendar.utc_to_local(completed) % DAY // HOUR + 4) % 24 < 12
-    outsourced = _outsourced(group, day, night, since, exams["priority"][done], rng)
-    ramp = np.clip(since / EFFECTS["cross_site_ramp_days"], 0, 1)
-    before, after = EFFECTS["cross_site_rate_before"], EFFECTS["cross_site_rate_after"]
-    rate = before + np.where(since >= 0, (after - before) * ramp, 0.0)
-    rate = np.where(spot, EFFECTS["cross_site_rate_on_the_spot"] * (since >= 0), rate)
+    bought = 1.0 + (of_party("outsourcing_factor_after") - 1.0) * ramp
+    outsourced = _outsourced(group, day, night, bought, exams["priority"][done], rng)
+    before, after = of_party("cross_site_rate_before"), of_party("cross_site_rate_after")
+    rate = np.where(
+        spot, of_party("cross_site_rate_on_the_spot") * ramp, before + (after - before) * ramp
+    )
     cross = ~outsourced & (rng.random(count) < rate)
     elsewhere = _other_party(own, day, live_day, np.array(list(party_sizes.values())), rng)
     org_index = np.where(cross, elsewhere, own)
@@ -230,15 +229,14 @@ def _outsourced(
     group: NDArray[np.str_],
     day: NDArray[np.float64],
     night: NDArray[np.bool_],
-    since: NDArray[np.float64],
+    bought: NDArray[np.float64],
     priority: NDArray[np.str_],
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
     factor = np.array([_OUTSOURCED_FACTOR[g] for g in _GROUPS])[_index_of(group, _GROUPS)]
     rate = _over_time(day, _OUTSOURCED) * factor
     rate = np.where(night & (priority == "S") & (group == "CT"), rate * 2.2, rate)
-    rate = np.where(since >= 0, rate * EFFECTS["outsourcing_factor_after"], rate)
-    return rng.random(len(group)) < np.minimum(rate, 0.8)
+    return rng.random(len(group)) < np.minimum(rate * bought, 0.8)
 
 
 def _other_party(
