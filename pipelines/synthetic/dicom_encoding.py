@@ -37,6 +37,8 @@ def _value(vr: str, value: Any, *, explicit: bool, charset: str) -> bytes:
         raw = value
     elif vr == "US":
         raw = struct.pack("<H", value)
+    elif vr == "SS":
+        raw = struct.pack("<h", value)
     elif vr == "FD":
         raw = struct.pack("<d", value)
     else:

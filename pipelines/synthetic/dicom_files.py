@@ -16,6 +16,14 @@ import polars as pl
 from pipelines.synthetic import calendar
 from pipelines.synthetic.calendar import DAY
 from pipelines.synthetic.dicom_encoding import EXPLICIT, IMPLICIT, part10_file
+from pipelines.synthetic.dicom_modules import (
+    IN_SPACE,
+    MODULES,
+    anatomic_region,
+    frame_of_reference,
+    laterality,
+    secondary_capture,
+)
 from pipelines.synthetic.dirt import DICOM_COUNTS, DirtLedger, scaled
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.writer import write_bytes
@@ -193,12 +201,15 @@ def _study_attributes(
         "PhotometricInterpretation": "MONOCHROME2",
         "Rows": _SIDE,
         "Columns": _SIDE,
-        "BitsAllocated": 16,
-        "BitsStored": 12,
-        "HighBit": 11,
         "PixelRepresentation": 0,
-        "PixelData": _PIXELS,
-    }
+        "PixelData": _PIXELS[: len(_PIXELS) // 2] if exam["dicom_modality"] == "US" else _PIXELS,
+    } | MODULES[exam["dicom_modality"]]
+    if exam["dicom_modality"] in IN_SPACE:
+        attributes["FrameOfReferenceUID"] = frame_of_reference(exam["study_instance_uid"])
+    if exam["dicom_modality"] != "DX":
+        attributes["Laterality"] = laterality(attributes["BodyPartExamined"])
+    else:
+        attributes["AnatomicRegionSequence"] = anatomic_region(exam["body_region"])
     if habit.has_step_start:
         attributes["PerformedProcedureStepStartDate"] = date
         attributes["PerformedProcedureStepStartTime"] = time
@@ -254,6 +265,8 @@ def _series_files(
             instance["AcquisitionDate"], instance["AcquisitionTime"] = acquired
         if habit.has_acquisition_datetime:
             instance["AcquisitionDateTime"] = "".join(acquired)
+        if modality in IN_SPACE:
+            instance["ImagePositionPatient"] = ("0", "0", str(5 * instance["InstanceNumber"]))
         files.append(common | instance)
     return files
 
@@ -381,7 +394,7 @@ def _secondary_capture(
     """A screen saved later on a workstation: never a time of the scanner."""
     date, time = _clock(local, habit)
     series_uid, instance_uid = _uids(2, rng)
-    return study | {
+    return secondary_capture(study) | {
         "SOPClassUID": _SOP_CLASS["SC"],
         "SOPInstanceUID": instance_uid,
         "SeriesInstanceUID": series_uid,

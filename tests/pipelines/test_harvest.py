@@ -161,8 +161,11 @@ def test_messages_sent_again_in_another_file_add_no_event(
         (day / source.name).write_text(content, newline="")
     harvest("hl7", deliveries(tmp_path / "inbox", "hl7"), setup, now=NOW)
     events = setup.landing.read("imaging_events")
-    assert events["source_sha"].n_unique() == 2
-    assert len(events) == 2 * events["event_id"].n_unique()
+    # A message may repeat what an earlier one of its file said: ids are compared as sets.
+    told = [set(rows["event_id"]) for _, rows in events.group_by("source_sha")]
+    assert len(told) == 2
+    assert told[0] == told[1]
+    assert len(told[0]) > 5
 
 
 def identities(inbox: Path) -> dict[str, set[str]]:

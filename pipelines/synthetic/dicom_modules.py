@@ -1,0 +1,101 @@
+"""Attributes that the image modules of each modality ask for (PS3.3, types 1 and 2).
+
+No metric reads them. They are written so that the files pass a validator and every reader of
+images, like those of a real scanner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PLANE = {
+    "PositionReferenceIndicator": "",
+    "PatientPosition": "HFS",
+    "ImageOrientationPatient": ("1", "0", "0", "0", "1", "0"),
+    "PixelSpacing": ("0.75", "0.75"),
+    "SliceThickness": "5",
+}
+_SIXTEEN_BITS = {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11}
+
+MODULES: dict[str, dict[str, Any]] = {
+    "CT": _PLANE | _SIXTEEN_BITS | {"KVP": "120", "RescaleIntercept": "-1024", "RescaleSlope": "1"},
+    "MR": _PLANE
+    | _SIXTEEN_BITS
+    | {
+        "ScanningSequence": "SE",
+        "SequenceVariant": "NONE",
+        "ScanOptions": "",
+        "MRAcquisitionType": "2D",
+        "RepetitionTime": "3200",
+        "EchoTime": "90",
+        "EchoTrainLength": 16,
+    },
+    "DX": _SIXTEEN_BITS
+    | {
+        "PresentationIntentType": "FOR PRESENTATION",
+        "PresentationLUTShape": "IDENTITY",
+        "PixelIntensityRelationship": "LOG",
+        "PixelIntensityRelationshipSign": -1,
+        "RescaleIntercept": "0",
+        "RescaleSlope": "1",
+        "RescaleType": "US",
+        "LossyImageCompression": "00",
+        "BurnedInAnnotation": "NO",
+        "ImageLaterality": "U",
+        "PatientOrientation": ("L", "F"),
+        "ImagerPixelSpacing": ("0.15", "0.15"),
+        "DetectorType": "DIRECT",
+        "WindowCenter": "2048",
+        "WindowWidth": "4096",
+        "AcquisitionContextSequence": [],
+    },
+    "US": {
+        "BitsAllocated": 8,
+        "BitsStored": 8,
+        "HighBit": 7,
+        "PatientOrientation": "",
+    },
+}
+# Images with a place in the patient share a frame of reference within the study.
+IN_SPACE = ("CT", "MR")
+
+
+# Anatomic regions (CID 4009 and 4031, SNOMED CT) of the body regions of plain radiographs.
+_REGIONS = {
+    "chest": ("51185008", "Chest"),
+    "pelvis": ("12921003", "Pelvis"),
+    "lower limb": ("61685007", "Lower limb"),
+    "upper limb": ("53120007", "Upper limb"),
+}
+
+
+def anatomic_region(body_region: str) -> list[dict[str, str]] | None:
+    """AnatomicRegionSequence of a plain radiograph; None where the region is not known."""
+    if body_region not in _REGIONS:
+        return None
+    code, meaning = _REGIONS[body_region]
+    return [{"CodeValue": code, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}]
+
+
+# Regions that a validator knows to be single; of any other the side must at least be left open.
+_UNPAIRED = ("HEAD", "CHEST", "ABDOMEN", "PELVIS", "SPINE", "")
+
+
+def laterality(body_part: str) -> str | None:
+    """Laterality of a series: empty (unknown) where the body part may be paired, else absent."""
+    return None if body_part in _UNPAIRED else ""
+
+
+def secondary_capture(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a study without those of its modality's image modules."""
+    bits = ("BitsAllocated", "BitsStored", "HighBit")
+    gone = MODULES[attributes["Modality"]].keys() - set(bits)
+    return {k: v for k, v in attributes.items() if k not in gone} | {
+        "PatientOrientation": "",
+        "Laterality": laterality(attributes["BodyPartExamined"]),
+    }
+
+
+def frame_of_reference(study_instance_uid: str) -> str:
+    """The frame of reference of a study: its UID with one more component."""
+    return f"{study_instance_uid}.1"
