@@ -99,10 +99,10 @@ class BookingOffice:
     ) -> tuple[int, list[int]]:
         """Book the days of one month in order; returns the tests done from the list (not planned).
 
-        `slots` has one row per lane and one column per day. What the main lane cannot use goes to
-        the scarce one and the other way round. A slot nobody can use stays empty and is owed: an
-        extra one is given as soon as somebody waits. The second result is the number of slots
-        each day had in the end, empty and extra ones included.
+        `slots` has one row per lane and one column per day. What the scarce lane cannot use goes to
+        the main one. A slot nobody can use stays empty and is owed: an extra one is given as soon
+        as somebody waits. The second result is the number of slots each day had in the end, empty
+        and extra ones included.
         """
         arrivals, due_after, lanes, removed = self._arrivals(days, demand, request_weights)
         missed = [self._missed(int(slots[lane].sum()), lane, demand.missed_rate) for lane in LANES]
