@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipelines.demo import DEMO_SCALE, DEMO_SEED
+from pipelines.demo import DEMO_MONTHS, DEMO_SCALE, DEMO_SEED, DEMO_START, DEMO_WORLD
 from pipelines.journal import Entry, Journal
 from pipelines.journey import (
     Outcome,
@@ -36,7 +36,7 @@ from pipelines.landing.keys import create_key_file
 from pipelines.problems import Problem
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
 
-SCALE_HELP = "1.0 = all of Greater Manchester, about 2.7 million exams a year."
+SCALE_HELP = "1.0 = the whole region, about 2.6 million exams a year; the demo is a hundredth."
 app = typer.Typer(
     help="Analytics warehouse of a regional imaging network: from source files to dashboards.",
     no_args_is_help=True,
@@ -148,14 +148,14 @@ def synthesise(
     scale: Annotated[float, typer.Option(help=SCALE_HELP)] = DEMO_SCALE,
     start: Annotated[
         datetime, typer.Option(formats=["%Y-%m"], help="First month of requests.")
-    ] = datetime(2018, 4, 1),
+    ] = datetime(DEMO_START.year, DEMO_START.month, 1),
     months: Annotated[
         int, typer.Option(help="How many; the last 12 weeks arrive live.", min=4)
-    ] = 96,
+    ] = DEMO_MONTHS,
     seed: Annotated[int, typer.Option(help="Same seed, same files.")] = DEMO_SEED,
     world: Annotated[
         str, typer.Option(help="What go-lives do: effect, null or confounded.")
-    ] = "effect",
+    ] = DEMO_WORLD,
     fault: Annotated[
         str | None,
         typer.Option(
@@ -199,8 +199,8 @@ def _synthesise(
     truth: Path,
     scale: float,
     seed: int,
-    span: tuple[date, int] | None = None,
-    world: str = "effect",
+    span: tuple[date, int] = (DEMO_START, DEMO_MONTHS),
+    world: str = DEMO_WORLD,
 ) -> None:
     from pipelines.network import Network
     from pipelines.synthetic import generate
@@ -214,7 +214,7 @@ def _synthesise(
             truth,
             seed=seed,
             scale=scale,
-            period=Period.of(*span) if span else None,
+            period=Period.of(*span),
             world=world,
             progress=watch.progress,
         )

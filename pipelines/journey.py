@@ -81,6 +81,8 @@ def start_demo_home(settings: Settings) -> None:
         shutil.rmtree(path, ignore_errors=True)
     for path in (settings.warehouse_file, settings.build_stamp, settings.building_note):
         path.unlink(missing_ok=True)
+    # Ours from here on, and unlike any demo: what is interrupted is made again.
+    write_bytes(b"{}", settings.synthetic_stamp)
 
 
 @contextmanager

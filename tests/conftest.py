@@ -16,8 +16,8 @@ ROOMS = {
     "docs": 1,
     "pipelines": 3,
     "warehouse": 2,
-    "dashboards": 2,
-    "end_to_end": 21,
+    "dashboards": 1,
+    "end_to_end": 24,
     "browser": 5,
 }
 _seconds: dict[str, float] = defaultdict(float)

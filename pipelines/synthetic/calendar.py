@@ -40,6 +40,18 @@ def day_of_number(number: int) -> date:
     return _EPOCH + timedelta(days=int(number))
 
 
+def month_after(month_on: date, count: int = 1) -> date:
+    """First day of the month `count` months on from the one a day lies in."""
+    index = month_on.year * 12 + month_on.month - 1 + count
+    return date(index // 12, index % 12 + 1, 1)
+
+
+def months_between(first: date, end: date) -> list[date]:
+    """First days of the months from that of `first` up to, not including, `end`."""
+    count = (end.year - first.year) * 12 + end.month - first.month
+    return [month_after(first, number) for number in range(count)]
+
+
 def easter_sunday(year: int) -> date:
     """Easter Sunday of the Gregorian calendar, by the anonymous algorithm (Meeus)."""
     golden = year % 19

@@ -30,6 +30,7 @@ from pipelines.synthetic.waiting_list import (
     SCARCE,
     BookingOffice,
     Demand,
+    slot_weights,
     spread_over,
 )
 
@@ -55,31 +56,6 @@ def published() -> pl.DataFrame:
         wl_six_weeks=pl.sum_horizontal(OVER_SIX_WEEKS),
         month_on=pl.col("period_end").dt.month_start(),
     )
-
-
-def slot_weights(month_on: date) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Days of a month and how much of its elective work falls on each."""
-    first = calendar.day_number(month_on)
-    count = calendar.day_number(next_month(month_on)) - first
-    days = np.arange(first, first + count)
-    weekday = (days + 3) % 7
-    working = calendar.is_working_day(first, count)
-    weekend = np.select([weekday == 5, weekday == 6], [0.35, 0.2], 0.1)
-    return days, np.where(working, 1.0, weekend)
-
-
-def next_month(month_on: date) -> date:
-    """First day of the following month."""
-    return date(month_on.year + month_on.month // 12, month_on.month % 12 + 1, 1)
-
-
-def months_between(first: date, end: date) -> list[date]:
-    """First days of the months from `first` up to, not including, `end`."""
-    found = []
-    while first < end:
-        found.append(first)
-        first = next_month(first)
-    return found
 
 
 def scarcity(rows: pl.DataFrame) -> tuple[float, float]:
@@ -129,7 +105,7 @@ def _assumed(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     first = rows["month_on"].min()
     assert isinstance(first, date)
     year = rows.head(12)
-    months = months_between(FIRST_MONTH, first)
+    months = calendar.months_between(FIRST_MONTH, first)
     growth = profile.offices.filter(pl.col("office") == rows["dm01_test"][0])["growth_per_year"]
     rate = 1 + float(growth[0])
     middle = calendar.day_number(year["month_on"][len(year) // 2])

@@ -11,7 +11,7 @@ import polars as pl
 
 from pipelines.synthetic import calendar
 from pipelines.synthetic.calendar import DAY
-from pipelines.synthetic.calibration import BANDS, compare, next_month, published
+from pipelines.synthetic.calibration import BANDS, compare, published
 from pipelines.synthetic.demand import EMERGENCY_DEPARTMENT, unscheduled_days
 from pipelines.synthetic.offices import Diaries, Office, find_offices, keep_diaries
 from pipelines.synthetic.period import Period
@@ -48,9 +48,10 @@ class Calibration:
 def calibrate(network: Network, *, seed: int, scale: float = 1.0) -> Calibration:
     """Run the booking offices at a scale and compare them with the published months.
 
-    Counts are divided by the scale. Unscheduled tests are drawn as in the simulation.
+    Counts are divided by the scale. Unscheduled tests are drawn for each office as a whole; the
+    simulation draws them for its emergency department and its wards apart.
     """
-    profile, period = load_profile(), Period()
+    profile, period = load_profile(), Period.of()
     rooms, offices = find_offices(network, profile, period, scale, may_add_rooms=True)
     diaries = keep_diaries(rooms, offices, scale, seed)
     lists = month_ends(diaries, offices)
@@ -78,11 +79,6 @@ def month_ends(diaries: Diaries, offices: list[Office]) -> pl.DataFrame:
     Columns: trust_code, dm01_test, month_on, wl_band_00 to wl_band_13. A missed appointment
     restarts the clock; planned patients are not on the list.
     """
-    described = pl.DataFrame(
-        [(n, o.trust_code, o.name) for n, o in enumerate(offices)],
-        schema={"office": pl.Int16, "trust_code": pl.String, "dm01_test": pl.String},
-        orient="row",
-    )
 
     def day_of(name: str) -> pl.Expr:
         return pl.when(pl.col(name) >= 0).then(pl.col(name) // DAY).otherwise(_NEVER_DAY)
@@ -98,7 +94,7 @@ def month_ends(diaries: Diaries, offices: list[Office]) -> pl.DataFrame:
     )
     ends = []
     for month_on in published()["month_on"].unique().sort().to_list():
-        end = calendar.day_number(next_month(month_on)) - 1
+        end = calendar.day_number(calendar.month_after(month_on)) - 1
         reset = pl.when(pl.col("missed_day") <= end).then("missed_day")
         weeks = (end - pl.max_horizontal("requested_day", reset)) // 7
         ends.append(
@@ -114,7 +110,7 @@ def month_ends(diaries: Diaries, offices: list[Office]) -> pl.DataFrame:
     missing = [pl.lit(0).alias(band) for band in BANDS if band not in wide.columns]
     return (
         wide.with_columns(missing)
-        .join(described, on="office", how="left")
+        .join(_described(offices), on="office", how="left")
         .select("trust_code", "dm01_test", "month_on", pl.col(BANDS).fill_null(0).cast(pl.Float64))
     )
 
@@ -140,15 +136,16 @@ def _activity(
             counted.select(pl.lit(number, dtype=pl.Int16).alias("office"), "month_on", "len")
         )
     total = pl.concat(counts).group_by("office", "month_on").agg(act_total=pl.col("len").sum())
-    names = (
-        {n: o.trust_code for n, o in enumerate(offices)},
-        {n: o.name for n, o in enumerate(offices)},
+    return total.join(_described(offices), on="office", how="left").select(
+        "trust_code", "dm01_test", "month_on", pl.col("act_total").cast(pl.Float64)
     )
-    return total.select(
-        pl.col("office").replace_strict(names[0]).alias("trust_code"),
-        pl.col("office").replace_strict(names[1]).alias("dm01_test"),
-        "month_on",
-        pl.col("act_total").cast(pl.Float64),
+
+
+def _described(offices: list[Office]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(n, o.trust_code, o.name) for n, o in enumerate(offices)],
+        schema={"office": pl.Int16, "trust_code": pl.String, "dm01_test": pl.String},
+        orient="row",
     )
 
 

@@ -52,12 +52,12 @@ def unscheduled_days(
     month = numbers.astype("datetime64[D]").astype("datetime64[M]").astype(int)
     known = months["month_on"].to_numpy().astype("datetime64[M]").astype(int)
     place = np.searchsorted(known, month)
-    length = np.bincount(np.searchsorted(known, month), minlength=len(known))
+    length = np.bincount(place, minlength=len(known))
     weekday = (numbers + 3) % 7
     weight = np.array(_WEEKDAY[setting])[weekday]
     holiday = (weekday < 5) & ~calendar.is_working_day(first, count)
     weight[holiday] *= _HOLIDAY[setting]
-    expected = months["expected"].to_numpy()[place] / np.maximum(length[place], 28) * weight
+    expected = months["expected"].to_numpy()[place] / length[place] * weight
     return np.repeat(numbers, rng.poisson(expected * scale))
 
 

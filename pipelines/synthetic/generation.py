@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from pipelines.demo import DEMO_SCALE
+from pipelines.demo import DEMO_SCALE, DEMO_WORLD
+from pipelines.problems import Problem
 from pipelines.synthetic import (
     calendar,
     dicom_files,
@@ -25,7 +26,7 @@ from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import Profile, load_profile
 from pipelines.synthetic.truth import write_truth
-from pipelines.synthetic.worlds import DEFAULT_WORLD, World
+from pipelines.synthetic.worlds import World
 
 if TYPE_CHECKING:
     from pipelines.network import Network
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "truth")
+
+
+class NotAScale(Problem, ValueError):
+    """A network of no size, or less, was asked for."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +62,26 @@ def generate(
     seed: int = 20201016,
     scale: float = DEMO_SCALE,
     period: Period | None = None,
-    world: str = DEFAULT_WORLD,
+    world: str = DEMO_WORLD,
     progress: Progress | None = None,
 ) -> SyntheticSummary:
     """Write the inbox and the truth folder of a synthetic network.
 
-    Scale 1 is about 2.7 million exams a year. The same network, seed and scale give
+    Scale 1 is about 2.6 million exams a year. The same network, seed and scale give
     the same bytes. `progress` is called with (step, number of the step, number of steps).
-    `world` names a world of `worlds`. Raises ValueError when the scale is not positive,
+    `world` names a world of `worlds`. Raises NotAScale when the scale is not positive,
     RegisterTooSmall when the scanners cannot hold it, UnknownWorld.
     """
     if scale <= 0:
-        raise ValueError(
-            f"scale must be positive, got {scale}; 1.0 is about 2.7 million exams a year"
+        raise NotAScale(
+            f"scale must be positive, got {scale}; 1.0 is about 2.6 million exams a year"
         )
 
     def tell(step: int) -> None:
         if progress is not None:
             progress(STEPS[step], step + 1, len(STEPS))
 
-    period, profile = period or Period(), load_profile()
+    period, profile = period or Period.of(), load_profile()
     chosen = World.load(world, calendar.day_number(period.first_on))
     ledger = dirt.DirtLedger()
     tell(0)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pipelines.problems import Problem
 from pipelines.synthetic import calendar
 from pipelines.synthetic.calendar import DAY, MINUTE
-from pipelines.synthetic.calibration import months_between, next_month, slot_weights
 from pipelines.synthetic.demand import ELECTIVE_SEASON
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import Profile
@@ -28,6 +27,7 @@ from pipelines.synthetic.waiting_list import (
     SCARCE,
     BookingOffice,
     Demand,
+    slot_weights,
     spread_over,
 )
 
@@ -73,7 +73,8 @@ class Office:
 
     `rooms` are numbers in the list of rooms. `months`: month_on, requests, slots, scarce_slots,
     planned, unscheduled, walk_ins, all at full scale. `lead_days` is how long before its due day
-    a planned examination is requested (shortest, longest).
+    a planned examination is requested (shortest, longest). With `is_booked_by_date` all are
+    planned, by a date that is no surveillance (a week of pregnancy).
     """
 
     trust_code: str
@@ -85,6 +86,7 @@ class Office:
     demand: Demand
     months: pl.DataFrame
     lead_days: tuple[int, int]
+    is_booked_by_date: bool
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def find_offices(
         for site, station, weight in places:
             daily = minutes[trust, modality] / _WORKING_DAYS_A_MONTH * weight / whole
             bays = max(1, int(np.ceil(daily / _ROOM_MINUTES_A_DAY)))
-            if bays > 1 and not may_add_rooms:
+            if bays > 1 and station is not None and not may_add_rooms:
                 raise RegisterTooSmall(
                     f"{site} has {daily:,.0f} minutes of {modality} a day at scale {scale}, "
                     f"{bays} times what one scanner holds; add scanners to scanner_register.csv "
@@ -157,6 +159,7 @@ def find_offices(
                 int(settings[name]["planned_lead_shortest"]),
                 int(settings[name]["planned_lead_longest"]),
             ),
+            is_booked_by_date=settings[name]["is_booked_by_date"] == "yes",
         )
         for (trust, name), months in sorted(inputs.items())
         if numbers[trust, settings[name]["dicom_modality"]]
@@ -199,9 +202,7 @@ def _monthly_inputs(profile: Profile, period: Period) -> dict[tuple[str, str], p
     """Months of every office at full scale; those before and after the table repeat its ends."""
     known = profile.waiting_list_inputs["month_on"].to_list()
     first = min(period.first_on.replace(day=1), *known)
-    wanted = months_between(first, period.end_on)
-    for _ in range(AHEAD_MONTHS):
-        wanted.append(next_month(wanted[-1]))
+    wanted = calendar.months_between(first, calendar.month_after(period.end_on, AHEAD_MONTHS))
     found = {}
     for (trust, name), rows in profile.waiting_list_inputs.partition_by(
         ["trust_code", "dm01_test"], as_dict=True
@@ -251,7 +252,7 @@ def _unpublished(row: dict[str, object], profile: Profile, wanted: list[date]) -
     scheduled = size * season * elective * (1 - unscheduled_rate)
     walk_in_rate = float(str(row["walk_in_rate"]))
     booked = scheduled * (1 - walk_in_rate)
-    is_planned = name == "OBSTETRIC_ULTRASOUND"
+    is_planned = settings["is_booked_by_date"] == "yes"
     # A list of a quarter of a month stands at the start; it is never worked off.
     backlog = np.where(np.arange(len(wanted)) == 0, 1.25, 1.0)
     waiting = np.zeros(len(wanted)) if is_planned else booked

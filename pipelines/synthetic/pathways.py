@@ -199,14 +199,14 @@ def _booked_priorities(
 ) -> NDArray[np.str_]:
     """Planned, else by the wait: the prompt ones are mostly the suspected cancers and urgent ones.
 
-    Obstetric scans are planned by the week of the pregnancy, not surveillance: routine.
+    What is booked by a date that is no surveillance (obstetric scans) is routine.
     """
     prompt = (wait <= PROMPT_DAYS) & ~planned
     priority = np.where(planned, "P", "R")
     u = rng.random(len(office))
     for number, settings in enumerate(offices):
         mine = office == number
-        if settings.name == "OBSTETRIC_ULTRASOUND":
+        if settings.is_booked_by_date:
             priority[mine] = "R"
             continue
         booked = int((mine & ~planned).sum())
@@ -359,11 +359,10 @@ def _choose_exam_and_patient(
     count = len(a["requested"])
     codes = network.exam_codes.join(profile.exam_mix, on="exam_code", how="left").fill_null(0.0)
     exam = np.full(count, "", dtype="<U8")
-    names = np.array([office.name for office in offices])[a["office"]]
-    for name in np.unique(names).tolist():
-        table = _codes_of(name, codes)
+    for number, office in enumerate(offices):
+        table = _codes_of(office, codes)
         for flag, column in ((True, "unscheduled_weight"), (False, "scheduled_weight")):
-            mask = (names == name) & (a["is_unscheduled"] == flag)
+            mask = (a["office"] == number) & (a["is_unscheduled"] == flag)
             weight = table[column].to_numpy()
             exam[mask] = rng.choice(
                 table["exam_code"].to_numpy().astype(str), int(mask.sum()), p=weight / weight.sum()
@@ -399,13 +398,13 @@ def _choose_exam_and_patient(
     a["patient_no"] = chosen
 
 
-def _codes_of(office: str, codes: pl.DataFrame) -> pl.DataFrame:
+def _codes_of(office: Office, codes: pl.DataFrame) -> pl.DataFrame:
     """Exam codes of one office: those of its waiting-list test, else those without one."""
-    listed = codes.filter(pl.col("dm01_test") == office)
+    listed = codes.filter(pl.col("dm01_test") == office.name)
     if len(listed):
         return listed
-    group = {"OBSTETRIC_ULTRASOUND": "Ultrasound", "PLAIN_RADIOGRAPHY": "Plain radiography"}[office]
-    return codes.filter((pl.col("modality_group") == group) & pl.col("dm01_test").is_null())
+    same_group = pl.col("modality_group") == office.modality_group
+    return codes.filter(same_group & pl.col("dm01_test").is_null())
 
 
 def _set_bookings(a: dict[str, NDArray], rng: np.random.Generator) -> None:

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from pipelines.demo import DEMO_MONTHS, DEMO_START
 from pipelines.synthetic import calendar
 
 LIVE_DAYS = 84
@@ -16,19 +17,17 @@ LIVE_DAYS = 84
 class Period:
     """First request day, first live day (day of the history extract), day after the last day."""
 
-    first_on: date = date(2018, 4, 1)
-    live_on: date = date(2026, 1, 7)
-    end_on: date = date(2026, 4, 1)
+    first_on: date
+    live_on: date
+    end_on: date
 
     @classmethod
-    def of(cls, start: date, months: int) -> Period:
+    def of(cls, start: date = DEMO_START, months: int = DEMO_MONTHS) -> Period:
         """Whole months from the one `start` lies in; the last 12 weeks arrive live.
 
         Raises ValueError when they are too few to hold the live weeks.
         """
-        first = start.replace(day=1)
-        index = first.year * 12 + first.month - 1 + months
-        end = date(index // 12, index % 12 + 1, 1)
+        first, end = start.replace(day=1), calendar.month_after(start, months)
         live = end - timedelta(days=LIVE_DAYS)
         if live <= first:
             raise ValueError(f"{months} months hold no history before the {LIVE_DAYS} live days")

@@ -13,10 +13,13 @@ Nothing here knows a waiting time: referrals and slots go in, waiting times come
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipelines.synthetic import calendar
 
 MAIN, SCARCE, PLANNED = 0, 1, 2
 LANES = (MAIN, SCARCE, PLANNED)
@@ -229,6 +232,17 @@ class BookingOffice:
         if is_listed:
             del self.clock_start[number]
         return int(is_listed)
+
+
+def slot_weights(month_on: date) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Days of a month and how much of its elective work falls on each."""
+    first = calendar.day_number(month_on)
+    count = calendar.day_number(calendar.month_after(month_on)) - first
+    days = np.arange(first, first + count)
+    weekday = (days + 3) % 7
+    working = calendar.is_working_day(first, count)
+    weekend = np.select([weekday == 5, weekday == 6], [0.35, 0.2], 0.1)
+    return days, np.where(working, 1.0, weekend)
 
 
 def spread_over(

@@ -18,7 +18,6 @@ from pipelines.synthetic import calendar
 from pipelines.synthetic.reference_tables import read_text_table
 
 EVERY_PARTY = "*"
-DEFAULT_WORLD = "effect"
 
 
 class UnknownWorld(Problem):

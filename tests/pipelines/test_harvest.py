@@ -165,6 +165,7 @@ def test_messages_sent_again_in_another_file_add_no_event(
     told = [set(rows["event_id"]) for _, rows in events.group_by("source_sha")]
     assert len(told) == 2
     assert told[0] == told[1]
+    assert events.group_by("source_sha").len()["len"].n_unique() == 1
     assert len(told[0]) > 5
 
 

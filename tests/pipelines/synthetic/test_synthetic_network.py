@@ -394,7 +394,7 @@ def test_every_live_day_with_an_event_has_a_delivery(written: Written) -> None:
     days = {p.name for p in (written.inbox / "hl7").iterdir()}
     told = written.exams().filter(pl.col("completed_at") >= CUTOFF)["completed_at_local"]
     assert {str(day) for day in told.dt.date()} <= days
-    assert days <= {str(day) for day in Period().live_days}
+    assert days <= {str(day) for day in Period.of().live_days}
     assert len(days) > 70
 
 

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.synthetic.calibration import lanes, months_between, slot_weights
-from pipelines.synthetic.waiting_list import MAIN, BookingOffice, Demand, spread_over
+from pipelines.synthetic.calendar import months_between
+from pipelines.synthetic.calibration import lanes
+from pipelines.synthetic.waiting_list import (
+    MAIN,
+    BookingOffice,
+    Demand,
+    slot_weights,
+    spread_over,
+)
 
 EVEN = np.ones(6)
 PLAIN = Demand(

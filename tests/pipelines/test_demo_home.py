@@ -1,0 +1,35 @@
+"""The home of the demo: made again after an interruption, never made over other deliveries."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.journey import NotADemoHome, start_demo_home
+from pipelines.settings import Settings
+
+
+def settings(home: Path) -> Settings:
+    return Settings(home=home, key_file=home / "keys.json")
+
+
+def deliver(home: Path) -> Path:
+    file = home / "inbox" / "hl7" / "2026-01-07" / "RMC_07.hl7"
+    file.parent.mkdir(parents=True)
+    file.write_text("MSH|")
+    return file
+
+
+def test_a_demo_interrupted_while_its_files_are_written_is_made_again(tmp_path):
+    """Failing means that a first `make demo` that was stopped can never be repeated."""
+    start_demo_home(settings(tmp_path))
+    half = deliver(tmp_path)
+    start_demo_home(settings(tmp_path))
+    assert not half.exists()
+
+
+def test_a_home_with_other_deliveries_is_left_alone(tmp_path):
+    """Failing means that the demo deletes what a hospital has sent."""
+    file = deliver(tmp_path)
+    with pytest.raises(NotADemoHome, match="another folder"):
+        start_demo_home(settings(tmp_path))
+    assert file.exists()
