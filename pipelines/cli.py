@@ -584,6 +584,7 @@ def demo(
         wanted = {"scale": scale, "seed": DEMO_SEED}
         stamp = settings.synthetic_stamp
         if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
+            _check_demo_size(settings, scale)
             start_demo_home(settings)
             _synthesise(settings, settings.inbox_dir, settings.home / "truth", scale, DEMO_SEED)
             stamp.write_text(json.dumps(wanted))
@@ -592,6 +593,15 @@ def demo(
     console.print(f"demo ready after {time.monotonic() - began:.0f} s")
     if serve:
         _serve(settings, settings.dashboards_port)
+
+
+def _check_demo_size(settings: Settings, scale: float) -> None:
+    """Refuse a size that cannot be made while the demo before it still stands."""
+    from pipelines.network import Network
+    from pipelines.synthetic import check_size
+    from pipelines.synthetic.period import Period
+
+    check_size(Network.load(settings.seeds), Period.of(), scale)
 
 
 @app.command()

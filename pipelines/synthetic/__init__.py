@@ -1,5 +1,5 @@
 """A synthetic regional imaging network as files: what eight parties would send, and the truth."""
 
-from pipelines.synthetic.generation import SyntheticSummary, generate
+from pipelines.synthetic.generation import SyntheticSummary, check_size, generate
 
-__all__ = ["SyntheticSummary", "generate"]
+__all__ = ["SyntheticSummary", "check_size", "generate"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from pipelines.demo import DEMO_SCALE, DEMO_WORLD
+from pipelines.demo import DEMO_SCALE, DEMO_SEED, DEMO_WORLD
 from pipelines.problems import Problem
 from pipelines.synthetic import (
     calendar,
@@ -21,6 +21,7 @@ from pipelines.synthetic import (
     reporting,
     ris_extract,
 )
+from pipelines.synthetic.offices import find_offices
 from pipelines.synthetic.pathways import simulate
 from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
@@ -54,12 +55,21 @@ class SyntheticSummary:
     exams: int
 
 
+def check_size(network: Network, period: Period, scale: float) -> None:
+    """Raise NotAScale or RegisterTooSmall where `generate` would, before anything is written."""
+    if scale <= 0:
+        raise NotAScale(
+            f"scale must be positive, got {scale}; 1.0 is about 2.6 million exams a year"
+        )
+    find_offices(network, load_profile(), period, scale)
+
+
 def generate(
     network: Network,
     inbox: Path,
     truth: Path,
     *,
-    seed: int = 20201016,
+    seed: int = DEMO_SEED,
     scale: float = DEMO_SCALE,
     period: Period | None = None,
     world: str = DEMO_WORLD,
@@ -72,16 +82,13 @@ def generate(
     `world` names a world of `worlds`. Raises NotAScale when the scale is not positive,
     RegisterTooSmall when the scanners cannot hold it, UnknownWorld.
     """
-    if scale <= 0:
-        raise NotAScale(
-            f"scale must be positive, got {scale}; 1.0 is about 2.6 million exams a year"
-        )
+    period, profile = period or Period.of(), load_profile()
+    check_size(network, period, scale)
 
     def tell(step: int) -> None:
         if progress is not None:
             progress(STEPS[step], step + 1, len(STEPS))
 
-    period, profile = period or Period.of(), load_profile()
     chosen = World.load(world, calendar.day_number(period.first_on))
     ledger = dirt.DirtLedger()
     tell(0)

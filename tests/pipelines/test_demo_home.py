@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pipelines.cli import app
 from pipelines.journey import NotADemoHome, start_demo_home
 from pipelines.settings import Settings
+from pipelines.synthetic.generation import NotAScale
+from pipelines.synthetic.offices import RegisterTooSmall
 
 
 def settings(home: Path) -> Settings:
@@ -25,6 +29,18 @@ def test_a_demo_interrupted_while_its_files_are_written_is_made_again(tmp_path):
     half = deliver(tmp_path)
     start_demo_home(settings(tmp_path))
     assert not half.exists()
+
+
+def test_a_demo_of_an_impossible_size_leaves_the_one_before_it(tmp_path, monkeypatch):
+    """Failing means that a typing error in --scale deletes a working demo."""
+    monkeypatch.setenv("IMAGING_HOME", str(tmp_path))
+    monkeypatch.setenv("IMAGING_KEY_FILE", str(tmp_path / "keys.json"))
+    start_demo_home(settings(tmp_path))
+    file = deliver(tmp_path)
+    for scale, error in (("1.0", RegisterTooSmall), ("0", NotAScale)):
+        result = CliRunner().invoke(app, ["demo", "--no-serve", "--scale", scale])
+        assert isinstance(result.exception, error)
+    assert file.exists()
 
 
 def test_a_home_with_other_deliveries_is_left_alone(tmp_path):
