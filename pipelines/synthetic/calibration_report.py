@@ -234,46 +234,38 @@ def _text(found: Calibration, command: str) -> str:
 
 
 def _figures(found: Calibration) -> list[Figure]:
+    def monthly(column: str) -> pl.DataFrame:
+        return (
+            found.months.group_by("dm01_test", "month_on")
+            .agg(published=pl.col(f"published_{column}").sum(), simulated=pl.col(column).sum())
+            .sort("dm01_test", "month_on")
+        )
+
+    return [
+        _panels("Waiting list, all trusts", monthly("wl_total"), "month_on"),
+        _panels("Waiting six weeks or more, all trusts", monthly("wl_six_weeks"), "month_on"),
+        _panels("Weeks waited at the last month end", found.profile, "week"),
+    ]
+
+
+_COLOURS = {"published": "#425563", "simulated": "#d4500f"}
+
+
+def _panels(title: str, frame: pl.DataFrame, along: str) -> Figure:
+    """One panel per test: lines over months, bars over weeks."""
     from plotly.subplots import make_subplots
 
-    figures = []
-    tests = found.months["dm01_test"].unique().sort().to_list()
-    for column, label in (
-        ("wl_total", "Waiting list"),
-        ("wl_six_weeks", "Waiting six weeks or more"),
-    ):
-        monthly = found.months.group_by("dm01_test", "month_on").agg(
-            pl.col(column).sum(), pl.col(f"published_{column}").sum()
-        )
-        figure = make_subplots(rows=1, cols=len(tests), subplot_titles=tests)
-        for place, test in enumerate(tests, start=1):
-            rows = monthly.filter(pl.col("dm01_test") == test).sort("month_on")
-            for name, values, colour in _pair(column):
-                figure.add_scatter(
-                    x=rows["month_on"].to_list(), y=rows[values].to_list(), name=name,
-                    line_color=colour, showlegend=place == 1, row=1, col=place,
-                )  # fmt: skip
-        figure.update_layout(
-            title=f"{label}, all trusts", height=330, width=1500, template="plotly_white"
-        )
-        figure.update_yaxes(rangemode="tozero")
-        figures.append(figure)
+    tests = frame["dm01_test"].unique().sort().to_list()
     figure = make_subplots(rows=1, cols=len(tests), subplot_titles=tests)
     for place, test in enumerate(tests, start=1):
-        rows = found.profile.filter(pl.col("dm01_test") == test)
-        for name, colour in (("published", _PUBLISHED), ("simulated", _SIMULATED)):
-            figure.add_bar(
-                x=rows["week"].to_list(), y=rows[name].to_list(), name=name,
-                marker_color=colour, showlegend=place == 1, row=1, col=place,
+        rows = frame.filter(pl.col("dm01_test") == test)
+        for name, colour in _COLOURS.items():
+            add = figure.add_scatter if along == "month_on" else figure.add_bar
+            look = {"line_color": colour} if along == "month_on" else {"marker_color": colour}
+            add(
+                x=rows[along].to_list(), y=rows[name].to_list(), name=name,
+                showlegend=place == 1, row=1, col=place, **look,
             )  # fmt: skip
-    figure.update_layout(
-        title="Weeks waited at the last month end", height=330, width=1500, template="plotly_white"
-    )
-    return [*figures, figure]
-
-
-_PUBLISHED, _SIMULATED = "#425563", "#d4500f"
-
-
-def _pair(column: str) -> tuple[tuple[str, str, str], ...]:
-    return ("published", f"published_{column}", _PUBLISHED), ("simulated", column, _SIMULATED)
+    figure.update_layout(title=title, height=330, width=1500, template="plotly_white")
+    figure.update_yaxes(rangemode="tozero")
+    return figure
