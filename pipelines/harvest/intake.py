@@ -17,6 +17,9 @@ from pipelines.quality.suites import violations
 from pipelines.sources.extract_tables import Refused
 from pipelines.sources.inbox import Delivery, fingerprint
 
+# Deliveries are read in groups of about so many bytes, which bounds what a harvest keeps in memory.
+GROUP_BYTES = 32 * 1024 * 1024
+
 
 def harvest(
     feed_kind: str,
@@ -35,8 +38,55 @@ def harvest(
     content: broken records are rejected, broken files refused, both with rule and reason, and
     kept encrypted for replay.
     """
-    tell = progress or (lambda *_: None)
     setup.landing.prepare()
+    tell = progress or (lambda *_: None)
+    results, before = [], 0
+    for group in _groups(feed_kind, deliveries):
+        results.append(
+            _harvest_group(
+                feed_kind,
+                group,
+                setup,
+                now=now,
+                tell=_told_within(tell, before, len(deliveries)),
+                replay_of=replay_of,
+                is_selection=is_selection,
+            )
+        )
+        before += len(group)
+    return HarvestResult.merged(feed_kind, results)
+
+
+def _groups(feed_kind: str, deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
+    """Consecutive deliveries of bounded size; folders of DICOM files stay together."""
+    if feed_kind == "dicom":
+        return [list(deliveries)]
+    groups: list[list[Delivery]] = []
+    size = GROUP_BYTES
+    for delivery in deliveries:
+        if size >= GROUP_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(delivery)
+        size += delivery.size()
+    return groups
+
+
+def _told_within(tell: Progress, before: int, total: int) -> Progress:
+    """Progress of a group of files as progress of all of them."""
+    return lambda step, done, of: tell(step, before + done, max(total, before + of))
+
+
+def _harvest_group(
+    feed_kind: str,
+    deliveries: Sequence[Delivery],
+    setup: Setup,
+    *,
+    now: datetime,
+    tell: Progress,
+    replay_of: str | None,
+    is_selection: bool,
+) -> HarvestResult:
     if feed_kind == "dicom":
         files, batch, known = read_dicom(deliveries, setup, tell, replay_of)
     else:

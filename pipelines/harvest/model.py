@@ -1,6 +1,7 @@
 """What a harvest is handed, what it passes on, and what it reports."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -61,6 +62,25 @@ class HarvestResult:
     failures: tuple[Failure, ...] = ()
     quarantined: tuple[str, ...] = ()
     rejects_by_rule: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def merged(cls, feed_kind: str, parts: Sequence["HarvestResult"]) -> "HarvestResult":
+        """Counts of several harvests of one feed kind as those of one."""
+        counts = {
+            name: sum(getattr(part, name) for part in parts)
+            for name, kind in cls.__annotations__.items()
+            if kind is int
+        }
+        rules: Counter[str] = Counter()
+        for part in parts:
+            rules.update(part.rejects_by_rule)
+        return cls(
+            feed_kind,
+            **counts,
+            failures=tuple(failure for part in parts for failure in part.failures),
+            quarantined=tuple(entry for part in parts for entry in part.quarantined),
+            rejects_by_rule=dict(sorted(rules.items())),
+        )
 
 
 @dataclass

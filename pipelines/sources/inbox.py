@@ -35,6 +35,10 @@ class Delivery:
         """Bytes of the delivery; a replay has them in memory only."""
         return self.path.read_bytes() if self.payload is None else self.payload
 
+    def size(self) -> int:
+        """Bytes of the delivery."""
+        return self.path.stat().st_size if self.payload is None else len(self.payload)
+
     def received_at(self, zone: str) -> datetime:
         """UTC instant by which the delivery was complete: the end of its day in `zone`."""
         return end_of_day(self.delivered_on, zone)

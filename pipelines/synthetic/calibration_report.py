@@ -12,7 +12,6 @@ import polars as pl
 from pipelines.synthetic import calendar
 from pipelines.synthetic.calendar import DAY
 from pipelines.synthetic.calibration import BANDS, compare, published
-from pipelines.synthetic.demand import EMERGENCY_DEPARTMENT, unscheduled_days
 from pipelines.synthetic.offices import Diaries, Office, find_offices, keep_diaries
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
@@ -128,10 +127,9 @@ def _activity(
     )
     counts = [starts.group_by("office", "month_on").len()]
     for number, office in enumerate(offices):
-        months = office.months.select("month_on", expected="unscheduled")
-        days = unscheduled_days(months, period, EMERGENCY_DEPARTMENT, scale, rng)
-        frame = pl.DataFrame({"day": days}).select(month_on=_month_of(pl.col("day")))
-        counted = frame.group_by("month_on").len()
+        months = office.months.filter(pl.col("month_on").is_in(period.months))
+        unscheduled = rng.poisson(months["unscheduled"].to_numpy() * scale)
+        counted = months.select("month_on", len=pl.Series(unscheduled, dtype=pl.UInt32))
         counts.append(
             counted.select(pl.lit(number, dtype=pl.Int16).alias("office"), "month_on", "len")
         )

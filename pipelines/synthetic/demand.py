@@ -6,12 +6,13 @@ with the weekday and the time of day of an emergency department or a ward.
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.synthetic import calendar
-from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import Profile
 
 EMERGENCY_DEPARTMENT = "05"
@@ -39,26 +40,29 @@ def emergency_rate(profile: Profile, trust_code: str, modality_group: str) -> fl
     return float(rows["emergency_department_rate"][0]) if len(rows) else _USUAL_EMERGENCY_RATE
 
 
-def unscheduled_days(
-    months: pl.DataFrame, period: Period, setting: str, scale: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Day number of every unscheduled request of one office and setting, in order.
-
-    `months` has month_on and `expected` (requests of the setting at full scale).
-    """
-    first = calendar.day_number(period.first_on)
-    count = calendar.day_number(period.end_on) - first
-    numbers = np.arange(first, first + count)
-    month = numbers.astype("datetime64[D]").astype("datetime64[M]").astype(int)
-    known = months["month_on"].to_numpy().astype("datetime64[M]").astype(int)
-    place = np.searchsorted(known, month)
-    length = np.bincount(place, minlength=len(known))
+def unscheduled_weights(first_on: date, end_on: date, setting: str) -> NDArray[np.float64]:
+    """Relative requests of each day from `first_on` up to, not including, `end_on`; mean near 1."""
+    first = calendar.day_number(first_on)
+    numbers = np.arange(first, calendar.day_number(end_on))
     weekday = (numbers + 3) % 7
     weight = np.array(_WEEKDAY[setting])[weekday]
-    holiday = (weekday < 5) & ~calendar.is_working_day(first, count)
+    holiday = (weekday < 5) & ~calendar.is_working_day(first, len(numbers))
     weight[holiday] *= _HOLIDAY[setting]
-    expected = months["expected"].to_numpy()[place] / length[place] * weight
-    return np.repeat(numbers, rng.poisson(expected * scale))
+    return weight
+
+
+def unscheduled_days(
+    expected: NDArray[np.float64], month_on: date, setting: str, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Office and day number of every unscheduled request of one month and setting.
+
+    `expected` holds the requests of the month by office; the results are in order of office, day.
+    """
+    weight = unscheduled_weights(month_on, calendar.month_after(month_on), setting)
+    counts = rng.poisson(np.outer(expected, weight / len(weight)))
+    office, day = np.indices(counts.shape)
+    first = calendar.day_number(month_on)
+    return np.repeat(office.ravel(), counts.ravel()), np.repeat(first + day.ravel(), counts.ravel())
 
 
 def hours_of_day(setting: str, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -93,34 +93,68 @@ def scaled(counts: dict[str, int], scale: float) -> dict[str, int]:
     return {kind: max(1, round(number * share)) for kind, number in counts.items()}
 
 
-def mark_exams(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -> pl.DataFrame:
-    """Choose the faulty exams: adds extract_dirt and live_dirt (kind or null).
+@dataclass
+class ExamDirt:
+    """Chooses the faulty exams month by month; what is due of each kind is carried.
 
-    Only exams whose life is closed well before the extract are made faulty there, so that no
-    later message repairs or repeats them.
+    In all a party gets the rate times its rows, at least one of each kind of the extract, and
+    never so many that its extract is refused whole.
     """
-    closed = (
-        pl.col("is_in_extract")
-        & (pl.col("verified") < period.cutoff - 30 * DAY)
-        & (pl.col("addendum").is_null() | (pl.col("addendum") < period.cutoff - DAY))
-    ).fill_null(False)
-    flags = exams.select("party_code", "is_in_extract", "verified", closed=closed)
-    party = flags["party_code"].to_numpy().astype(str)
-    in_extract = flags["is_in_extract"].to_numpy()
-    usable = flags["closed"].to_numpy()
-    reported = flags["verified"].is_not_null().to_numpy()
-    extract = np.full(exams.height, "", dtype="<U26")
-    live = np.full(exams.height, "", dtype="<U26")
-    for number, code in enumerate(sorted(set(party.tolist()))):
-        rows = int((in_extract & (party == code)).sum())
-        wanted = _extract_counts(rows, number)
-        _mark(extract, np.flatnonzero(usable & (party == code)), wanted, rng)
-        fresh = np.flatnonzero(~in_extract & (party == code) & reported)
-        _mark(live, fresh, {k: round(r * len(fresh)) for k, r in LIVE_RATES.items()}, rng)
-    return exams.with_columns(
-        pl.Series("extract_dirt", extract).replace("", None),
-        pl.Series("live_dirt", live).replace("", None),
-    )
+
+    parties: list[str]
+    period: Period
+    seen: Counter[tuple[str, str]] = field(default_factory=Counter)
+    given: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    def mark(self, exams: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+        """Add extract_dirt and live_dirt (kind or null).
+
+        Only exams whose life is closed well before the extract are made faulty there, so that no
+        later message repairs or repeats them.
+        """
+        cutoff = self.period.cutoff
+        closed = (
+            pl.col("is_in_extract")
+            & (pl.col("verified") < cutoff - 30 * DAY)
+            & (pl.col("addendum").is_null() | (pl.col("addendum") < cutoff - DAY))
+        ).fill_null(False)
+        flags = exams.select("party_code", "is_in_extract", "verified", closed=closed)
+        party = flags["party_code"].to_numpy().astype(str)
+        in_extract = flags["is_in_extract"].to_numpy()
+        usable = flags["closed"].to_numpy()
+        reported = flags["verified"].is_not_null().to_numpy()
+        extract = np.full(exams.height, "", dtype="<U26")
+        live = np.full(exams.height, "", dtype="<U26")
+        for number, code in enumerate(self.parties):
+            mine = party == code
+            fresh = np.flatnonzero(~in_extract & mine & reported)
+            self.seen["extract", code] += int((in_extract & mine).sum())
+            self.seen["live", code] += len(fresh)
+            wanted = _extract_counts(self.seen["extract", code], number)
+            self._mark(extract, np.flatnonzero(usable & mine), ("extract", code), wanted, rng)
+            rows = self.seen["live", code]
+            wanted = {kind: round(rate * rows) for kind, rate in LIVE_RATES.items()}
+            self._mark(live, fresh, ("live", code), wanted, rng)
+        return exams.with_columns(
+            pl.Series("extract_dirt", extract).replace("", None),
+            pl.Series("live_dirt", live).replace("", None),
+        )
+
+    def _mark(
+        self,
+        target: np.ndarray,
+        usable: np.ndarray,
+        place: tuple[str, str],
+        wanted: dict[str, int],
+        rng: np.random.Generator,
+    ) -> None:
+        """Give what is due of each kind to exams that can have it; the rest stays due."""
+        due = {kind: max(number - self.given[*place, kind], 0) for kind, number in wanted.items()}
+        chosen = rng.permutation(usable)[: sum(due.values())]
+        kinds = [kind for kind, number in due.items() for _ in range(number)]
+        for row, kind in zip(chosen.tolist(), kinds, strict=False):
+            target[row] = kind
+            self.given[*place, kind] += 1
 
 
 def _extract_counts(rows: int, file_number: int) -> dict[str, int]:
@@ -132,15 +166,6 @@ def _extract_counts(rows: int, file_number: int) -> dict[str, int]:
         wanted[kind] = min(left, max(1, round(EXTRACT_REJECT_RATES[kind] * rows)))
         left -= wanted[kind]
     return wanted
-
-
-def _mark(
-    target: np.ndarray, usable: np.ndarray, wanted: dict[str, int], rng: np.random.Generator
-) -> None:
-    chosen = rng.permutation(usable)[: sum(wanted.values())]
-    kinds = [kind for kind, number in wanted.items() for _ in range(number)]
-    for row, kind in zip(chosen.tolist(), kinds, strict=False):
-        target[row] = kind
 
 
 def as_delivered(exams: pl.DataFrame) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from pipelines.synthetic import (
     ris_extract,
 )
 from pipelines.synthetic.offices import find_offices
-from pipelines.synthetic.pathways import simulate
+from pipelines.synthetic.pathways import Simulation
 from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import Profile, load_profile
@@ -92,13 +92,8 @@ def generate(
     chosen = World.load(world, calendar.day_number(period.first_on))
     ledger = dirt.DirtLedger()
     tell(0)
-    people = invent_patients(network, scale, np.random.default_rng([seed, 0]))
-    simulation = simulate(network, profile, period, people, scale, seed, chosen)
-    exams = simulation.exams.join(
-        people, on="patient_no", how="left", maintain_order="left"
-    ).rename({"home_party": "patient_home_party"})
-    exams = dirt.mark_exams(exams, period, np.random.default_rng([seed, 8]))
-    exams = dirt.as_delivered(exams)
+    simulation = Simulation(network, profile, period, scale, seed, chosen)
+    exams = pl.concat(list(delivered_months(simulation, scale))).sort("exam_no")
     tell(1)
     written = {"ris_extract": ris_extract.write_extracts(exams, period, inbox, ledger)}
     tell(2)
@@ -138,6 +133,23 @@ def generate(
         for kind, number in kinds.items()
     }
     return SyntheticSummary(files=files, records=records, dirt=pieces, exams=exams.height)
+
+
+def delivered_months(simulation: Simulation, scale: float) -> Iterator[pl.DataFrame]:
+    """The exams of each month with their patients, and what the feeds say of them.
+
+    Columns of `pathways.Simulation.months`, of `patients.invent_patients` and of `dirt`.
+    """
+    seed, period = simulation.seed, simulation.period
+    people = invent_patients(simulation.network, scale, np.random.default_rng([seed, 0]))
+    spoiler = dirt.ExamDirt(
+        sorted(simulation.network.programme_parties["party_code"].to_list()), period
+    )
+    described = people.rename({"home_party": "patient_home_party"})
+    for number, exams in enumerate(simulation.months(people)):
+        exams = exams.join(described, on="patient_no", how="left", maintain_order="left")
+        exams = spoiler.mark(exams, np.random.default_rng([seed, 8, number]))
+        yield dirt.as_delivered(exams)
 
 
 def _note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger) -> None:

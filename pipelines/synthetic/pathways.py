@@ -1,13 +1,14 @@
-"""The exam table: every request of the network and what became of it. This is the truth.
+"""The exams, month by month: every request of the network and what became of it. The truth.
 
 The booking offices say who was seen when; emergencies and inpatients come between; exams queue
-on their scanner, reports follow. Everything before the history extract is known to the minute, everything after it to the
-second, as the feeds give it.
+on their scanner, reports follow. Everything before the history extract is known to the minute,
+everything after it to the second, as the feeds give it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -17,31 +18,15 @@ from numpy.typing import NDArray
 
 from pipelines.synthetic import calendar, patients, reporting
 from pipelines.synthetic.calendar import DAY, HOUR, MINUTE, Seconds
-from pipelines.synthetic.demand import (
-    EMERGENCY_DEPARTMENT,
-    INPATIENT,
-    emergency_rate,
-    hours_of_day,
-    unscheduled_days,
-)
-from pipelines.synthetic.offices import Diaries, Office, Room, find_offices, keep_diaries
-from pipelines.synthetic.period import Period
+from pipelines.synthetic.offices import Office, Room, find_offices, keep_diaries
+from pipelines.synthetic.period import Period, midnight
 from pipelines.synthetic.reference_tables import Profile
 from pipelines.synthetic.reporting import NEVER
-from pipelines.synthetic.waiting_list import PLANNED
+from pipelines.synthetic.requests import Columns, Requests, joined, taken
 from pipelines.synthetic.worlds import World
 
 if TYPE_CHECKING:
     from pipelines.network import Network
-
-# Suspected cancer (T) and urgent (U) requests are seen within so many days; their share of all
-# that are booked, by test, and at most so many of those seen so soon.
-PROMPT_DAYS = 14
-_CANCER_RATE = {"CT": 0.17, "MRI": 0.12, "NON_OBSTETRIC_ULTRASOUND": 0.08}
-_OTHER_CANCER_RATE, _URGENT_RATE = 0.02, 0.11
-_MOST_CANCER, _MOST_URGENT = 0.5, 0.35
-# Of those who leave a list, this share held an appointment that day.
-_LEFT_WITH_APPOINTMENT = 0.6
 
 CANCEL_REASONS = {
     "DUP": "Duplicate request",
@@ -78,244 +63,210 @@ _TIMES = (
 )
 
 
-@dataclass(frozen=True)
 class Simulation:
-    """The exam table, the sessions and the resources.
+    """The network at work. `sessions` are known at once, exams come by the month.
 
-    `exams`: one row per request, in order of request. Times are UTC seconds (Int64, null when it
-    has not happened by the end of the period).
     `sessions`: one row per session: site_code, station_name, dicom_modality, session_start,
     session_end (local seconds), pay_type.
     """
 
-    exams: pl.DataFrame
-    sessions: pl.DataFrame
-    rooms: list[Room]
-
-
-def simulate(
-    network: Network,
-    profile: Profile,
-    period: Period,
-    patient_table: pl.DataFrame,
-    scale: float,
-    seed: int,
-    world: World,
-) -> Simulation:
-    """Run the booking offices, draw the rest, carry each to its report; same seed, same tables."""
-    rooms, offices = find_offices(network, profile, period, scale)
-    diaries = keep_diaries(rooms, offices, scale, seed)
-    rng = np.random.default_rng([seed, 2])
-    a = _joined(
-        _booked(diaries, rooms, offices, profile, period, rng),
-        _walk_ins(diaries, offices, profile, period, rng),
-        _unscheduled(rooms, offices, profile, period, scale, np.random.default_rng([seed, 1])),
-    )
-    party_of = dict(network.sites.select("site_code", "party_code").iter_rows())
-    site = np.array([room.site_code for room in rooms])
-    a["site_code"] = site[a["resource"]]
-    a["party_code"] = np.array([party_of[code] for code in site.tolist()])[a["resource"]]
-    a["modality_group"] = np.array([o.modality_group for o in offices])[a["office"]]
-    a["dicom_modality"] = np.array([o.dicom_modality for o in offices])[a["office"]]
-    a["seconds"] = _durations(a["dicom_modality"], rng)
-    order = np.argsort(a["requested"], kind="stable")
-    a = {name: values[order] for name, values in a.items()}
-    a["requested"] = calendar.local_to_utc(a["requested"])
-    a["received"] = a["requested"] + _received_after(a, rng)
-    _choose_exam_and_patient(a, offices, network, profile, patient_table, rng)
-    _set_bookings(a, np.random.default_rng([seed, 5]))
-    _queue(a)
-    _report(a, profile, world, np.random.default_rng([seed, 6]))
-    _round_and_hide(a, period)
-    exams = _as_frame(a, network, period, rooms, np.random.default_rng([seed, 7]))
-    return Simulation(exams, _room_sessions(diaries.sessions, rooms), rooms)
-
-
-def _joined(*parts: dict[str, NDArray]) -> dict[str, NDArray]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _booked(
-    diaries: Diaries,
-    rooms: list[Room],
-    offices: list[Office],
-    profile: Profile,
-    period: Period,
-    rng: np.random.Generator,
-) -> dict[str, NDArray]:
-    """What the offices booked, from the first day of the period on; times are local seconds."""
-    frame = diaries.referrals
-    office = frame["office"].to_numpy().astype(np.int64)
-    lane = frame["lane"].to_numpy()
-    lead = np.array([o.lead_days for o in offices])[office]
-    planned = lane == PLANNED
-    early = np.where(planned, rng.integers(lead[:, 0], lead[:, 1] + 1), 0)
-    day = frame["requested_day"].to_numpy().astype(np.int64) - early
-    asked_in = (day >= calendar.day_number(period.first_on)) & (
-        day < calendar.day_number(period.end_on)
-    )
-    frame, office, lane, day = (
-        frame.filter(pl.Series(asked_in)),
-        office[asked_in],
-        lane[asked_in],
-        day[asked_in],
-    )
-    planned = planned[asked_in]
-    count = len(day)
-    start = frame["start"].to_numpy()
-    missed = frame["missed_start"].to_numpy()
-    removed_day = frame["removed_day"].to_numpy().astype(np.int64)
-    room = frame["room"].to_numpy().astype(np.int64)
-    room = np.where(room < 0, frame["missed_room"].to_numpy(), room)
-    room = np.where(room < 0, _any_room(office, offices, rooms, rng), room)
-    seen = np.where(missed >= 0, missed, np.where(start >= 0, start, period.end)) // DAY
-    wait = np.where(planned, 10**6, seen - day)
-    at_work = 9 * HOUR + rng.integers(0, 8 * HOUR, count)
-    left = np.where(removed_day >= 0, removed_day * DAY + at_work, -1)
-    held = (left >= 0) & (missed < 0) & (rng.random(count) < _LEFT_WITH_APPOINTMENT)
-    later = (removed_day + rng.integers(2, 15, count)) * DAY + at_work // (
-        15 * MINUTE
-    ) * 15 * MINUTE
-    return {
-        "office": office,
-        "resource": room,
-        "requested": day * DAY + hours_of_day("elective", count, rng),
-        "source_setting": _settings(office, offices, profile, rng),
-        "priority": _booked_priorities(office, offices, planned, wait, rng),
-        "is_unscheduled": np.zeros(count, dtype=bool),
-        "is_walk_in": np.zeros(count, dtype=bool),
-        "slot": np.where(held, later, start),
-        "missed_slot": missed,
-        "left": left,
-    }
-
-
-def _booked_priorities(
-    office: NDArray[np.int64],
-    offices: list[Office],
-    planned: NDArray[np.bool_],
-    wait: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> NDArray[np.str_]:
-    """Planned, else by the wait: the prompt ones are mostly the suspected cancers and urgent ones.
-
-    What is booked by a date that is no surveillance (obstetric scans) is routine.
-    """
-    prompt = (wait <= PROMPT_DAYS) & ~planned
-    priority = np.where(planned, "P", "R")
-    u = rng.random(len(office))
-    for number, settings in enumerate(offices):
-        mine = office == number
-        if settings.is_booked_by_date:
-            priority[mine] = "R"
-            continue
-        booked = int((mine & ~planned).sum())
-        soon = mine & prompt
-        share = max(int(soon.sum()) / booked, 0.01) if booked else 1.0
-        wanted = _CANCER_RATE.get(settings.name, _OTHER_CANCER_RATE)
-        cancer = min(wanted / share, _MOST_CANCER)
-        urgent = cancer + min(_URGENT_RATE / share, _MOST_URGENT)
-        priority[soon & (u < urgent)] = "U"
-        priority[soon & (u < cancer)] = "T"
-    return priority
-
-
-def _settings(
-    office: NDArray[np.int64], offices: list[Office], profile: Profile, rng: np.random.Generator
-) -> NDArray[np.str_]:
-    """Who referred the scheduled work of each modality."""
-    setting = np.full(len(office), "03", dtype="<U2")
-    for number, settings in enumerate(offices):
-        mine = office == number
-        mix = profile.setting_mix.filter(pl.col("modality_group") == settings.modality_group)
-        weight = mix["weight"].to_numpy()
-        codes = mix["source_setting"].to_numpy().astype(str)
-        setting[mine] = rng.choice(codes, int(mine.sum()), p=weight / weight.sum())
-    return setting
-
-
-def _any_room(
-    office: NDArray[np.int64], offices: list[Office], rooms: list[Room], rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """A room of the office for each entry, by the rooms' share of its work."""
-    chosen = np.zeros(len(office), dtype=np.int64)
-    for number, settings in enumerate(offices):
-        mine = office == number
-        weight = np.array([rooms[r].weight for r in settings.rooms])
-        chosen[mine] = rng.choice(settings.rooms, int(mine.sum()), p=weight / weight.sum())
-    return chosen
-
-
-def _walk_ins(
-    diaries: Diaries,
-    offices: list[Office],
-    profile: Profile,
-    period: Period,
-    rng: np.random.Generator,
-) -> dict[str, NDArray]:
-    """Patients sent from a clinic or by a general practitioner, seen in turn the same day."""
-    frame = diaries.walk_ins.filter(
-        pl.col("start").is_between(
-            calendar.day_number(period.first_on) * DAY,
-            calendar.day_number(period.end_on) * DAY - 1,
+    def __init__(
+        self,
+        network: Network,
+        profile: Profile,
+        period: Period,
+        scale: float,
+        seed: int,
+        world: World,
+        *,
+        may_add_rooms: bool = False,
+    ) -> None:
+        """Run the booking offices; same seed, same tables. See `offices.find_offices`."""
+        self.network, self.profile, self.period = network, profile, period
+        self.seed, self.world = seed, world
+        self.rooms, self.offices = find_offices(
+            network, profile, period, scale, may_add_rooms=may_add_rooms
         )
-    )
-    count = len(frame)
-    office = frame["office"].to_numpy().astype(np.int64)
-    none = np.full(count, -1, dtype=np.int64)
-    u = rng.random(count)
-    return {
-        "office": office,
-        "resource": frame["room"].to_numpy().astype(np.int64),
-        "requested": frame["start"].to_numpy() - rng.integers(15 * MINUTE, 70 * MINUTE, count),
-        "source_setting": _settings(office, offices, profile, rng),
-        "priority": np.select([u < _OTHER_CANCER_RATE, u < _URGENT_RATE], ["T", "U"], "R"),
-        "is_unscheduled": np.zeros(count, dtype=bool),
-        "is_walk_in": np.ones(count, dtype=bool),
-        "slot": frame["start"].to_numpy(),
-        "missed_slot": none,
-        "left": none,
-    }
+        diaries = keep_diaries(self.rooms, self.offices, scale, seed)
+        self.sessions = _room_sessions(diaries.sessions, self.rooms)
+        self._requests = Requests(diaries, self.rooms, self.offices, profile, period, scale, seed)
+
+    def months(self, people: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The exams that were done, given up or left undone in each month of the period.
+
+        One row per request, in order of request; a request appears in one month only. Times are
+        UTC seconds (Int64), null when it has not happened by the end of the period. What a later
+        month needs is kept: who still waits, and until when each room is taken.
+        """
+        chooser = _Chooser(self.network, self.profile, self.offices, people)
+        numbers = _Numbers(self.network.programme_parties["party_code"].to_list())
+        taken_until = np.zeros(len(self.rooms), dtype=np.int64)
+        waiting: Columns | None = None
+        for month_on in self.period.months:
+            rng = [
+                np.random.default_rng([self.seed, n, *month_on.timetuple()[:2]]) for n in range(8)
+            ]
+            asked = self._asked(month_on, chooser, numbers, rng)
+            every = asked if waiting is None else joined(waiting, asked)
+            end = midnight(calendar.month_after(month_on))
+            is_later = ~every["is_cancelled"] & (every["proposed"] >= end)
+            if end < self.period.end:
+                is_later &= every["proposed"] < NEVER
+                waiting, every = taken(every, is_later), taken(every, ~is_later)
+                is_later = ~every["is_cancelled"] & (every["proposed"] >= end)
+            _queue(every, ~every["is_cancelled"] & ~is_later, taken_until)
+            _report(every, self.profile, self.world, rng[6])
+            _round_and_hide(every, self.period)
+            yield self._as_frame(every)
+
+    def _asked(
+        self, month_on: date, chooser: _Chooser, numbers: _Numbers, rng: list[np.random.Generator]
+    ) -> Columns:
+        """The requests of one month with everything that is settled when they are made."""
+        a = self._requests.of_month(month_on)
+        a = taken(a, np.argsort(a["requested"], kind="stable"))
+        party_of = dict(self.network.sites.select("site_code", "party_code").iter_rows())
+        sites = np.array([room.site_code for room in self.rooms])
+        a["site_code"] = sites[a["resource"]]
+        a["party_code"] = np.array([party_of[code] for code in sites.tolist()])[a["resource"]]
+        a["modality_group"] = np.array([o.modality_group for o in self.offices])[a["office"]]
+        a["dicom_modality"] = np.array([o.dicom_modality for o in self.offices])[a["office"]]
+        a["seconds"] = _durations(a["dicom_modality"], rng[3])
+        a["requested"] = calendar.local_to_utc(a["requested"])
+        a["received"] = a["requested"] + _received_after(a, rng[3])
+        chooser.choose(a, rng[4])
+        _set_bookings(a, rng[5])
+        numbers.give(a, rng[7])
+        return a
+
+    def _as_frame(self, a: Columns) -> pl.DataFrame:
+        """Typed table of one month's exams, with codes and identifiers."""
+        plain = (
+            "exam_no", "party_code", "site_code", "resource", "modality_group", "dicom_modality",
+            "exam_code", "source_setting", "priority", "patient_no", "is_unscheduled",
+            "cancel_reason", "reporter_org", "is_cross_site", *_TIMES, *_DRAWN,
+        )  # fmt: skip
+        exams = pl.DataFrame({name: a[name] for name in plain}).sort("exam_no")
+        exams = exams.with_columns(
+            *(pl.when(pl.col(t) < int(NEVER)).then(pl.col(t)).alias(t) for t in _TIMES)
+        )
+        exams = exams.with_columns(
+            pl.when(pl.col("cancelled").is_not_null()).then("cancel_reason").alias("cancel_reason"),
+            *(
+                pl.when(pl.coalesce("verified", "preliminary").is_not_null()).then(name).alias(name)
+                for name in ("reporter_org", "is_cross_site")
+            ),
+            pl.Series(
+                "station_name",
+                [self.rooms[i].station_name for i in exams["resource"].to_list()],
+                dtype=pl.String,
+            ),
+        )
+        codes = self.network.exam_codes.select(
+            "exam_code", "snomed_code", "exam_name", "body_region", "dm01_test"
+        )
+        exams = exams.join(codes, on="exam_code", how="left", maintain_order="left")
+        exams = _with_identifiers(_with_trust(exams, self.network), self.network, self.period)
+        return exams.drop(_DRAWN)
 
 
-def _unscheduled(
-    rooms: list[Room],
-    offices: list[Office],
-    profile: Profile,
-    period: Period,
-    scale: float,
-    rng: np.random.Generator,
-) -> dict[str, NDArray]:
-    """Emergencies and inpatients of every office; times are local seconds."""
-    parts = []
-    for number, settings in enumerate(offices):
-        rate = emergency_rate(profile, settings.trust_code, settings.modality_group)
-        for setting, share in ((EMERGENCY_DEPARTMENT, rate), (INPATIENT, 1 - rate)):
-            months = settings.months.select("month_on", expected=pl.col("unscheduled") * share)
-            days = unscheduled_days(months, period, setting, scale, rng)
-            parts.append(
-                {
-                    "office": np.full(len(days), number),
-                    "requested": days * DAY + hours_of_day(setting, len(days), rng),
-                    "source_setting": np.full(len(days), setting),
-                }
-            )
-    a = _joined(*parts)
-    count = len(a["office"])
-    u = rng.random(count)
-    emergency = np.where(u < 0.72, "S", "U")
-    inpatient = np.select([u < 0.18, u < 0.62], ["S", "U"], "R")
-    is_emergency = a["source_setting"] == EMERGENCY_DEPARTMENT
-    none = np.full(count, -1, dtype=np.int64)
-    return a | {
-        "resource": _any_room(a["office"], offices, rooms, rng),
-        "priority": np.where(is_emergency, emergency, inpatient),
-        "is_unscheduled": np.ones(count, dtype=bool),
-        "is_walk_in": np.zeros(count, dtype=bool),
-        "slot": none,
-        "missed_slot": none,
-        "left": none,
-    }
+class _Chooser:
+    """Exam code by office, then a patient whom the exam fits."""
+
+    def __init__(
+        self, network: Network, profile: Profile, offices: list[Office], people: pl.DataFrame
+    ) -> None:
+        """Find the codes of each office, and the patients of each party whom an exam may fit."""
+        codes = network.exam_codes.join(profile.exam_mix, on="exam_code", how="left")
+        self.codes = [_codes_of(office, codes.fill_null(0.0)) for office in offices]
+        is_for_children = pl.col("site_name").str.to_lowercase().str.contains("children")
+        self.child_sites = network.sites.filter(is_for_children)["site_code"].to_list()
+        birth = people["birth_on"].cast(pl.Int32).to_numpy()
+        sex = people["sex"].to_numpy().astype(str)
+        age = (calendar.day_number(date(2022, 7, 1)) - birth) / 365.25
+        fits = [
+            age > 4,
+            age < 16,
+            (sex == "2") & (age > 18) & (age < 44),
+            (sex == "1") & (age > 50),
+            age > 45,
+        ]
+        home = people["home_party"].to_numpy().astype(str)
+        self.everyone = [np.flatnonzero(fit) for fit in fits]
+        self.of_party = {
+            (number, party): np.flatnonzero(fit & (home == party))
+            for party in np.unique(home).tolist()
+            for number, fit in enumerate(fits)
+        }
+
+    def choose(self, a: Columns, rng: np.random.Generator) -> None:
+        """Add exam_code and patient_no; most patients live where they are examined."""
+        count = len(a["requested"])
+        exam = np.full(count, "", dtype="<U8")
+        for number, table in enumerate(self.codes):
+            for flag, column in ((True, "unscheduled_weight"), (False, "scheduled_weight")):
+                mask = (a["office"] == number) & (a["is_unscheduled"] == flag)
+                weight = table[column].to_numpy()
+                names = table["exam_code"].to_numpy().astype(str)
+                exam[mask] = rng.choice(names, int(mask.sum()), p=weight / weight.sum())
+        a["exam_code"] = exam
+        child = np.isin(a["site_code"], self.child_sites) & (exam != "UOBST")
+        fit = np.select([child, exam == "UOBST", exam == "MPROS", exam == "NDEXA"], [1, 2, 3, 4], 0)
+        local = rng.random(count) < 0.86
+        u = rng.random(count)
+        chosen = np.zeros(count, dtype=np.int64)
+        for number, everyone in enumerate(self.everyone):
+            visitors = (fit == number) & ~local
+            chosen[visitors] = everyone[(u[visitors] ** 1.6 * len(everyone)).astype(np.int64)]
+            for party in np.unique(a["party_code"]).tolist():
+                mask = (fit == number) & local & (a["party_code"] == party)
+                pool = self.of_party.get((number, party), everyone)
+                pool = pool if len(pool) else everyone
+                chosen[mask] = pool[(u[mask] ** 1.6 * len(pool)).astype(np.int64)]
+        a["patient_no"] = chosen
+
+
+def _codes_of(office: Office, codes: pl.DataFrame) -> pl.DataFrame:
+    """Exam codes of one office: those of its waiting-list test, else those without one."""
+    listed = codes.filter(pl.col("dm01_test") == office.name)
+    if len(listed):
+        return listed
+    same_group = pl.col("modality_group") == office.modality_group
+    return codes.filter(same_group & pl.col("dm01_test").is_null())
+
+
+# Drawn when the request is made, so that they do not depend on when the exam is done.
+_DRAWN = ("accession_no", "uid_high", "uid_low", "staff", "reader", "doctor", "practice")
+
+
+@dataclass
+class _Numbers:
+    """Running numbers, carried from month to month.
+
+    Accession numbers count per party and year, so the same number occurs at several parties.
+    """
+
+    parties: list[str]
+    exams: int = 0
+    accessions: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def give(self, a: Columns, rng: np.random.Generator) -> None:
+        """Add exam_no and what identifiers are made of, in order of request."""
+        count = len(a["requested"])
+        a["exam_no"] = np.arange(self.exams, self.exams + count)
+        self.exams += count
+        year = a["requested"].astype("datetime64[s]").astype("datetime64[Y]").astype(np.int64)
+        a["accession_no"] = np.zeros(count, dtype=np.int64)
+        for party in self.parties:
+            for one in np.unique(year).tolist():
+                mine = np.flatnonzero((a["party_code"] == party) & (year == one))
+                last = self.accessions.get((party, one), 0)
+                a["accession_no"][mine] = last + 1 + np.arange(len(mine))
+                self.accessions[party, one] = last + len(mine)
+        a["uid_high"] = rng.integers(2**60, 2**61, count)
+        a["uid_low"] = rng.integers(0, 2**62, count)
+        for name, most in (("staff", 24), ("reader", 40), ("doctor", 90), ("practice", 60)):
+            a[name] = rng.integers(most, size=count)
 
 
 def _room_sessions(sessions: pl.DataFrame, rooms: list[Room]) -> pl.DataFrame:
@@ -345,66 +296,6 @@ def _received_after(a: dict[str, NDArray], rng: np.random.Generator) -> Seconds:
     prompt = rng.integers(20, 6 * MINUTE, count)
     electronic = (rng.exponential(2.5 * HOUR, count)).astype(np.int64) + MINUTE
     return np.where(a["is_unscheduled"] | a["is_walk_in"], prompt, electronic)
-
-
-def _choose_exam_and_patient(
-    a: dict[str, NDArray],
-    offices: list[Office],
-    network: Network,
-    profile: Profile,
-    patient_table: pl.DataFrame,
-    rng: np.random.Generator,
-) -> None:
-    """Exam code by office, then a patient whom the exam fits."""
-    count = len(a["requested"])
-    codes = network.exam_codes.join(profile.exam_mix, on="exam_code", how="left").fill_null(0.0)
-    exam = np.full(count, "", dtype="<U8")
-    for number, office in enumerate(offices):
-        table = _codes_of(office, codes)
-        for flag, column in ((True, "unscheduled_weight"), (False, "scheduled_weight")):
-            mask = (a["office"] == number) & (a["is_unscheduled"] == flag)
-            weight = table[column].to_numpy()
-            exam[mask] = rng.choice(
-                table["exam_code"].to_numpy().astype(str), int(mask.sum()), p=weight / weight.sum()
-            )
-    a["exam_code"] = exam
-    children = network.sites.filter(pl.col("site_name").str.to_lowercase().str.contains("children"))
-    child = np.isin(a["site_code"], children["site_code"].to_list()) & (exam != "UOBST")
-    fit = np.select([child, exam == "UOBST", exam == "MPROS", exam == "NDEXA"], [1, 2, 3, 4], 0)
-
-    birth = patient_table["birth_on"].cast(pl.Int32).to_numpy()
-    sex = patient_table["sex"].to_numpy().astype(str)
-    home = patient_table["home_party"].to_numpy().astype(str)
-    age = (calendar.day_number(date(2022, 7, 1)) - birth) / 365.25
-    fits = {
-        0: age > 4,
-        1: age < 16,
-        2: (sex == "2") & (age > 18) & (age < 44),
-        3: (sex == "1") & (age > 50),
-        4: age > 45,
-    }
-    local = rng.random(count) < 0.86
-    u = rng.random(count)
-    chosen = np.zeros(count, dtype=np.int64)
-    for number, fitting in fits.items():
-        everyone = np.flatnonzero(fitting)
-        visitors = (fit == number) & ~local
-        chosen[visitors] = everyone[(u[visitors] ** 1.6 * len(everyone)).astype(np.int64)]
-        for party in np.unique(a["party_code"]):
-            mask = (fit == number) & local & (a["party_code"] == party)
-            pool = np.flatnonzero(fitting & (home == party))
-            pool = pool if len(pool) else everyone
-            chosen[mask] = pool[(u[mask] ** 1.6 * len(pool)).astype(np.int64)]
-    a["patient_no"] = chosen
-
-
-def _codes_of(office: Office, codes: pl.DataFrame) -> pl.DataFrame:
-    """Exam codes of one office: those of its waiting-list test, else those without one."""
-    listed = codes.filter(pl.col("dm01_test") == office.name)
-    if len(listed):
-        return listed
-    same_group = pl.col("modality_group") == office.modality_group
-    return codes.filter(same_group & pl.col("dm01_test").is_null())
 
 
 def _set_bookings(a: dict[str, NDArray], rng: np.random.Generator) -> None:
@@ -483,21 +374,28 @@ def _office_hours(utc: Seconds, before: Seconds, rng: np.random.Generator) -> Se
     return np.where(instant < before - 30 * MINUTE, instant, utc)
 
 
-def _queue(a: dict[str, NDArray]) -> None:
-    """One exam at a time on a resource: an exam starts when the one before it has ended."""
-    done = ~a["is_cancelled"] & (a["proposed"] < NEVER)
-    start = np.full(len(done), NEVER)
+def _queue(a: Columns, is_done: NDArray[np.bool_], taken_until: Seconds) -> None:
+    """One exam at a time on a resource: an exam starts when the one before it has ended.
+
+    `taken_until` is the end of the last exam of each resource, and is moved on.
+    """
+    start = np.full(len(is_done), NEVER)
     order = np.lexsort((a["proposed"], a["resource"]))
-    order = order[done[order]]
+    order = order[is_done[order]]
     resource = a["resource"][order]
     edges = np.flatnonzero(np.diff(resource)) + 1
     for part in np.split(order, edges):
+        if not len(part):
+            continue
         # Rounding to minutes later keeps the order, because start and end round the same way.
+        room = a["resource"][part[0]]
         length = a["seconds"][part]
         earlier = np.cumsum(length) - length
-        start[part] = np.maximum.accumulate(a["proposed"][part] - earlier) + earlier
+        free = np.maximum(a["proposed"][part], taken_until[room])
+        start[part] = np.maximum.accumulate(free - earlier) + earlier
+        taken_until[room] = start[part[-1]] + length[-1]
     a["started"] = start
-    a["completed"] = np.where(done, start + a["seconds"], NEVER)
+    a["completed"] = np.where(is_done, start + a["seconds"], NEVER)
 
 
 def _report(
@@ -546,47 +444,11 @@ def _round_and_hide(a: dict[str, NDArray], period: Period) -> None:
     a["appointment"] = np.where(unmade, a["first_appointment"], a["appointment"])
 
 
-def _as_frame(
-    a: dict[str, NDArray],
-    network: Network,
-    period: Period,
-    rooms: list[Room],
-    rng: np.random.Generator,
-) -> pl.DataFrame:
-    """Typed table of the requests made within the period, with codes and identifiers."""
-    names = (
-        "party_code", "site_code", "resource", "modality_group", "dicom_modality", "exam_code",
-        "source_setting", "priority", "patient_no", "is_unscheduled", "cancel_reason",
-        "reporter_org", "is_cross_site", *_TIMES,
-    )  # fmt: skip
-    exams = pl.DataFrame({name: a[name] for name in names}).filter(pl.col("requested") < period.end)
-    exams = exams.with_columns(
-        *(pl.when(pl.col(t) < int(NEVER)).then(pl.col(t)).alias(t) for t in _TIMES)
-    )
-    exams = exams.with_columns(
-        pl.when(pl.col("cancelled").is_not_null()).then("cancel_reason").alias("cancel_reason"),
-        *(
-            pl.when(pl.coalesce("verified", "preliminary").is_not_null()).then(name).alias(name)
-            for name in ("reporter_org", "is_cross_site")
-        ),
-        pl.Series(
-            "station_name",
-            [rooms[i].station_name for i in exams["resource"].to_list()],
-            dtype=pl.String,
-        ),
-    )
-    codes = network.exam_codes.select(
-        "exam_code", "snomed_code", "exam_name", "body_region", "dm01_test"
-    )
-    exams = exams.join(codes, on="exam_code", how="left", maintain_order="left")
-    return _with_identifiers(_with_trust(exams, network), network, period, rng)
-
-
 def _with_trust(exams: pl.DataFrame, network: Network) -> pl.DataFrame:
     """Add trust_as_was: the owner of the site on the local day of the exam, else of the request."""
     moment = exams.select(pl.coalesce("completed", "requested")).to_series().to_numpy()
     day = pl.Series("owned_on", calendar.utc_to_local(moment) // DAY).cast(pl.Int32).cast(pl.Date)
-    exams = exams.with_row_index("exam_no").with_columns(day)
+    exams = exams.with_columns(day)
     owners = network.site_trust_history.select(
         "site_code",
         "trust_code",
@@ -602,54 +464,38 @@ def _with_trust(exams: pl.DataFrame, network: Network) -> pl.DataFrame:
     return exams.join(owned, on="exam_no", how="left", maintain_order="left").drop("owned_on")
 
 
-def _with_identifiers(
-    exams: pl.DataFrame, network: Network, period: Period, rng: np.random.Generator
-) -> pl.DataFrame:
-    """Add accession number, study UID and the invented codes of staff and referrers.
-
-    Accession numbers count per party and year, so the same number occurs at several parties.
-    """
-    count = exams.height
+def _with_identifiers(exams: pl.DataFrame, network: Network, period: Period) -> pl.DataFrame:
+    """Add accession number, study UID and the invented codes of staff and referrers."""
     parties = network.programme_parties["party_code"].to_list()
-    party = np.array([parties.index(p) for p in exams["party_code"].to_list()])
+    party = np.array([parties.index(p) for p in exams["party_code"].to_list()], dtype=np.int64)
     orgs = network.reporting_organisations["reporting_org_code"].to_list()
-    org = np.array([orgs.index(o) if o else 0 for o in exams["reporter_org"].to_list()])
-    high, low = rng.integers(2**60, 2**61, count), rng.integers(0, 2**62, count)
-    uids = [f"2.25.{(h << 62) | w}" for h, w in zip(high.tolist(), low.tolist(), strict=True)]
+    org = np.array(
+        [orgs.index(o) if o else 0 for o in exams["reporter_org"].to_list()], dtype=np.int64
+    )
+    halves = exams.select("uid_high", "uid_low").iter_rows()
+    uids = pl.Series([f"2.25.{(high << 62) | low}" for high, low in halves], dtype=pl.String)
+    staff, reader, doctor, practice = (exams[name].to_numpy() for name in _DRAWN[3:])
     year = pl.from_epoch("requested", time_unit="s").dt.strftime("%y")
-    running = pl.int_range(1, pl.len() + 1).over("party_code", "year").cast(pl.String)
     is_gp = pl.col("source_setting") == "04"
-    staff, reader, doctor, practice = (rng.integers(n, size=count) for n in (24, 40, 90, 60))
-    return (
-        exams.with_columns(year.alias("year"))
-        .with_columns(
-            (pl.lit("A") + pl.col("year") + running.str.zfill(6)).alias("accession_number"),
-            pl.Series(
-                "patient_id", patients.local_patient_ids(exams["patient_no"].to_numpy(), party)
-            )
-            .cast(pl.String)
-            .str.zfill(7)
-            .map_elements(lambda text: f"H{text}", return_dtype=pl.String),
-            pl.when(pl.col("completed").is_not_null())
-            .then(pl.Series(uids))
-            .alias("study_instance_uid"),
-            pl.when(pl.col("completed").is_not_null())
-            .then(_codes("R999", party, staff))
-            .alias("radiographer_code"),
-            pl.when(pl.col("reporter_org").is_not_null())
-            .then(_codes("C999", org, reader))
-            .alias("reporter_code"),
-            pl.when(is_gp)
-            .then(_codes("G999", party, doctor))
-            .otherwise(_codes("C998", party, doctor))
-            .alias("referrer_code"),
-            pl.when(is_gp)
-            .then(_codes("ZZG", party, practice))
-            .otherwise("party_code")
-            .alias("referring_org_code"),
-            (pl.col("requested") < period.cutoff).alias("is_in_extract"),
-        )
-        .drop("year")
+    is_done, has_reporter = pl.col("completed").is_not_null(), pl.col("reporter_org").is_not_null()
+    patient = patients.local_patient_ids(exams["patient_no"].to_numpy(), party)
+    return exams.with_columns(
+        (pl.lit("A") + year + pl.col("accession_no").cast(pl.String).str.zfill(6)).alias(
+            "accession_number"
+        ),
+        (pl.lit("H") + pl.Series(patient).cast(pl.String).str.zfill(7)).alias("patient_id"),
+        pl.when(is_done).then(uids).alias("study_instance_uid"),
+        pl.when(is_done).then(_codes("R999", party, staff)).alias("radiographer_code"),
+        pl.when(has_reporter).then(_codes("C999", org, reader)).alias("reporter_code"),
+        pl.when(is_gp)
+        .then(_codes("G999", party, doctor))
+        .otherwise(_codes("C998", party, doctor))
+        .alias("referrer_code"),
+        pl.when(is_gp)
+        .then(_codes("ZZG", party, practice))
+        .otherwise("party_code")
+        .alias("referring_org_code"),
+        (pl.col("requested") < period.cutoff).alias("is_in_extract"),
     )
 
 

@@ -36,12 +36,17 @@ class Period:
     @property
     def cutoff(self) -> int:
         """UTC second at which the history extract was taken (local midnight)."""
-        return _midnight(self.live_on)
+        return midnight(self.live_on)
 
     @property
     def end(self) -> int:
         """UTC second at which the last delivered day ends (local midnight)."""
-        return _midnight(self.end_on)
+        return midnight(self.end_on)
+
+    @property
+    def months(self) -> list[date]:
+        """First day of every month, in order."""
+        return calendar.months_between(self.first_on, self.end_on)
 
     @property
     def live_days(self) -> list[date]:
@@ -49,6 +54,7 @@ class Period:
         return [self.live_on + timedelta(days=n) for n in range((self.end_on - self.live_on).days)]
 
 
-def _midnight(day: date) -> int:
+def midnight(day: date) -> int:
+    """UTC second at which a local day begins."""
     local = np.array([calendar.day_number(day) * calendar.DAY], dtype=np.int64)
     return int(calendar.local_to_utc(local)[0])

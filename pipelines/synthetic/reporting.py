@@ -107,6 +107,8 @@ def _turnaround_class(
 
 def _to_working_hours(utc: Seconds, moved: NDArray[np.bool_], rng: np.random.Generator) -> Seconds:
     """Move the chosen instants that fall at night or at weekends to the next working day."""
+    if not len(utc):
+        return utc
     local = calendar.utc_to_local(utc)
     day = local // DAY
     first, last = int(day.min()), int(day.max()) + 20
