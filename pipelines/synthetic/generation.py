@@ -28,6 +28,7 @@ from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import Profile, load_profile
 from pipelines.synthetic.truth import write_truth
 from pipelines.synthetic.worlds import World
+from pipelines.synthetic.writer import write_bytes, write_csv
 
 if TYPE_CHECKING:
     from pipelines.network import Network
@@ -93,15 +94,21 @@ def generate(
     ledger = dirt.DirtLedger()
     tell(0)
     simulation = Simulation(network, profile, period, scale, seed, chosen)
-    exams = pl.concat(list(delivered_months(simulation, scale))).sort("exam_no")
+    exams, parts = [], ris_extract.ExtractParts(period, ledger)
+    extracts: dict[str, int] = {}
+    for month in delivered_months(simulation, scale):
+        exams.append(month)
+        extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.add(month)}
     tell(1)
-    written = {"ris_extract": ris_extract.write_extracts(exams, period, inbox, ledger)}
+    extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.close()}
+    written = {"ris_extract": extracts}
+    exams = pl.concat(exams).sort("exam_no")
     tell(2)
-    parties = network.programme_parties["party_code"].to_list()
-    hl7_rng = np.random.default_rng([seed, 9])
-    written["hl7"] = hl7_messages.write_messages(
-        exams, parties, period, scale, inbox, hl7_rng, ledger
-    )
+    written["hl7"] = {}
+    for day in hl7_messages.MessageDays(period, scale, seed, ledger).days(exams):
+        for file, texts in day.items():
+            write_bytes(inbox / file, "".join(texts).encode("utf-8"))
+            written["hl7"][file] = len(texts)
     tell(3)
     dicom_rng = np.random.default_rng([seed, 10])
     folders, series = dicom_files.write_dicom(

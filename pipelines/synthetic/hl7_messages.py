@@ -6,8 +6,11 @@ are London wall clock without offset.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,7 @@ from pipelines.synthetic import calendar
 from pipelines.synthetic.calendar import DAY
 from pipelines.synthetic.dirt import MESSAGE_COUNTS, DirtLedger, scaled
 from pipelines.synthetic.pathways import CANCEL_REASONS
-from pipelines.synthetic.period import Period
-from pipelines.synthetic.writer import write_bytes
+from pipelines.synthetic.period import Period, midnight
 
 FEED = "hl7"
 BAD_MESSAGES_A_FILE = 2
@@ -103,25 +105,31 @@ def segment(name: str, fields: dict[int, str]) -> str:
     return "|".join(values)
 
 
-def live_exams(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
-    """Exams with anything to say after the extract."""
-    told = (
-        "received", "first_booked", "dna_told", "booked", "cancelled", "completed", "preliminary",
-        "verified", "addendum",
-    )  # fmt: skip
-    return exams.filter(pl.max_horizontal(*told) >= period.cutoff)
+_TOLD = (
+    "received", "first_booked", "dna_told", "booked", "cancelled", "completed", "preliminary",
+    "verified", "addendum",
+)  # fmt: skip
+
+
+def exams_told_of(exams: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
+    """Exams with anything to say from one UTC second up to, not including, another."""
+    return exams.filter(
+        pl.any_horizontal(
+            ((pl.col(name) >= since) & (pl.col(name) < until)).fill_null(False) for name in _TOLD
+        )
+    )
 
 
 def exam_messages(
-    exam: dict[str, Any], period: Period, rng: np.random.Generator
+    exam: dict[str, Any], since: int, until: int, rng: np.random.Generator
 ) -> Iterator[Message]:
-    """Messages of one exam, in the order of their events."""
+    """Messages of one exam within a span (UTC seconds), in the order of their events."""
     local: dict[str, Any] = {
         name: None if exam[name] is None else exam[f"{name}_local"] for name in _TIMES
     }
 
     def is_told(name: str) -> bool:
-        return exam[name] is not None and exam[name] >= period.cutoff
+        return exam[name] is not None and since <= exam[name] < until
 
     def sent(name: str) -> int:
         """Sent some seconds after the event, on the same day."""
@@ -366,100 +374,104 @@ def _header(message: Message, control_id: str) -> str:
     )
 
 
-def all_messages(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -> list[Message]:
-    """Every good message of the live weeks, sorted by party and time sent."""
-    rows = live_exams(exams, period)
-    for name in _TIMES:
-        utc = rows[name].fill_null(0).to_numpy()
-        rows = rows.with_columns(pl.Series(f"{name}_local", calendar.utc_to_local(utc)))
-    found = [m for exam in rows.iter_rows(named=True) for m in exam_messages(exam, period, rng)]
-    return sorted(found, key=lambda m: (m.party, m.sent))
+class MessageDays:
+    """The messages of the live weeks, day by day, as the texts of one file per party."""
+
+    def __init__(self, period: Period, scale: float, seed: int, ledger: DirtLedger) -> None:
+        """Start before the first live day; what is spoiled is noted in `ledger`."""
+        self.period, self.seed, self.ledger = period, seed, ledger
+        self.wanted = scaled(MESSAGE_COUNTS, scale)
+        self.given: Counter[str] = Counter()
+        self.sent = 0
+
+    def days(self, exams: pl.DataFrame) -> Iterator[dict[str, list[str]]]:
+        """Texts of the messages by file (relative to the inbox) for one live day after another."""
+        live = exams_told_of(exams, self.period.cutoff, self.period.end)
+        for name in _TIMES:
+            utc = live[name].fill_null(0).to_numpy()
+            live = live.with_columns(pl.Series(f"{name}_local", calendar.utc_to_local(utc)))
+        days = self.period.live_days
+        for number, day in enumerate(days):
+            rng = np.random.default_rng([self.seed, 9, number])
+            since, until = midnight(day), midnight(day + timedelta(days=1))
+            rows = exams_told_of(live, since, until)
+            good = [
+                message
+                for exam in rows.iter_rows(named=True)
+                for message in exam_messages(exam, since, until, rng)
+            ]
+            share = (number + 1) / len(days)
+            good = self._with_repeats(
+                sorted(good, key=lambda m: (m.party, m.sent)),
+                self._due("repeated_message", share),
+                rng,
+            )
+            files: dict[str, list[str]] = {}
+            for message in good:
+                self.sent += 1
+                head = _header(message, f"{message.party}{self.sent:07d}")
+                files.setdefault(_file_of(message), []).append(head + message.body)
+            self._spoil(files, share, rng)
+            yield files
+
+    def _due(self, kind: str, share: float) -> int:
+        """Pieces of one kind due when a share of the days has passed and not yet given."""
+        return math.ceil(self.wanted[kind] * share) - self.given[kind]
+
+    def _note(self, kind: str, file: str, accession: str | None) -> None:
+        self.given[kind] += 1
+        self.ledger.add(FEED, kind, file, accession)
+
+    def _with_repeats(
+        self, messages: list[Message], count: int, rng: np.random.Generator
+    ) -> list[Message]:
+        """Add messages sent again later the same day under a new control id.
+
+        Appointment messages are left alone: their time is the time of sending, so a repeat would
+        be another fact.
+        """
+        usable = [n for n, m in enumerate(messages) if not m.event.startswith("SIU")]
+        if not usable:
+            return messages
+        chosen = rng.choice(usable, size=min(count, len(usable)), replace=False).tolist()
+        repeats = []
+        for number in sorted(chosen):
+            message = messages[number]
+            latest = (message.sent // DAY + 1) * DAY - 1
+            again = replace(message, sent=min(message.sent + int(rng.integers(60, 3600)), latest))
+            self._note("repeated_message", _file_of(again), message.accession)
+            repeats.append(again)
+        return sorted([*messages, *repeats], key=lambda m: (m.party, m.sent))
+
+    def _spoil(self, files: dict[str, list[str]], share: float, rng: np.random.Generator) -> None:
+        """Add messages that must not be landed, at most two to a file.
+
+        The broken ones are extra copies, so no fact is lost with them. One without header stands
+        first in its file: anywhere else it would read as the end of the message before it.
+        """
+        bad = [
+            kind
+            for kind in ("no_msh", "truncated_message", "test_message")
+            for _ in range(self._due(kind, share))
+        ]
+        names = sorted(files)
+        order = rng.permutation(len(names)).tolist()
+        for position, kind in enumerate(bad[: BAD_MESSAGES_A_FILE * len(names)]):
+            name = names[order[position % len(names)]]
+            texts = files[name]
+            sample = texts[-1]
+            if kind == "no_msh":
+                texts.insert(0, sample.partition("\r")[2])
+            elif kind == "truncated_message":
+                texts.append(sample[: sample.index("||")] + "\r")
+            else:
+                texts.append(_test_message(name, self.given[kind]))
+            self._note(kind, name, None)
 
 
 def _file_of(message: Message) -> str:
     day = calendar.day_of_number(message.sent // DAY)
     return f"{FEED}/{day}/{message.party}_{day:%Y%m%d}.hl7"
-
-
-def with_repeats(
-    messages: list[Message], count: int, rng: np.random.Generator, ledger: DirtLedger
-) -> list[Message]:
-    """Add messages sent again later the same day under a new control id.
-
-    Appointment messages are left alone: their time is the time of sending, so a repeat would be
-    another fact.
-    """
-    usable = [n for n, m in enumerate(messages) if not m.event.startswith("SIU")]
-    chosen = rng.choice(usable, size=min(count, len(usable)), replace=False).tolist()
-    repeats = []
-    for number in sorted(chosen):
-        message = messages[number]
-        latest = (message.sent // DAY + 1) * DAY - 1
-        again = replace(message, sent=min(message.sent + int(rng.integers(60, 3600)), latest))
-        ledger.add(FEED, "repeated_message", _file_of(again), message.accession)
-        repeats.append(again)
-    return sorted([*messages, *repeats], key=lambda m: (m.party, m.sent))
-
-
-def write_messages(
-    exams: pl.DataFrame,
-    parties: list[str],
-    period: Period,
-    scale: float,
-    inbox: Path,
-    rng: np.random.Generator,
-    ledger: DirtLedger,
-) -> dict[str, int]:
-    """Write one batch file per party and day that has messages.
-
-    Returns messages by file, bad ones included.
-    """
-    wanted = scaled(MESSAGE_COUNTS, scale)
-    good = all_messages(exams, period, rng)
-    good = with_repeats(good, wanted["repeated_message"], rng, ledger)
-    files: dict[str, list[str]] = {
-        f"{FEED}/{day}/{party}_{day:%Y%m%d}.hl7": []
-        for day in period.live_days
-        for party in parties
-    }
-    for number, message in enumerate(good, start=1):
-        files[_file_of(message)].append(
-            _header(message, f"{message.party}{number:07d}") + message.body
-        )
-    _spoil(files, wanted, rng, ledger)
-    sent = {file: texts for file, texts in files.items() if texts}
-    for file, texts in sent.items():
-        write_bytes(inbox / file, "".join(texts).encode("utf-8"))
-    return {file: len(texts) for file, texts in sent.items()}
-
-
-def _spoil(
-    files: dict[str, list[str]],
-    wanted: dict[str, int],
-    rng: np.random.Generator,
-    ledger: DirtLedger,
-) -> None:
-    """Add messages that must not be landed, at most two to a file.
-
-    The broken ones are extra copies, so no fact is lost with them. One without header stands
-    first in its file: anywhere else it would read as the end of the message before it.
-    """
-    bad = [k for k in ("no_msh", "truncated_message", "test_message") for _ in range(wanted[k])]
-    names = [name for name, texts in files.items() if texts]
-    order = rng.permutation(len(names)).tolist()
-    for position, kind in enumerate(bad):
-        name = names[order[position % len(names)]]
-        if position >= BAD_MESSAGES_A_FILE * len(names):
-            break
-        texts = files[name]
-        sample = texts[-1]
-        if kind == "no_msh":
-            texts.insert(0, sample.partition("\r")[2])
-        elif kind == "truncated_message":
-            texts.append(sample[: sample.index("||")] + "\r")
-        else:
-            texts.append(_test_message(name, position))
-        ledger.add(FEED, kind, name, None)
 
 
 def _test_message(file: str, number: int) -> str:

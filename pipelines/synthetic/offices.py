@@ -288,35 +288,59 @@ def _demand(profile: Profile, trust: str, name: str) -> Demand:
 
 def keep_diaries(rooms: list[Room], offices: list[Office], scale: float, seed: int) -> Diaries:
     """Run every office over its months and note who was given which slot."""
-    parts, slot_parts = [], []
+    sharing: dict[tuple[int, ...], list[int]] = {}
     for number, office in enumerate(offices):
+        sharing.setdefault(tuple(office.rooms), []).append(number)
+    # Offices that share rooms share their days; of the others nothing needs to be known.
+    parts = [_keep_diaries_of(numbers, rooms, offices, scale, seed) for numbers in sharing.values()]
+    return Diaries(
+        pl.concat([part.referrals for part in parts]),
+        pl.concat([part.walk_ins for part in parts]),
+        pl.concat([part.sessions for part in parts]),
+    )
+
+
+def _keep_diaries_of(
+    numbers: list[int], rooms: list[Room], offices: list[Office], scale: float, seed: int
+) -> Diaries:
+    """Diaries of the offices that share one set of rooms."""
+    booked, slot_parts = [], []
+    for number in numbers:
         rng = np.random.default_rng([seed, 20, number])
-        booked, slots = _run(office, rooms, scale, rng)
-        office_column = pl.lit(number, dtype=pl.Int16).alias("office")
-        parts.append(booked.with_columns(office_column))
-        slot_parts.append(slots.with_columns(office_column))
+        referrals, slots = _run(offices[number], rooms, scale, rng)
+        office = pl.lit(number, dtype=pl.Int16).alias("office")
+        booked.append((number, referrals.with_columns(office)))
+        slot_parts.append(slots.with_columns(office))
     slots = _clock(pl.concat(slot_parts), rooms, offices)
     walk_ins = slots.filter(pl.col("slot_no") < 0).select("office", "room", "start")
-    numbered = slots.filter(pl.col("slot_no") >= 0).select("office", "slot_no", "room", "start")
-    missed = numbered.rename({"slot_no": "missed_slot", "room": "missed_room"})
-    referrals = (
-        pl.concat(parts)
-        .join(
-            numbered.rename({"slot_no": "slot"}),
-            on=["office", "slot"],
-            how="left",
-            maintain_order="left",
+    referrals = []
+    for number, frame in booked:
+        mine = slots.filter((pl.col("office") == number) & (pl.col("slot_no") >= 0))
+        mine = mine.sort("slot_no").select("room", "start")
+        referrals.append(
+            frame.select(
+                "office",
+                "requested_day",
+                "lane",
+                "removed_day",
+                *_looked_up(frame["slot"], mine, ""),
+                *_looked_up(frame["missed_slot"], mine, "missed_"),
+            )
         )
-        .join(
-            missed.rename({"start": "missed_start"}),
-            on=["office", "missed_slot"],
-            how="left",
-            maintain_order="left",
-        )
-        .drop("slot", "missed_slot")
-        .with_columns(pl.col("room", "start", "missed_room", "missed_start").fill_null(-1))
-    )
-    return Diaries(referrals, walk_ins, _sessions(slots, np.random.default_rng([seed, 21])))
+    sessions = _sessions(slots, np.random.default_rng([seed, 21, numbers[0]]))
+    return Diaries(pl.concat(referrals), walk_ins, sessions)
+
+
+def _looked_up(slot: pl.Series, slots: pl.DataFrame, prefix: str) -> list[pl.Series]:
+    """Room and start of each slot number; -1 where there is no slot."""
+    number = slot.to_numpy()
+    found = []
+    for name in ("room", "start"):
+        values = slots[name].to_numpy()
+        known = values[np.maximum(number, 0)] if len(values) else np.full(len(number), -1)
+        column = pl.Series(f"{prefix}{name}", np.where(number >= 0, known, -1))
+        found.append(column.cast(slots.schema[name]))
+    return found
 
 
 def _run(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import polars as pl
 
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.period import Period
-from pipelines.synthetic.writer import write_csv
 
 FEED = "ris_extract"
 
@@ -20,6 +19,8 @@ COLUMNS = (
     "resource", "accession_number", "study_instance_uid", "radiographer_code", "preliminary_at",
     "verified_at", "reporter_code", "reporter_org_code", "addendum_at",
 )  # fmt: skip
+
+ROWS_A_PART = 60_000
 
 _CLOCK = "%d/%m/%Y %H:%M"
 
@@ -101,23 +102,47 @@ def _broken(rows: pl.DataFrame, period: Period) -> pl.DataFrame:
     )
 
 
-def write_extracts(
-    exams: pl.DataFrame, period: Period, inbox: Path, ledger: DirtLedger
-) -> dict[str, int]:
-    """Write one file per party; returns data rows by file (relative to the inbox)."""
-    rows = extract_rows(exams, period)
-    written: dict[str, int] = {}
-    for (party,), part in rows.partition_by(
-        "party_code", as_dict=True, maintain_order=True
-    ).items():
-        file = f"{FEED}/{period.live_on}/{FEED}_{party}.csv"
+class ExtractParts:
+    """Cuts the extract of each party into files of bounded size, as months are added.
+
+    A file is `ris_extract/<day>/ris_extract_<party>.csv`, further ones `..._2.csv` and so on. A
+    last part that would be small goes with the one before it.
+    """
+
+    def __init__(self, period: Period, ledger: DirtLedger, rows_a_part: int = ROWS_A_PART) -> None:
+        """Start with no rows; faulty rows are noted in `ledger` once their file is known."""
+        self.period, self.ledger, self.rows_a_part = period, ledger, rows_a_part
+        self._held: dict[str, list[pl.DataFrame]] = {}
+        self._number: dict[str, int] = {}
+
+    def add(self, exams: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Take the requests of one month; gives each file that is full, with its rows as text."""
+        rows = extract_rows(exams, self.period)
+        for (party,), part in rows.partition_by(
+            "party_code", as_dict=True, maintain_order=True
+        ).items():
+            held = self._held.setdefault(str(party), [])
+            held.append(part)
+            while sum(map(len, self._held[str(party)])) >= 2 * self.rows_a_part:
+                yield self._cut(str(party), self.rows_a_part)
+
+    def close(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The last file of each party."""
+        for party in sorted(self._held):
+            yield self._cut(party, None)
+
+    def _cut(self, party: str, size: int | None) -> tuple[str, pl.DataFrame]:
+        rows = pl.concat(self._held[party])
+        part = rows if size is None else rows.head(size)
+        self._held[party] = [] if size is None else [rows.slice(size)]
+        number = self._number[party] = self._number.get(party, 0) + 1
+        name = f"{FEED}_{party}" if number == 1 else f"{FEED}_{party}_{number}"
+        file = f"{FEED}/{self.period.live_on}/{name}.csv"
         for kind, accession in (
             part.filter(pl.col("extract_dirt").is_not_null())
             .select("extract_dirt", "accession_number")
             .iter_rows()
         ):
-            ledger.add(FEED, kind, file, accession)
+            self.ledger.add(FEED, kind, file, accession)
         repeats = part.filter(pl.col("extract_dirt") == "exact_duplicate_row")
-        delivered = pl.concat([_broken(part, period), repeats]).select(COLUMNS)
-        written[file] = write_csv(inbox / file, delivered)
-    return written
+        return file, pl.concat([_broken(part, self.period), repeats]).select(COLUMNS)
