@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FeedKind:
-    """One kind of feed; its name is its folder in the inbox."""
+    """One kind of feed; its name is its folder in the inbox.
+
+    `registered_as` is the kind under which the registry of feeds knows it, where that is another.
+    """
 
     name: str
     contract: str
     landing_table: str
     description: str
+    registered_as: str | None = None
 
 
 FEEDS = {
@@ -33,6 +37,14 @@ FEEDS = {
             "dicom_files",
             "dicom_headers",
             "Headers of DICOM files: what was acquired where and when; pixels are never read.",
+        ),
+        FeedKind(
+            "dicom_series",
+            "dicom_series",
+            "dicom_series",
+            "Series lists of an archive: first and last acquisition and number of images, for "
+            "archives too large to be read file by file.",
+            registered_as="dicom",
         ),
         FeedKind("rota", "rota", "rota_sessions", "Staffed scanner sessions of the coming week."),
         FeedKind(

@@ -7,6 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from pipelines.contracts import Contract
+from pipelines.feeds import FEEDS
 from pipelines.harvest.model import Setup, SourceFile
 from pipelines.landing.writer import PARSER_VERSION
 from pipelines.network import Network
@@ -69,11 +70,12 @@ def is_known(delivery: Delivery, sha: str, known: pl.DataFrame) -> bool:
 def feed_of(delivery: Delivery, network: Network) -> tuple[str | None, str | None]:
     """Feed id and issuer of a delivery, by the party code in its name; (None, None) if unknown."""
     words = set(re.split(r"[_.\-]", delivery.name))
+    registered = FEEDS[delivery.feed_kind].registered_as or delivery.feed_kind
     for feed in network.feeds.iter_rows(named=True):
         kind, party = feed["feed_id"], feed["party_code"]
-        if party is None and kind == delivery.feed_kind:
+        if party is None and kind == registered:
             return kind, None
-        if party in words and kind == f"{delivery.feed_kind}_{party}":
+        if party in words and kind == f"{registered}_{party}":
             return kind, feed["issuer_ods"]
     return None, None
 

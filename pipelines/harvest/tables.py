@@ -5,7 +5,7 @@ import polars as pl
 from pipelines.feeds import FEEDS
 from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of, empty_rejects
 from pipelines.harvest.opening import latest_allowed
-from pipelines.landing.pseudonymise import pseudonymise_events
+from pipelines.landing.pseudonymise import pseudonymise_events, pseudonymise_series
 from pipelines.landing.schema import landing_schema
 from pipelines.sources.extract_tables import Refused, read_table
 from pipelines.sources.ris_extracts import ColumnMap, events_from_extract
@@ -35,6 +35,8 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
     def landing_rows(accepted: pl.DataFrame) -> pl.DataFrame:
         if feed_kind == "ris_extract":
             return landed_events(events_from_extract(accepted, ColumnMap.load()), files, setup)
+        if feed_kind == "dicom_series":
+            accepted = pseudonymise_series(accepted, setup.keys)
         return _landed_reference(accepted, FEEDS[feed_kind].landing_table, setup)
 
     return Batch(records, empty_rejects(), landing_rows)

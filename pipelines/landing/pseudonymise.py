@@ -222,6 +222,26 @@ def pseudonymise_headers(
     ).hstack(starts.get_columns())
 
 
+def pseudonymise_series(series: pl.DataFrame, keys: Keys) -> pl.DataFrame:
+    """One row per series of a series list, identities hashed as those of DICOM headers are.
+
+    Takes the columns of the contract dicom_series and `issuer_ods`.
+    """
+    patient = series.select(pl.format("{}|{}", pl.col("issuer_ods").fill_null(""), "patient_id"))
+    domains = {
+        "series_instance_uid": "series",
+        "study_instance_uid": "study",
+        "accession_number": "accession",
+    }
+    return series.with_columns(
+        pseudonyms(patient[:, 0], "patient", keys.pseudonym).alias("patient_id"),
+        *(
+            pseudonyms(series[name], domain, keys.pseudonym).alias(name)
+            for name, domain in domains.items()
+        ),
+    )
+
+
 def describe(texts: pl.Series, known: set[str], key: bytes) -> pl.Series:
     """Keep the texts the description map knows; hash the rest (`h:` + 32 hex digits)."""
     unknown = texts.set(texts.is_in(list(known)) | (texts == ""), None)

@@ -25,7 +25,7 @@ from pipelines.synthetic.offices import find_offices
 from pipelines.synthetic.pathways import Simulation
 from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
-from pipelines.synthetic.reference_tables import Profile, load_profile
+from pipelines.synthetic.reference_tables import load_profile
 from pipelines.synthetic.truth import write_truth
 from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_bytes, write_csv
@@ -122,14 +122,14 @@ def generate(
     exams = exams.with_columns(
         pl.col("exam_no").is_in(series["exam_no"].unique().to_list()).alias("has_images")
     )
-    _note_live_dirt(exams, period, ledger)
+    note_live_dirt(exams, period, ledger)
     write_truth(
         truth,
         exams=exams,
         series=series,
         rota=reference_feeds.session_instants(simulation.sessions, period),
         ledger=ledger,
-        parameters=_parameters(period, profile, seed, scale, chosen),
+        parameters=describe_run(simulation, scale),
     )
     files = {feed: len(found) for feed, found in written.items()}
     records = {feed: sum(found.values()) for feed, found in written.items()}
@@ -159,7 +159,7 @@ def delivered_months(simulation: Simulation, scale: float) -> Iterator[pl.DataFr
         yield dirt.as_delivered(exams)
 
 
-def _note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger) -> None:
+def note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger) -> None:
     """Faults of whole exams of the live weeks, and addenda, which come in several messages."""
     for party, kind, accession in (
         exams.filter(pl.col("live_dirt").is_not_null())
@@ -175,20 +175,19 @@ def _note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger
         ledger.add("hl7", "addendum", f"hl7/*/{party}_*.hl7", accession)
 
 
-def _parameters(
-    period: Period, profile: Profile, seed: int, scale: float, world: World
-) -> dict[str, Any]:
-    """Everything a reader needs to know what was put in."""
+def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
+    """Everything a reader needs to know what was put in: truth/parameters.json."""
+    period, profile = simulation.period, simulation.profile
     go_lives = profile.go_lives.with_columns(pl.col("go_live_on").cast(pl.String))
     return {
-        "seed": seed,
+        "seed": simulation.seed,
         "scale": scale,
         "first_request_on": str(period.first_on),
         "history_extract_on": str(period.live_on),
         "last_day_on": str(period.live_days[-1]),
         "time_zone": "Europe/London",
         "slot_minutes": dict(profile.offices.select("office", "slot_minutes").iter_rows()),
-        **world.as_parameters(),
+        **simulation.world.as_parameters(),
         "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
         "outsourcing_organisation": reporting.OUTSOURCE,
         "go_lives": go_lives.to_dicts(),

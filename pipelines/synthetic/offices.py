@@ -167,6 +167,21 @@ def find_offices(
     return rooms, offices
 
 
+def register_of(rooms: list[Room], network: Network) -> pl.DataFrame:
+    """The scanner register with the rooms that were added; the columns of the network's own."""
+    known = network.scanner_register
+    added = []
+    for room in rooms:
+        station = room.station_name
+        if station is None or station in set(known["station_name"]):
+            continue
+        first, _, bay = station.rpartition("-")
+        like = known.row(by_predicate=pl.col("station_name") == first, named=True)
+        names = ("device_serial_number", "ae_title", "room")
+        added.append(like | {"station_name": station} | {n: f"{like[n]}-{bay}" for n in names})
+    return pl.concat([known, pl.DataFrame(added, schema=known.schema)]) if added else known
+
+
 def _lately(months: pl.DataFrame, *counts: str) -> float:
     """Monthly mean of counts over the last year."""
     return float(months.tail(12).select(pl.sum_horizontal(counts)).to_series().to_numpy().mean())

@@ -8,7 +8,7 @@ everything after it to the second, as the feeds give it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipelines.synthetic import calendar, patients, reporting
 from pipelines.synthetic.calendar import DAY, HOUR, MINUTE, Seconds
-from pipelines.synthetic.offices import Office, Room, find_offices, keep_diaries
+from pipelines.synthetic.offices import Office, Room, find_offices, keep_diaries, register_of
 from pipelines.synthetic.period import Period, midnight
 from pipelines.synthetic.reference_tables import Profile
 from pipelines.synthetic.reporting import NEVER
@@ -82,11 +82,11 @@ class Simulation:
         may_add_rooms: bool = False,
     ) -> None:
         """Run the booking offices; same seed, same tables. See `offices.find_offices`."""
-        self.network, self.profile, self.period = network, profile, period
-        self.seed, self.world = seed, world
+        self.profile, self.period, self.seed, self.world = profile, period, seed, world
         self.rooms, self.offices = find_offices(
             network, profile, period, scale, may_add_rooms=may_add_rooms
         )
+        self.network = replace(network, scanner_register=register_of(self.rooms, network))
         diaries = keep_diaries(self.rooms, self.offices, scale, seed)
         self.sessions = _room_sessions(diaries.sessions, self.rooms)
         self._requests = Requests(diaries, self.rooms, self.offices, profile, period, scale, seed)

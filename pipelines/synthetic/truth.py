@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,30 @@ def write_truth(
     """Write exams, dicom_series, rota and dirt as Parquet, parameters and dirt counts as JSON."""
     write_parquet(folder / "exams.parquet", exam_truth(exams))
     write_parquet(folder / "dicom_series.parquet", series)
+    _write_rest(folder, rota, ledger, parameters)
+
+
+@dataclass(frozen=True)
+class MonthlyTruth:
+    """The same truth for a network too large for memory: exams and series in a file a month."""
+
+    folder: Path
+
+    def add(self, month_on: date, exams: pl.DataFrame, series: pl.DataFrame) -> None:
+        """Write one month: `exams/<YYYY-MM>.parquet`, and `dicom_series/` where there is any."""
+        name = f"{month_on:%Y-%m}.parquet"
+        write_parquet(self.folder / "exams" / name, exam_truth(exams))
+        if len(series):
+            write_parquet(self.folder / "dicom_series" / name, series)
+
+    def close(self, *, rota: pl.DataFrame, ledger: DirtLedger, parameters: dict[str, Any]) -> None:
+        """Write what is not told by the month."""
+        _write_rest(self.folder, rota, ledger, parameters)
+
+
+def _write_rest(
+    folder: Path, rota: pl.DataFrame, ledger: DirtLedger, parameters: dict[str, Any]
+) -> None:
     write_parquet(folder / "rota.parquet", rota)
     write_parquet(folder / "dirt.parquet", ledger.as_frame())
     write_json(folder / "dirt.json", ledger.counts())

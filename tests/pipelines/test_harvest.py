@@ -18,10 +18,12 @@ from pipelines.harvest import (
     dicom_delivery,
     feed_of,
     harvest,
+    intake,
     prune_inbox,
     replay,
     unseen,
 )
+from pipelines.landing.pseudonymise import pseudonyms
 from pipelines.landing.schema import landing_schema
 from pipelines.network import Network
 from pipelines.sources.hl7 import read_messages
@@ -55,7 +57,11 @@ def harvested(
     return Harvested(folder, inbox, setup, results)
 
 
-@pytest.mark.parametrize("kind", FEED_KINDS)
+# The demo sends files of its archives, and no list of their series.
+DELIVERED_KINDS = [kind for kind in FEED_KINDS if kind != "dicom_series"]
+
+
+@pytest.mark.parametrize("kind", DELIVERED_KINDS)
 def test_everything_received_is_landed_or_rejected(harvested: Harvested, kind: str):
     """Failing means that records vanish between the inbox and the warehouse."""
     result = harvested.results[kind]
@@ -527,3 +533,49 @@ def test_a_harvest_in_two_parts_lands_what_one_harvest_lands(
     assert setup.landing.read("imaging_events").sort(keys).equals(ours.sort(keys))
     names = {n for n in harvested.setup.landing.file_names() if n.startswith("imaging_events")}
     assert {n for n in setup.landing.file_names() if n.startswith("imaging_events")} <= names
+
+
+def test_a_series_list_lands_under_the_keys_of_the_headers(new_setup: NewSetup, tmp_path: Path):
+    """Failing means that a listed series is not the one whose headers are read later."""
+    path = tmp_path / "series_RMC.csv"
+    path.write_text(
+        "study_instance_uid,series_instance_uid,accession_number,patient_id,modality,station_name,"
+        "device_serial_number,station_ae_title,number_of_series_related_instances,"
+        "first_acquired_at,last_acquired_at\n"
+        "1.2.3,1.2.3.4,A1,H1,CT,RMC01CT1,SN1,AE1,200,2026-01-07 08:10:00,2026-01-07 08:14:02.250\n"
+        "1.2.3,1.2.3.5,A1,H1,CT,RMC01CT1,SN1,AE1,many,2026-01-07 08:10:00,\n"
+    )
+    setup = new_setup(tmp_path / "home")
+    result = harvest(
+        "dicom_series", [Delivery("dicom_series", path, date(2026, 4, 1))], setup, now=NOW
+    )
+    assert (result.rows_landed, result.rows_rejected, result.files_refused) == (1, 1, 0)
+    (landed,) = setup.landing.read("dicom_series").to_dicts()
+    key = setup.keys.pseudonym
+    expected = {
+        "series_instance_uid": ("series", "1.2.3.4"),
+        "study_instance_uid": ("study", "1.2.3"),
+        "accession_number": ("accession", "A1"),
+        "patient_id": ("patient", "RMC|H1"),
+    }
+    for column, (domain, value) in expected.items():
+        assert landed[column] == pseudonyms(pl.Series([value]), domain, key)[0], column
+    assert landed["feed_id"] == "dicom_RMC"
+    assert landed["number_of_series_related_instances"] == 200
+    assert landed["last_acquired_at_utc"] == datetime(2026, 1, 7, 8, 14, 2, 250_000, tzinfo=UTC)
+
+
+def test_groups_of_deliveries_give_what_one_harvest_of_all_gives(
+    harvested: Harvested, new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that bounding the memory of a harvest changes what it lands."""
+    monkeypatch.setattr(intake, "GROUP_BYTES", 1)
+    setup = new_setup(tmp_path)
+    for kind in ("ris_extract", "hl7"):
+        found = harvest(kind, deliveries(harvested.inbox, kind), setup, now=NOW)
+        assert replace(found, quarantined=()) == replace(harvested.results[kind], quarantined=())
+    landed, expected = (
+        s.landing.read("imaging_events").sort("source_sha", "seq", "event_id")
+        for s in (setup, harvested.setup)
+    )
+    assert landed.equals(expected)

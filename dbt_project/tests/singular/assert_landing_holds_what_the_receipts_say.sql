@@ -2,8 +2,8 @@
 -- file is missing, was landed twice, or was landed without a receipt.
 {{ config(meta={'dagster': {'ref': {'name': 'stg_landing__receipts'}}}) }}
 {%- set landing_tables = [
-    'imaging_events', 'dicom_headers', 'rota_sessions', 'opening_hours', 'go_lives',
-    'benefit_register', 'unit_costs'
+    'imaging_events', 'dicom_headers', 'dicom_series', 'rota_sessions', 'opening_hours',
+    'go_lives', 'benefit_register', 'unit_costs'
 ] %}
 with receipts as (
     select

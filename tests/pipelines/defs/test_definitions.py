@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pipelines.feeds import FEEDS
 from pipelines.settings import PROJECT_ROOT, Settings
 from pipelines.warehouse import ensure_manifest
 
@@ -60,7 +61,7 @@ def test_every_asset_has_a_description_an_owner_and_a_kind(graph):
 def test_harvest_is_partitioned_by_delivery_day(graph):
     """Without day partitions a late file could not be harvested by its day."""
     harvest = [key for key in graph.get_all_asset_keys() if key.path[0] == "harvest"]
-    assert len(harvest) == 8
+    assert len(harvest) == len(FEEDS)
     assert all(graph.get(key).partitions_def is not None for key in harvest)
 
 

@@ -21,6 +21,24 @@ with instances as (
     from {{ ref('stg_dicom__instances') }}
 ),
 
+series_lists as (
+    select
+        series_instance_uid,
+        study_uid,
+        accession,
+        patient_key,
+        dicom_modality,
+        station_name,
+        device_serial_number,
+        ae_title,
+        started_at,
+        ended_at,
+        instance_count,
+        feed_id,
+        arrived_at
+    from {{ ref('stg_dicom__series') }}
+),
+
 modalities as (
     select
         dicom_modality,
@@ -100,7 +118,7 @@ judged as (
     left join modalities on instances.dicom_modality = modalities.dicom_modality
 ),
 
-series as (
+read_series as (
     select
         series_instance_uid,
         min(study_uid) as study_uid,
@@ -121,6 +139,51 @@ series as (
         count(*) filter (where is_time_usable) as timed_instance_count
     from judged
     group by series_instance_uid
+),
+
+-- a list tells of a series whose headers were not read; headers say more
+series as (
+    select
+        series_instance_uid,
+        study_uid,
+        accession,
+        patient_key,
+        dicom_modality,
+        station_name,
+        device_serial_number,
+        ae_title,
+        feed_id,
+        first_arrived_at,
+        started_at,
+        ended_at,
+        instance_count,
+        timed_instance_count
+    from read_series
+    union all
+    select
+        series_lists.series_instance_uid,
+        series_lists.study_uid,
+        series_lists.accession,
+        series_lists.patient_key,
+        series_lists.dicom_modality,
+        series_lists.station_name,
+        series_lists.device_serial_number,
+        series_lists.ae_title,
+        series_lists.feed_id,
+        series_lists.arrived_at as first_arrived_at,
+        case when modalities.makes_activity then series_lists.started_at end as started_at,
+        case when modalities.makes_activity then series_lists.ended_at end as ended_at,
+        series_lists.instance_count,
+        case
+            when modalities.makes_activity and series_lists.started_at is not null
+                then series_lists.instance_count
+            else 0
+        end as timed_instance_count
+    from series_lists
+    left join modalities on series_lists.dicom_modality = modalities.dicom_modality
+    left join read_series
+        on series_lists.series_instance_uid = read_series.series_instance_uid
+    where read_series.series_instance_uid is null
 )
 
 select

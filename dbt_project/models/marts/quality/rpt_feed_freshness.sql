@@ -34,7 +34,16 @@ instances as (
     group by feed_id
 ),
 
-newest as (
+series as (
+    select
+        feed_id,
+        max(started_at) as as_at
+    from {{ ref('stg_dicom__series') }}
+    where started_at <= arrived_at + interval '{{ var("future_tolerance_hours") }} hours'
+    group by feed_id
+),
+
+told as (
     select
         feed_id,
         as_at
@@ -44,6 +53,19 @@ newest as (
         feed_id,
         as_at
     from instances
+    union all
+    select
+        feed_id,
+        as_at
+    from series
+),
+
+newest as (
+    select
+        feed_id,
+        max(as_at) as as_at
+    from told
+    group by feed_id
 ),
 
 files as (

@@ -1,0 +1,25 @@
+with series_lists as (
+    select * from {{ source('landing', 'dicom_series') }}
+)
+
+select
+    series_instance_uid,
+    study_instance_uid as study_uid,
+    accession_number as accession,
+    patient_id as patient_key,
+    modality as dicom_modality,
+    station_name,
+    device_serial_number,
+    station_ae_title as ae_title,
+    first_acquired_at_utc as started_at,
+    first_acquired_at_local as started_at_local,
+    last_acquired_at_utc as ended_at,
+    number_of_series_related_instances as instance_count,
+    feed_id,
+    received_at as arrived_at
+from series_lists
+-- a series told again counts once: the latest list stays
+qualify row_number() over (
+    partition by series_instance_uid
+    order by received_at desc nulls last, source_sha
+) = 1
