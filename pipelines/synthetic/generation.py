@@ -17,6 +17,7 @@ from pipelines.synthetic import (
     dicom_files,
     dirt,
     hl7_messages,
+    operations,
     reference_feeds,
     reporting,
     ris_extract,
@@ -26,6 +27,7 @@ from pipelines.synthetic.pathways import simulate
 from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import Profile, load_profile
+from pipelines.synthetic.staged_effects import StagedEffects
 from pipelines.synthetic.truth import write_truth
 from pipelines.synthetic.worlds import World
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 
-STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "truth")
+STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "operations", "truth")
 
 
 class NotAScale(Problem, ValueError):
@@ -117,6 +119,11 @@ def generate(
     for file, rows in reference_feeds.write_reference_feeds(network, period, inbox).items():
         written[file.split("/")[0]] = {file: rows}
     tell(5)
+    effects = StagedEffects(chosen, profile.go_lives)
+    written |= operations.add_operations(
+        exams, simulation.sessions, network, period, effects, scale, seed, (inbox, truth), ledger
+    )
+    tell(6)
     exams = exams.with_columns(
         pl.col("exam_no").is_in(series["exam_no"].unique().to_list()).alias("has_images")
     )
@@ -170,6 +177,7 @@ def _parameters(
         "time_zone": "Europe/London",
         "slot_minutes": dict(profile.offices.select("office", "slot_minutes").iter_rows()),
         **world.as_parameters(),
+        **operations.parameters(),
         "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
         "outsourcing_organisation": reporting.OUTSOURCE,
         "go_lives": go_lives.to_dicts(),
