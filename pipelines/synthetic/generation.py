@@ -17,6 +17,7 @@ from pipelines.synthetic import (
     dicom_files,
     dirt,
     hl7_messages,
+    operations,
     reference_feeds,
     reporting,
     ris_extract,
@@ -26,6 +27,7 @@ from pipelines.synthetic.pathways import Simulation
 from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
+from pipelines.synthetic.staged_effects import StagedEffects
 from pipelines.synthetic.truth import write_truth
 from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_bytes, write_csv
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 
-STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "truth")
+STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "operations", "truth")
 
 
 class NotAScale(Problem, ValueError):
@@ -95,9 +97,11 @@ def generate(
     tell(0)
     simulation = Simulation(network, profile, period, scale, seed, chosen)
     exams, parts = [], ris_extract.ExtractParts(period, ledger)
+    activity = operations.MonthlyActivity(period, seed)
     extracts: dict[str, int] = {}
     for month in delivered_months(simulation, scale):
         exams.append(month)
+        activity.add(month)
         extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.add(month)}
     tell(1)
     extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.close()}
@@ -119,6 +123,11 @@ def generate(
     for file, rows in reference_feeds.write_reference_feeds(network, period, inbox).items():
         written[file.split("/")[0]] = {file: rows}
     tell(5)
+    effects = StagedEffects(chosen, profile.go_lives)
+    found = activity.operations(simulation.sessions, network, effects, scale)
+    operations.write_operations_truth(found, truth)
+    written |= operations.write_operations(found, network, period, inbox, ledger)
+    tell(6)
     exams = exams.with_columns(
         pl.col("exam_no").is_in(series["exam_no"].unique().to_list()).alias("has_images")
     )
@@ -188,6 +197,7 @@ def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
         "time_zone": "Europe/London",
         "slot_minutes": dict(profile.offices.select("office", "slot_minutes").iter_rows()),
         **simulation.world.as_parameters(),
+        **operations.parameters(),
         "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
         "outsourcing_organisation": reporting.OUTSOURCE,
         "go_lives": go_lives.to_dicts(),

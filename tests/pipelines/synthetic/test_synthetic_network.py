@@ -473,3 +473,23 @@ def test_the_london_clock_goes_forward_and_back() -> None:
     # The first reading of the repeated hour wins, the missing hour is read as Greenwich time.
     assert calendar.local_to_utc(np.array([autumn])).tolist() == [autumn - 3600]
     assert calendar.local_to_utc(np.array([spring + 1800])).tolist() == [spring + 1800]
+
+
+def test_suppliers_invoice_every_report_of_the_truth_they_wrote(written: Written) -> None:
+    """Failing means that the money of the network does not follow from its reports."""
+    bought = written.exams().filter(
+        (pl.col("reporter_org") == "ZZT01") & pl.col("verified_at").is_not_null()
+    )
+    lines = pl.read_parquet(written.truth / "invoices.parquet")
+    billed = lines.filter(pl.col("service") == "outsourced_report")
+    assert billed["quantity"].sum() == bought.height > 0
+    dated = bought.filter(~pl.col("is_date_order_violation"))
+    by_month = dated.group_by(
+        "party_code", month_on=pl.col("verified_at_local").dt.date().dt.month_start()
+    ).len()
+    month = billed.group_by("party_code", "month_on").agg(pl.col("quantity").sum())
+    both = by_month.join(month, on=["party_code", "month_on"], how="left")
+    # A report dated before its exam is billed in the month in which it was really written.
+    more = (both["quantity"] - both["len"].cast(pl.Int64)).sum()
+    assert both["quantity"].null_count() == 0
+    assert 0 <= more <= bought.height - dated.height

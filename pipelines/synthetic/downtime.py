@@ -1,0 +1,217 @@
+"""When scanners and image systems were down: the record of it only.
+
+No exam moves: a failure lies over sessions that took place all the same. `sessions_hit` names
+those sessions, for whoever lets exams move one day.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from pipelines.synthetic import calendar
+from pipelines.synthetic.calendar import DAY, HOUR, MINUTE
+from pipelines.synthetic.period import Period
+from pipelines.synthetic.reference_tables import read_text_table
+from pipelines.synthetic.staged_effects import StagedEffects, go_live_dates
+
+if TYPE_CHECKING:
+    from pipelines.network import Network
+
+_SPREAD = 0.8
+_SERVICE_OPENS = 8 * HOUR
+_RELEASE_OPENS = 2 * HOUR
+Row = tuple[str, str | None, str, str, bool, str, int, int]
+
+
+def _habits() -> dict[str, dict[str, float]]:
+    rows = read_text_table("downtime_habits").iter_rows(named=True)
+    return {
+        row["asset_type"]: {
+            name: float(row[name] or 0)
+            for name in ("failures_per_year", "usual_hours", "planned_hours")
+        }
+        for row in rows
+    }
+
+
+@cache
+def _reasons(asset_type: str, is_planned: bool) -> tuple[list[str], list[float]]:
+    """Reason codes and their shares."""
+    rows = read_text_table("downtime_reasons").filter(
+        (pl.col("asset_type") == asset_type)
+        & (pl.col("is_planned") == ("yes" if is_planned else "no"))
+    )
+    weight = rows["weight"].cast(pl.Float64)
+    return rows["reason_code"].to_list(), (weight / weight.sum()).to_list()
+
+
+def _reason(asset_type: str, is_planned: bool, rng: np.random.Generator) -> str:
+    codes, shares = _reasons(asset_type, is_planned)
+    return str(rng.choice(codes, p=shares))
+
+
+def record_downtime(
+    sessions: pl.DataFrame,
+    network: Network,
+    period: Period,
+    effects: StagedEffects,
+    rng: np.random.Generator,
+) -> pl.DataFrame:
+    """One row per downtime: party, site (null for a system), asset, reason; local seconds.
+
+    `sessions` (station_name, session_start, session_end in local seconds) keep planned downtime
+    of a scanner out of its sessions. Every party has a record of its own of its PACS, from the
+    archive go-live on of the VNA.
+    """
+    scanners = network.scanner_register.join(
+        network.sites.select("site_code", "party_code"), on="site_code"
+    ).sort("station_name")
+    busy = {
+        str(key[0]): part.select("session_start", "session_end").to_numpy()
+        for key, part in sessions.filter(pl.col("station_name").is_not_null())
+        .sort("station_name", "session_start")
+        .partition_by("station_name", as_dict=True)
+        .items()
+    }
+    habits, rows = _habits(), []
+    for scanner in scanners.iter_rows(named=True):
+        habit = habits[scanner["dicom_modality"]]
+        own = busy.get(scanner["station_name"], np.empty((0, 2), dtype=np.int64))
+        head = (
+            scanner["party_code"],
+            scanner["site_code"],
+            scanner["station_name"],
+            scanner["dicom_modality"],
+        )
+        planned = _service_days(own, int(habit["planned_hours"] * HOUR), period, rng)
+        failed = _failures(habit["failures_per_year"], habit["usual_hours"], period, rng)
+        failed = [f for f in failed if not any(f[0] < p[1] and p[0] < f[1] for p in planned)]
+        rows += [(*head, True, _reason("scanner", True, rng), *span) for span in planned]
+        rows += [(*head, False, _reason("scanner", False, rng), *span) for span in failed]
+    rows += _systems(network, period, effects, habits, rng)
+    frame = pl.DataFrame(
+        rows,
+        schema={
+            "party_code": pl.String,
+            "site_code": pl.String,
+            "asset": pl.String,
+            "asset_type": pl.String,
+            "is_planned": pl.Boolean,
+            "reason_code": pl.String,
+            "down_from": pl.Int64,
+            "down_to": pl.Int64,
+        },
+        orient="row",
+    )
+    return frame.sort("party_code", "down_from", "asset").with_columns(
+        month_on=pl.from_epoch("down_from", time_unit="s").dt.date().dt.month_start()
+    )
+
+
+def _failures(
+    per_year: float, usual_hours: float, period: Period, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Failures at exponential gaps, in order, none into the next; to the minute."""
+    first, end = (calendar.day_number(d) * DAY for d in (period.first_on, period.end_on))
+    if per_year <= 0:
+        return []
+    found, now = [], float(first)
+    while True:
+        now += rng.exponential(365.25 * DAY / per_year)
+        if now >= end:
+            return found
+        hours = usual_hours * np.exp(_SPREAD * rng.standard_normal())
+        start = int(now) // MINUTE * MINUTE
+        stop = start + max(15, int(hours * 60)) * MINUTE
+        found.append((start, stop))
+        now = float(stop)
+
+
+def _service_days(
+    busy: np.ndarray, length: int, period: Period, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """One service in each quarter: a working day without a session, else the longest gap."""
+    found = []
+    months = calendar.months_between(period.first_on, period.end_on)
+    for month_on in months[::3]:
+        first = calendar.day_number(month_on)
+        last = calendar.day_number(min(calendar.month_after(month_on, 3), period.end_on))
+        inside = busy[(busy[:, 1] > first * DAY) & (busy[:, 0] < last * DAY)]
+        free = np.setdiff1d(
+            np.arange(first, last)[calendar.is_working_day(first, last - first)],
+            np.concatenate([inside[:, 0] // DAY, inside[:, 1] // DAY]),
+        )
+        if len(free):
+            start = int(rng.choice(free)) * DAY + _SERVICE_OPENS
+            found.append((start, start + length))
+            continue
+        opens, closes = inside[1:, 0], np.maximum.accumulate(inside[:, 1])[:-1]
+        widest = int(np.argmax(opens - closes)) if len(opens) else -1
+        if widest >= 0 and opens[widest] > closes[widest]:
+            start = int(closes[widest])
+            found.append((start, min(start + length, int(opens[widest]))))
+    return found
+
+
+def _systems(
+    network: Network,
+    period: Period,
+    effects: StagedEffects,
+    habits: dict[str, dict[str, float]],
+    rng: np.random.Generator,
+) -> list[Row]:
+    """Releases on the first Sunday night of a month, failures thinned to the level of the day."""
+    live = go_live_dates(effects.go_lives, "archive")
+    rows: list[Row] = []
+    for party in network.programme_parties["party_code"].to_list():
+        change = calendar.day_number(live.get(party, date(2999, 1, 1))) * DAY
+
+        def add(
+            span: tuple[int, int], is_planned: bool, party: str = party, change: int = change
+        ) -> None:
+            kind = "VNA" if span[0] >= change else "PACS"
+            reason = _reason("system", is_planned, rng)
+            rows.append((party, None, f"{party}-{kind}", kind, is_planned, reason, *span))
+
+        length = int(habits["PACS"]["planned_hours"] * HOUR)
+        for month_on in calendar.months_between(period.first_on, period.end_on):
+            first = calendar.day_number(month_on)
+            start = (first + (6 - (first + 3) % 7) % 7) * DAY + _RELEASE_OPENS
+            add((start, start + length), True)
+        most = max(
+            float(effects.world.effect(f"system_failures_per_year_{when}", [party])[0])
+            for when in ("before", "after")
+        )
+        for span in _failures(most, habits["PACS"]["usual_hours"], period, rng):
+            day = np.array([span[0] / DAY])
+            level = float(effects.level("system_failures_per_year", [party], day)[0])
+            if rng.random() < level / most:
+                add(span, False)
+    return rows
+
+
+def sessions_hit(sessions: pl.DataFrame, downtime: pl.DataFrame) -> pl.DataFrame:
+    """One row per session and scanner downtime that lies in it, with lost_seconds.
+
+    A planned downtime hits none.
+    """
+    return (
+        sessions.select("station_name", "session_start", "session_end")
+        .join_where(
+            downtime.select("asset", "down_from", "down_to", "is_planned", "reason_code"),
+            pl.col("station_name") == pl.col("asset"),
+            pl.col("down_from") < pl.col("session_end"),
+            pl.col("down_to") > pl.col("session_start"),
+        )
+        .with_columns(
+            lost_seconds=pl.min_horizontal("session_end", "down_to")
+            - pl.max_horizontal("session_start", "down_from")
+        )
+        .drop("asset")
+        .sort("station_name", "session_start", "down_from")
+    )
