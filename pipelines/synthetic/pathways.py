@@ -37,7 +37,13 @@ if TYPE_CHECKING:
 # Suspected cancer (T) and urgent (U) requests are seen within so many days; their share of all
 # that are booked, by test, and at most so many of those seen so soon.
 PROMPT_DAYS = 14
-_CANCER_RATE = {"CT": 0.17, "MRI": 0.12, "NON_OBSTETRIC_ULTRASOUND": 0.08}
+_CANCER_RATE = {
+    "CT": 0.17,
+    "MRI": 0.12,
+    "NON_OBSTETRIC_ULTRASOUND": 0.08,
+    "PET_CT": 0.45,
+    "MAMMOGRAPHY": 0.45,
+}
 _OTHER_CANCER_RATE, _URGENT_RATE = 0.02, 0.11
 _MOST_CANCER, _MOST_URGENT = 0.5, 0.35
 # Of those who leave a list, this share held an appointment that day.
@@ -59,6 +65,9 @@ _MINUTES = {
     "US": (9, 14, 24),
     "RF": (15, 20, 30),
     "BMD": (8, 12, 18),
+    "NM": (15, 28, 45),
+    "PT": (20, 30, 45),
+    "MG": (7, 11, 18),
 }
 _TIMES = (
     "requested",
@@ -370,7 +379,10 @@ def _choose_exam_and_patient(
     a["exam_code"] = exam
     children = network.sites.filter(pl.col("site_name").str.to_lowercase().str.contains("children"))
     child = np.isin(a["site_code"], children["site_code"].to_list()) & (exam != "UOBST")
-    fit = np.select([child, exam == "UOBST", exam == "MPROS", exam == "NDEXA"], [1, 2, 3, 4], 0)
+    breast = np.isin(exam, ("XMAMB", "XMAML", "XMAMR"))
+    fit = np.select(
+        [child, exam == "UOBST", exam == "MPROS", exam == "NDEXA", breast], [1, 2, 3, 4, 5], 0
+    )
 
     birth = patient_table["birth_on"].cast(pl.Int32).to_numpy()
     sex = patient_table["sex"].to_numpy().astype(str)
@@ -382,6 +394,7 @@ def _choose_exam_and_patient(
         2: (sex == "2") & (age > 18) & (age < 44),
         3: (sex == "1") & (age > 50),
         4: age > 45,
+        5: (sex == "2") & (age > 35),
     }
     local = rng.random(count) < 0.86
     u = rng.random(count)
