@@ -17,6 +17,7 @@ IMPLICIT = "1.2.840.10008.1.2"
 IMPLEMENTATION_UID = "2.25.302211983475012873459872345098723451"
 
 _LONG = frozenset(("OB", "OD", "OF", "OW", "SQ", "UC", "UN", "UR", "UT"))
+_NUMBERS = {"US": "<H", "SS": "<h", "UL": "<I", "SL": "<i", "FL": "<f", "FD": "<d"}
 _PADDED_WITH_NUL = frozenset(("UI", "OB"))
 
 
@@ -35,12 +36,12 @@ def _value(vr: str, value: Any, *, explicit: bool, charset: str) -> bytes:
         )
     if isinstance(value, bytes):
         raw = value
-    elif vr == "US":
-        raw = struct.pack("<H", value)
-    elif vr == "SS":
-        raw = struct.pack("<h", value)
-    elif vr == "FD":
-        raw = struct.pack("<d", value)
+    elif vr in _NUMBERS:
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        raw = b"".join(struct.pack(_NUMBERS[vr], number) for number in values)
+    elif vr == "AT":
+        tags = value if isinstance(value, (list, tuple)) else (value,)
+        raw = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
     else:
         text = "\\".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         raw = text.encode(charset, "replace")
