@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from pipelines.synthetic import calendar, dicom_enhanced
+from pipelines.synthetic import calendar, dicom_dose, dicom_enhanced
 from pipelines.synthetic.calendar import DAY
 from pipelines.synthetic.dicom_encoding import EXPLICIT, IMPLICIT, part10_file
 from pipelines.synthetic.dicom_mammography import view_attributes, views
@@ -404,8 +404,9 @@ def write_dicom(
     inbox: Path,
     rng: np.random.Generator,
     ledger: DirtLedger,
-) -> tuple[dict[str, int], pl.DataFrame]:
-    """Write the files; returns files by folder `dicom/<day>/<party>`, and the series written."""
+) -> tuple[dict[str, int], pl.DataFrame, pl.DataFrame]:
+    """Write the files; returns files by folder `dicom/<day>/<party>`, the series written, and the
+    irradiation events that dose reports tell."""
     series = plan_series(exams, period, rng)
     wanted = scaled(DICOM_COUNTS, scale)
     needed = exams.join(series.select("exam_no").unique(), on="exam_no", how="semi")
@@ -428,6 +429,7 @@ def write_dicom(
     good: list[tuple[str, bytes, str]] = []
     instance_uids = iter(_uids(2 * series.height, rng))
     sources: list[tuple[str, dict[str, Any], Habit, int]] = []
+    dose = _DoseReports(scanners, needed, wanted, inbox, ledger, rng.spawn(1)[0])
     for exam in needed.iter_rows(named=True):
         scanner = scanners[exam["station_name"]]
         habit = _habit_of(scanner)
@@ -436,11 +438,14 @@ def write_dicom(
         counters[day, exam["party_code"]] = counters.get((day, exam["party_code"]), 0) + 1
         folder = f"{FEED}/{day}/{exam['party_code']}"
         place = f"{folder}/{counters[day, exam['party_code']]}"
-        for row in of_exam[(exam["exam_no"],)].iter_rows(named=True):
+        rows = of_exam[(exam["exam_no"],)].rows(named=True)
+        event_uids = dose.event_uids(exam, rows)
+        for row in rows:
             uids = [row["series_instance_uid"], next(instance_uids), next(instance_uids)]
             is_unnamed = row["series_instance_uid"] in unnamed
             for dataset in _series_files(study, row, habit, exam, uids):
                 file = f"{place}/IM{row['series']:02d}{dataset['InstanceNumber']:04d}.dcm"
+                dataset["IrradiationEventUID"] = event_uids.get(row["series"])
                 if is_unnamed:
                     dataset.pop("StationName")
                     ledger.add(FEED, "missing_station_name", file, exam["accession_number"])
@@ -449,11 +454,119 @@ def write_dicom(
                 folders[folder] = folders.get(folder, 0) + 1
                 good.append((file, content, exam["accession_number"]))
             sources.append((place, study, habit, row["end_local"]))
+        sent = dose.write(exam, rows, study, habit, place)
+        folders[folder] = folders.get(folder, 0) + sent
     spoiled = _spoil(good, sources, wanted, inbox, rng, ledger)
     for file in spoiled:
         folder = file.rsplit("/", 2)[0]
         folders[folder] = folders.get(folder, 0) + 1
-    return folders, _series_truth(series, exams, unnamed)
+    return folders, _series_truth(series, exams, unnamed), dicom_dose.event_frame(dose.told)
+
+
+# Attributes of a study's images that no document has.
+_OF_IMAGES = (
+    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "PixelRepresentation",
+    "PixelData", "BodyPartExamined", "RequestAttributesSequence",
+)  # fmt: skip
+
+
+class _DoseReports:
+    """Writes the dose reports of exam after exam and keeps what they told."""
+
+    def __init__(
+        self,
+        scanners: dict[str, dict[str, Any]],
+        needed: pl.DataFrame,
+        wanted: dict[str, int],
+        inbox: Path,
+        ledger: DirtLedger,
+        rng: np.random.Generator,
+    ) -> None:
+        self.scanners, self.inbox, self.ledger, self.rng = scanners, inbox, ledger, rng
+        self.told: list[dict[str, Any]] = []
+        self.pending: list[dict[str, Any]] = []
+        sending = [name for name, row in scanners.items() if dicom_dose.sends_reports(row)]
+        several = needed.filter(
+            (pl.col("dicom_modality") == "CT") & pl.col("station_name").is_in(sending)
+        )["exam_no"].to_list()
+        kinds = [
+            kind
+            for kind in ("cumulative_dose_report", "split_dose_report")
+            for _ in range(wanted[kind])
+        ]
+        chosen = rng.choice(several, min(len(kinds), len(several)), replace=False).tolist()
+        self.kind_of = dict(zip(chosen, kinds, strict=False))
+
+    def event_uids(self, exam: dict[str, Any], rows: list[dict[str, Any]]) -> dict[int, str]:
+        """Plan the events of an exam: event UID by series, empty where none is reported."""
+        seen = [row for row in rows if row["series_modality"] in ("CT", "DX", "MG")]
+        self.pending = []
+        if seen and dicom_dose.sends_reports(self.scanners[exam["station_name"]]):
+            uids = _uids(len(seen) + 1, self.rng)
+            self.pending = dicom_dose.plan_events(exam, seen, uids, self.rng)
+        return {event["series"]: event["irradiation_event_uid"] for event in self.pending}
+
+    def write(
+        self,
+        exam: dict[str, Any],
+        rows: list[dict[str, Any]],
+        study: dict[str, Any],
+        habit: Habit,
+        place: str,
+    ) -> int:
+        """Write the reports of the exam planned last; returns their number."""
+        if not self.pending:
+            return 0
+        scanner, kind = self.scanners[exam["station_name"]], self.kind_of.get(exam["exam_no"])
+        reports = dicom_dose.split_events(self.pending, kind)
+        for number, events in enumerate(reports, start=1):
+            file = f"{place}/SR{number:02d}0001.dcm"
+            dataset = self._report(events, study, habit, scanner, number)
+            write_bytes(self.inbox / file, _encode(dataset, habit))
+            if kind is not None and number == len(reports):
+                self.ledger.add(FEED, kind, file, exam["accession_number"])
+        is_told = dicom_dose.tells_event_times(scanner)
+        for event in self.pending:
+            count = sum(event in events for events in reports)
+            self.told.append(event | {"is_time_told": is_told, "report_count": count})
+        return len(reports)
+
+    def _report(
+        self,
+        events: list[dict[str, Any]],
+        study: dict[str, Any],
+        habit: Habit,
+        scanner: dict[str, Any],
+        number: int,
+    ) -> dict[str, Any]:
+        ended = events[-1]["started_local"] + int(events[-1]["exposure_seconds"]) + 1
+        starts = [event["started_local"] for event in events]
+        clock = [_clock(local, habit) for local in (*starts, ended)]
+        date, time = _clock(ended + 40, habit)
+        series_uid, instance_uid = _uids(2, self.rng)
+        about = {name: value for name, value in study.items() if name not in _OF_IMAGES}
+        tree = dicom_dose.report_content(events, clock, scanner, study["StudyInstanceUID"])
+        return (
+            about
+            | tree
+            | {
+                "Modality": "SR",
+                "SOPClassUID": dicom_dose.SOP_CLASS,
+                "SOPInstanceUID": instance_uid,
+                "SeriesInstanceUID": series_uid,
+                "SeriesNumber": 990 + number,
+                "SeriesDescription": "Dose report",
+                "SeriesDate": date,
+                "SeriesTime": time,
+                "InstanceNumber": 1,
+                "ContentDate": date,
+                "ContentTime": time,
+                "CompletionFlag": "COMPLETE",
+                "VerificationFlag": "UNVERIFIED",
+                "ReferencedPerformedProcedureStepSequence": [],
+                "PerformedProcedureCodeSequence": [],
+            }
+        )
 
 
 def _encode(dataset: dict[str, Any], habit: Habit) -> bytes:

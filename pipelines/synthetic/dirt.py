@@ -51,6 +51,8 @@ DICOM_COUNTS = {
     "resent_copy": 40,
     "missing_station_name": 40,
     "secondary_capture": 50,
+    "cumulative_dose_report": 20,
+    "split_dose_report": 12,
 }
 
 UNKNOWN_EXAM_CODE = "ZZQ99"

@@ -109,7 +109,7 @@ def generate(
     )
     tell(3)
     dicom_rng = np.random.default_rng([seed, 10])
-    folders, series = dicom_files.write_dicom(
+    folders, series, dose_events = dicom_files.write_dicom(
         exams, network, period, scale, inbox, dicom_rng, ledger
     )
     tell(4)
@@ -125,6 +125,7 @@ def generate(
         truth,
         exams=exams,
         series=series,
+        dose_events=dose_events,
         rota=reference_feeds.session_instants(simulation.sessions, period),
         ledger=ledger,
         parameters=_parameters(period, profile, seed, scale, chosen),

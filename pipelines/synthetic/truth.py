@@ -70,13 +70,15 @@ def write_truth(
     *,
     exams: pl.DataFrame,
     series: pl.DataFrame,
+    dose_events: pl.DataFrame,
     rota: pl.DataFrame,
     ledger: DirtLedger,
     parameters: dict[str, Any],
 ) -> None:
-    """Write exams, dicom_series, rota and dirt as Parquet, parameters and dirt counts as JSON."""
+    """Write exams, dicom_series, dose_events, rota and dirt as Parquet, parameters and dirt counts as JSON."""
     write_parquet(folder / "exams.parquet", exam_truth(exams))
     write_parquet(folder / "dicom_series.parquet", series)
+    write_parquet(folder / "dose_events.parquet", dose_events)
     write_parquet(folder / "rota.parquet", rota)
     write_parquet(folder / "dirt.parquet", ledger.as_frame())
     write_json(folder / "dirt.json", ledger.counts())

@@ -3,7 +3,8 @@
 import random
 import shutil
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pydicom
 import pytest
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 
 from pipelines.network import Network
 from pipelines.synthetic import generate
@@ -31,6 +32,8 @@ class Archive:
 
     files: dict[str, list[Path]]
     series: pl.DataFrame
+    dose_events: pl.DataFrame
+    dirt: pl.DataFrame
 
     def of(self, sop_class: str) -> list[FileDataset]:
         return [
@@ -53,7 +56,11 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
         if str(path.relative_to(folder / "inbox")) not in damaged:
             header = pydicom.dcmread(path, stop_before_pixels=True)
             files[f"{header.SOPClassUID.name} {header.Modality}"].append(path)
-    return Archive(dict(files), pl.read_parquet(folder / "truth" / "dicom_series.parquet"))
+    series, events = (
+        pl.read_parquet(folder / "truth" / f"{name}.parquet")
+        for name in ("dicom_series", "dose_events")
+    )
+    return Archive(dict(files), series, events, dirt)
 
 
 def _truth_of(archive: Archive, image: FileDataset) -> dict:
@@ -73,6 +80,7 @@ def test_every_kind_of_image_is_in_the_archive(archive: Archive) -> None:
         "Nuclear Medicine Image Storage NM",
         "Positron Emission Tomography Image Storage PT",
         "Ultrasound Image Storage US",
+        "X-Ray Radiation Dose SR Storage SR",
     }
 
 
@@ -135,6 +143,94 @@ def test_an_enhanced_mr_file_tells_the_whole_series(archive: Archive) -> None:
         taken = [f.FrameContentSequence[0].FrameAcquisitionDateTime for f in frames]
         assert taken == sorted(taken)
         assert taken[0] == image.AcquisitionDateTime
+
+
+def _value(item: Dataset) -> object:
+    """Value of a content item: a number, a UID, or a date and time without its fraction."""
+    if item.ValueType == "NUM":
+        return float(item.MeasuredValueSequence[0].NumericValue)
+    if item.ValueType == "DATETIME":
+        return datetime.strptime(item.DateTime[:14], "%Y%m%d%H%M%S")
+    return item.get("UID")
+
+
+def _items(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", []):
+        yield child
+        yield from _items(child)
+
+
+def _events(report: Dataset) -> list[dict[str, object]]:
+    """The irradiation events of a report: values by code of the concept."""
+    return [
+        {found.ConceptNameCodeSequence[0].CodeValue: _value(found) for found in _items(item)}
+        for item in report.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue in ("113819", "113706")
+    ]
+
+
+def test_dose_reports_tell_the_events_of_the_truth_and_no_others(archive: Archive) -> None:
+    """Failing means that dose cannot be counted by event."""
+    told = {}
+    for report in archive.of("X-Ray Radiation Dose"):
+        for event in _events(report):
+            assert told.setdefault(event["113769"], event) == event
+    assert set(told) == set(archive.dose_events["irradiation_event_uid"])
+    assert archive.dose_events["irradiation_event_uid"].is_unique().all()
+    for truth in archive.dose_events.iter_rows(named=True):
+        event = told[truth["irradiation_event_uid"]]
+        for code, column in (
+            ("113830", "ctdi_vol_mgy"),
+            ("113838", "dlp_mgy_cm"),
+            ("122130", "dap_gy_m2"),
+            ("111631", "agd_mgy"),
+        ):
+            assert event.get(code) == truth[column]
+        start = truth["started_at_local"] if truth["is_time_told"] else None
+        assert event.get("111526") == start
+    assert set(archive.dose_events["modality"]) == {"CT", "DX", "MG"}
+    assert set(archive.dose_events["is_time_told"]) == {True, False}
+
+
+def test_a_report_totals_its_own_events(archive: Archive) -> None:
+    """Failing means that a total and the events beside it contradict each other."""
+    for report in archive.of("X-Ray Radiation Dose"):
+        totals = {i.ConceptNameCodeSequence[0].CodeValue: _value(i) for i in _items(report)}
+        if "113813" in totals:
+            events = _events(report)
+            assert totals["113812"] == len(events)
+            assert totals["113813"] == pytest.approx(sum(e["113838"] for e in events))
+
+
+def test_repeated_and_split_dose_reports_are_those_of_the_ledger(archive: Archive) -> None:
+    """Failing means that dose summed over reports would pass for right."""
+    reports = defaultdict(list)
+    for report in archive.of("X-Ray Radiation Dose"):
+        events = frozenset(event["113769"] for event in _events(report))
+        if events not in reports[report.StudyInstanceUID]:
+            reports[report.StudyInstanceUID].append(events)
+    several = [found for found in reports.values() if len(found) > 1]
+    cumulative = [found for found in several if found[0] & found[1]]
+    kinds = Counter(archive.dirt["kind"])
+    assert len(cumulative) == kinds["cumulative_dose_report"] > 0
+    assert len(several) - len(cumulative) == kinds["split_dose_report"] > 0
+    assert all(found[0] < found[1] for found in cumulative)
+    repeated = archive.dose_events.filter(pl.col("report_count") > 1)
+    assert len(repeated) == len(cumulative)
+
+
+def test_images_name_the_event_that_made_them(archive: Archive) -> None:
+    """Failing means that dose and image cannot be brought together."""
+    known = set(archive.dose_events["irradiation_event_uid"])
+    events = archive.dose_events.filter(pl.col("series").is_not_null())
+    named = {
+        image.IrradiationEventUID
+        for kind in ("CT", "Digital")
+        for image in archive.of(kind)
+        if "IrradiationEventUID" in image
+    }
+    assert named <= known
+    assert named == set(events["irradiation_event_uid"])
 
 
 def test_the_live_weeks_are_those_of_the_period(archive: Archive) -> None:
