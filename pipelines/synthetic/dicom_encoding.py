@@ -54,13 +54,16 @@ def _item(content: bytes) -> bytes:
     return struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
 
 
-def encode_dataset(dataset: dict[str, Any], *, explicit: bool, charset: str = "utf-8") -> bytes:
-    """Elements in tag order. Values None are left out, empty strings are written empty."""
+def encode_dataset(dataset: dict[Any, Any], *, explicit: bool, charset: str = "utf-8") -> bytes:
+    """Elements in tag order. Values None are left out, empty strings are written empty.
+
+    A private element has the pair (tag, value representation) for a keyword.
+    """
     elements = []
     for keyword, value in dataset.items():
         if value is None:
             continue
-        tag, vr = _element(keyword)
+        tag, vr = _element(keyword) if isinstance(keyword, str) else keyword
         vr = "OW" if vr.startswith("OB or OW") else vr
         elements.append((tag, vr, _value(vr, value, explicit=explicit, charset=charset)))
     elements.sort(key=lambda element: element[0])

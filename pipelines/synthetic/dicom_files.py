@@ -23,6 +23,7 @@ from pipelines.synthetic.dicom_modules import (
     anatomic_region,
     frame_of_reference,
     laterality,
+    private_elements,
     secondary_capture,
 )
 from pipelines.synthetic.dicom_nuclear import NM_FRAMES, nm_frame, pt_frame
@@ -106,6 +107,8 @@ HABITS = {
 HABITS_OF_STATION = {
     "R0A66MR1": replace(HABITS["SIEMENS"], software="syngo MR XA31", is_enhanced=True),
 }
+# One maker's CT files carry private elements in one exam of so many.
+PRIVATE_MAKER, PRIVATE_EVERY = "GE MEDICAL SYSTEMS", 4
 # Every seventeenth scanner of the register sends a time zone with its times.
 TIME_ZONE_EVERY = 17
 
@@ -288,7 +291,7 @@ def _series_files(
     """Data sets of the harvested instances of one series; uids: series, then instances."""
     modality = series["series_modality"]
     date, time = _clock(series["start_local"], habit)
-    common = study | _image_attributes(study, series, habit, exam)
+    common: dict[Any, Any] = study | _image_attributes(study, series, habit, exam)
     common |= {
         "Modality": modality,
         "SOPClassUID": _SOP_CLASS[modality],
@@ -307,6 +310,9 @@ def _series_files(
     }
     if modality in ("CT", "DX", "MG"):
         common["ExposureTime"] = int(exam["exam_no"] % 900) + 10
+    is_private = modality == "CT" and study["Manufacturer"] == PRIVATE_MAKER
+    if is_private and exam["exam_no"] % PRIVATE_EVERY == 0:
+        common |= private_elements()
     if habit.is_enhanced:
         return [_enhanced_file(common, series, habit, uids)]
     whole = habit.duration and modality == "MR"

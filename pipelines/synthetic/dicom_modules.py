@@ -106,3 +106,16 @@ def secondary_capture(attributes: dict[str, Any]) -> dict[str, Any]:
 def frame_of_reference(study_instance_uid: str) -> str:
     """The frame of reference of a study: its UID with one more component."""
     return f"{study_instance_uid}.1"
+
+
+PRIVATE_CREATOR = "SYNTHETIC CT 01"
+PRIVATE_BYTES = 12_000  # more than the 8 KiB that a reader of headers may take as its first window
+
+
+def private_elements() -> dict[Any, Any]:
+    """A maker's own elements, one of them long; the series and instance numbers come after it."""
+    return {
+        (0x00190010, "LO"): PRIVATE_CREATOR,
+        (0x00191001, "DS"): "0.984",
+        (0x00191010, "OB"): bytes(range(250)) * (PRIVATE_BYTES // 250),
+    }

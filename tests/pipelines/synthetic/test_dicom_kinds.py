@@ -233,6 +233,16 @@ def test_images_name_the_event_that_made_them(archive: Archive) -> None:
     assert named == set(events["irradiation_event_uid"])
 
 
+def test_a_share_of_ct_files_holds_a_long_private_block_before_the_series(archive: Archive) -> None:
+    """Failing means that a reader which stops at its first window would pass."""
+    images = archive.of("CT Image")
+    private = [image for image in images if (0x0019, 0x0010) in image]
+    assert 0.1 < len(private) / len(images) < 0.4
+    for image in private:
+        assert len(image[0x0019, 0x1010].value) > 8192
+        assert image.SeriesInstanceUID == _truth_of(archive, image)["series_instance_uid"]
+
+
 def test_the_live_weeks_are_those_of_the_period(archive: Archive) -> None:
     """Failing means that series lie outside the days the archive feed covers."""
     assert archive.series["start_at"].min() >= datetime.fromtimestamp(PERIOD.cutoff, UTC)
