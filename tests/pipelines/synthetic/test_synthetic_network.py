@@ -355,7 +355,7 @@ def test_the_archive_feed_has_the_agreed_size_at_full_scale(written: Written) ->
     """Failing means that the harvest is measured on too few or too many files."""
     files = pl.read_parquet(written.truth / "dicom_series.parquet")["files"].sum()
     expected = files / SCALE * DEMO_SCALE
-    # 10,300 in the demo itself; a network of this size strays by some hundreds
+    # 10,100 in the demo itself; a network of this size strays by some hundreds
     assert 8_500 <= expected <= 11_500
     assert written.summary.records["dicom"] == len(list(written.inbox.glob("dicom/*/*/*/*.dcm")))
 
