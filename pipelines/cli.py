@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +48,15 @@ app = typer.Typer(
 keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 PATHS_SHOWN = 20
+
+
+class Output(StrEnum):
+    """What `synthesise` writes."""
+
+    files = "files"
+    landing = "landing"
+
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -156,6 +167,14 @@ def synthesise(
     world: Annotated[
         str, typer.Option(help="What go-lives do: effect, null or confounded.")
     ] = DEMO_WORLD,
+    output: Annotated[
+        Output,
+        typer.Option(
+            "--as",
+            help="files: source files for an inbox. landing: landing tables at once, for large "
+            "networks; --to is then the landing folder.",
+        ),
+    ] = Output.files,
     fault: Annotated[
         str | None,
         typer.Option(
@@ -177,7 +196,11 @@ def synthesise(
 
         console.print(f"broken delivery: {break_batch(fault, to or settings.inbox_dir)}")
         return
-    inbox, truth = to or settings.inbox_dir, truth or settings.home / "truth"
+    truth = truth or settings.home / "truth"
+    if output is Output.landing:
+        _synthesise_landing(settings, to, truth, scale, seed, (start.date(), months), world)
+        return
+    inbox = to or settings.inbox_dir
     _synthesise(settings, inbox, truth, scale, seed, (start.date(), months), world)
 
 
@@ -221,6 +244,48 @@ def _synthesise(
     entries = [
         Entry("sources", feed, files, summary.records[feed])
         for feed, files in summary.files.items()
+    ]
+    entries[-1].seconds = time.monotonic() - began
+    _print_stages(entries)
+
+
+def _synthesise_landing(
+    settings: Settings,
+    to: Path | None,
+    truth: Path,
+    scale: float,
+    seed: int,
+    span: tuple[date, int],
+    world: str,
+) -> None:
+    from pipelines.defs.resources import Pipeline
+    from pipelines.harvest.synthetic_network import land_network
+    from pipelines.landing.quarantine import Quarantine
+    from pipelines.landing.writer import LandingStore
+    from pipelines.synthetic.period import Period
+
+    pipeline = Pipeline(settings)
+    setup = pipeline.setup
+    if to is not None:
+        setup = replace(
+            setup,
+            landing=LandingStore(to, pipeline.landing_contracts),
+            quarantine=Quarantine(to.parent / "quarantine", setup.keys),
+        )
+    began = time.monotonic()
+    with _watching() as watch:
+        results = land_network(
+            setup,
+            truth,
+            seed=seed,
+            scale=scale,
+            period=Period.of(*span),
+            world=world,
+            progress=watch.progress,
+        )
+    entries = [
+        Entry("landing", kind, found.files_landed, found.rows_written, found.rows_rejected)
+        for kind, found in results.items()
     ]
     entries[-1].seconds = time.monotonic() - began
     _print_stages(entries)

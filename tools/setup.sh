@@ -59,3 +59,6 @@ fi
 if [ "$want" = dev ] && [ ! -x /usr/bin/chromium ]; then
     install_package chromium "the browser tests drive it" || true
 fi
+if [ "$want" = dev ] && ! command -v dciodvfy >/dev/null; then
+    install_package dicom3tools "the tests validate image files with it" || true
+fi

@@ -17,6 +17,7 @@ IMPLICIT = "1.2.840.10008.1.2"
 IMPLEMENTATION_UID = "2.25.302211983475012873459872345098723451"
 
 _LONG = frozenset(("OB", "OD", "OF", "OW", "SQ", "UC", "UN", "UR", "UT"))
+_NUMBERS = {"US": "<H", "SS": "<h", "UL": "<I", "SL": "<i", "FL": "<f", "FD": "<d"}
 _PADDED_WITH_NUL = frozenset(("UI", "OB"))
 
 
@@ -35,12 +36,12 @@ def _value(vr: str, value: Any, *, explicit: bool, charset: str) -> bytes:
         )
     if isinstance(value, bytes):
         raw = value
-    elif vr == "US":
-        raw = struct.pack("<H", value)
-    elif vr == "SS":
-        raw = struct.pack("<h", value)
-    elif vr == "FD":
-        raw = struct.pack("<d", value)
+    elif vr in _NUMBERS:
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        raw = b"".join(struct.pack(_NUMBERS[vr], number) for number in values)
+    elif vr == "AT":
+        tags = value if isinstance(value, (list, tuple)) else (value,)
+        raw = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
     else:
         text = "\\".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         raw = text.encode(charset, "replace")
@@ -53,13 +54,16 @@ def _item(content: bytes) -> bytes:
     return struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
 
 
-def encode_dataset(dataset: dict[str, Any], *, explicit: bool, charset: str = "utf-8") -> bytes:
-    """Elements in tag order. Values None are left out, empty strings are written empty."""
+def encode_dataset(dataset: dict[Any, Any], *, explicit: bool, charset: str = "utf-8") -> bytes:
+    """Elements in tag order. Values None are left out, empty strings are written empty.
+
+    A private element has the pair (tag, value representation) for a keyword.
+    """
     elements = []
     for keyword, value in dataset.items():
         if value is None:
             continue
-        tag, vr = _element(keyword)
+        tag, vr = _element(keyword) if isinstance(keyword, str) else keyword
         vr = "OW" if vr.startswith("OB or OW") else vr
         elements.append((tag, vr, _value(vr, value, explicit=explicit, charset=charset)))
     elements.sort(key=lambda element: element[0])

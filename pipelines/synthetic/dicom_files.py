@@ -6,24 +6,27 @@ without AcquisitionDateTime, almost never with a time zone. The habits are those
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from pipelines.synthetic import calendar
+from pipelines.synthetic import calendar, dicom_dose, dicom_enhanced
 from pipelines.synthetic.calendar import DAY
 from pipelines.synthetic.dicom_encoding import EXPLICIT, IMPLICIT, part10_file
+from pipelines.synthetic.dicom_mammography import view_attributes, views
 from pipelines.synthetic.dicom_modules import (
     IN_SPACE,
     MODULES,
     anatomic_region,
     frame_of_reference,
     laterality,
+    private_elements,
     secondary_capture,
 )
+from pipelines.synthetic.dicom_nuclear import NM_FRAMES, nm_frame, pt_frame
 from pipelines.synthetic.dirt import DICOM_COUNTS, DirtLedger, scaled
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.writer import write_bytes
@@ -32,7 +35,11 @@ if TYPE_CHECKING:
     from pipelines.network import Network
 
 FEED = "dicom"
-IMAGED = ("CT", "MR", "DX", "US")
+IMAGED = ("CT", "MR", "DX", "US", "NM", "PT", "MG")
+
+# Modalities whose images tell an exposure time: so many ms, and up to so many steps more.
+EXPOSED = ("CT", "DX", "MG")
+SHORTEST_EXPOSURE_MS, EXPOSURE_STEPS = 10, 900
 
 # Chance of a second series (CT: a one-image planning view; DX: a second image), and for
 # ultrasound the chance that the series has more than one image.
@@ -45,6 +52,9 @@ _SOP_CLASS = {
     "MR": "1.2.840.10008.5.1.4.1.1.4",
     "DX": "1.2.840.10008.5.1.4.1.1.1.1",
     "US": "1.2.840.10008.5.1.4.1.1.6.1",
+    "NM": "1.2.840.10008.5.1.4.1.1.20",
+    "PT": "1.2.840.10008.5.1.4.1.1.128",
+    "MG": "1.2.840.10008.5.1.4.1.1.1.2",
     "SC": "1.2.840.10008.5.1.4.1.1.7",
 }
 _IMAGE_TYPE = {
@@ -52,6 +62,9 @@ _IMAGE_TYPE = {
     "MR": "ORIGINAL\\PRIMARY\\M\\ND",
     "DX": "DERIVED\\PRIMARY",
     "US": "ORIGINAL\\PRIMARY",
+    "NM": "ORIGINAL\\PRIMARY\\WHOLE BODY\\EMISSION",
+    "PT": "ORIGINAL\\PRIMARY",
+    "MG": "DERIVED\\PRIMARY",
 }
 _SIDE = 16
 _PIXELS = bytes(2 * _SIDE * _SIDE)
@@ -69,6 +82,7 @@ class Habit:
     transfer_syntax: str = EXPLICIT
     charset: str = "ISO_IR 192"
     software: str = "1.0"
+    is_enhanced: bool = False  # MR: a whole series in one multi-frame file
 
 
 HABITS = {
@@ -91,7 +105,14 @@ HABITS = {
         time_format="{:02d}{:02d}{:02d}.000", has_acquisition_datetime=True, software="5.7.R"
     ),
     "SAMSUNG": Habit(has_step_start=False, software="2.01"),
+    "HOLOGIC, Inc.": Habit(charset="ISO_IR 100", software="AWS:MAMMODROC_3_4_1"),
 }
+# One of the three MR scanners of this maker has its newer software.
+HABITS_OF_STATION = {
+    "R0A66MR1": replace(HABITS["SIEMENS"], software="syngo MR XA31", is_enhanced=True),
+}
+# One maker's CT files carry private elements in one exam of so many.
+PRIVATE_MAKER, PRIVATE_EVERY = "GE MEDICAL SYSTEMS", 4
 # Every seventeenth scanner of the register sends a time zone with its times.
 TIME_ZONE_EVERY = 17
 
@@ -99,8 +120,10 @@ TIME_ZONE_EVERY = 17
 def plan_series(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -> pl.DataFrame:
     """Series of the exams started and ended in the live weeks that reached the archive.
 
-    One row per series: exam_no, series (1, 2), is_planning_view, instances (in the scanner),
-    files (1 or 2), start, end (UTC seconds of the first and last acquisition).
+    One row per series: exam_no, series (from 1), series_modality, is_planning_view, instances (in
+    the scanner), files (1 or 2), start, end (UTC seconds of the first and last acquisition that
+    a header tells), frames_end (when the last frame of a multi-frame file ends, else null),
+    start_local, end_local (seconds of the wall clock), series_instance_uid.
     """
     live = exams.filter(
         pl.col("dicom_modality").is_in(IMAGED)
@@ -110,32 +133,88 @@ def plan_series(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -
     )
     live = live.filter(pl.Series(rng.random(live.height) >= NOT_ARCHIVED))
     rows = []
-    for number, modality, started, completed in live.select(
-        "exam_no", "dicom_modality", "started", "completed"
+    for number, modality, code, station, started, completed in live.select(
+        "exam_no", "dicom_modality", "exam_code", "station_name", "started", "completed"
     ).iter_rows():
         room = completed - started
         first = started + min(int(rng.integers(70, 140)), room // 4)
         last = completed - min(int(rng.integers(90, 180)), room // 3)
-        second = rng.random() < SECOND_SERIES[modality]
-        several = rng.random() < SEVERAL_IMAGES[modality]
-        images = int(rng.integers(18, 320)) if several else 1
-        if modality == "DX":
-            rows.append((number, 1, False, 1, 1, first, first))
-            if second:
-                rows.append((number, 2, False, 1, 1, last, last))
-        elif modality == "CT" and second:
-            rows.append((number, 1, True, 1, 1, first, first))
-            rows.append((number, 2, False, images, 2, first + (last - first) // 3, last))
-        elif second:
-            middle = first + (last - first) // 2
-            rows.append((number, 1, False, images, 2, first, middle - 20))
-            rows.append((number, 2, False, images, 2, middle + 20, last))
-        elif several:
-            rows.append((number, 1, False, images, 2, first, last))
+        if modality in _PLANS:
+            planned = _PLANS[modality](first, last, code, int(rng.integers(120, 320)))
         else:
-            rows.append((number, 1, False, 1, 1, first, first))
-    names = ("exam_no", "series", "is_planning_view", "instances", "files", "start", "end")
-    return pl.DataFrame(rows, schema=list(names), orient="row")
+            planned = _plain_series(modality, first, last, rng)
+        if station in HABITS_OF_STATION and HABITS_OF_STATION[station].is_enhanced:
+            planned = [(*row[:3], 1, *row[4:6], row[5]) for row in planned]
+        rows += [(number, place, *row) for place, row in enumerate(planned, start=1)]
+    series = pl.DataFrame(rows, schema=_SERIES, orient="row")
+    return series.with_columns(
+        pl.col("exam_no").cast(exams.schema["exam_no"]),
+        pl.Series("start_local", calendar.utc_to_local(series["start"].to_numpy())),
+        pl.Series("end_local", calendar.utc_to_local(series["end"].to_numpy())),
+        pl.Series("series_instance_uid", _uids(series.height, rng), dtype=pl.String),
+    )
+
+
+_SERIES = {
+    "exam_no": pl.Int64,
+    "series": pl.Int64,
+    "series_modality": pl.String,
+    "is_planning_view": pl.Boolean,
+    "instances": pl.Int64,
+    "files": pl.Int64,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "frames_end": pl.Int64,
+}
+_Planned = tuple[str, bool, int, int, int, int, int | None]
+
+
+def _plain_series(modality: str, first: int, last: int, rng: np.random.Generator) -> list[_Planned]:
+    """Series of a CT, MR, DX or US exam, as the columns of `plan_series` after `series`."""
+    second = rng.random() < SECOND_SERIES[modality]
+    several = rng.random() < SEVERAL_IMAGES[modality]
+    images = int(rng.integers(18, 320)) if several else 1
+    if modality == "DX":
+        taken = (first, last) if second else (first,)
+        return [(modality, False, 1, 1, at, at, None) for at in taken]
+    if modality == "CT" and second:
+        begun = first + (last - first) // 3
+        return [
+            (modality, True, 1, 1, first, first, None),
+            (modality, False, images, 2, begun, last, None),
+        ]
+    if second:
+        middle = first + (last - first) // 2
+        return [
+            (modality, False, images, 2, first, middle - 20, None),
+            (modality, False, images, 2, middle + 20, last, None),
+        ]
+    if several:
+        return [(modality, False, images, 2, first, last, None)]
+    return [(modality, False, 1, 1, first, first, None)]
+
+
+def _nuclear_series(first: int, last: int, code: str, images: int) -> list[_Planned]:
+    """One image of several frames. Its header tells the start; the end is start and duration."""
+    return [("NM", False, NM_FRAMES, 1, first, first, last)]
+
+
+def _pet_series(first: int, last: int, code: str, images: int) -> list[_Planned]:
+    """A CT of about a minute for attenuation, then the emission images."""
+    return [
+        ("CT", False, images, 2, first, first + 60, None),
+        ("PT", False, images, 2, first + 150, last, None),
+    ]
+
+
+def _mammograms(first: int, last: int, code: str, images: int) -> list[_Planned]:
+    """One series a view, spread over the time in the room."""
+    count = len(views(code))
+    taken = [first + (last - first) * place // max(count - 1, 1) for place in range(count)]
+    return [("MG", False, 1, 1, at, at, None) for at in taken]
+
+
+_PLANS = {"NM": _nuclear_series, "PT": _pet_series, "MG": _mammograms}
 
 
 def _clock(local: int, habit: Habit) -> tuple[str, str]:
@@ -202,14 +281,8 @@ def _study_attributes(
         "Rows": _SIDE,
         "Columns": _SIDE,
         "PixelRepresentation": 0,
-        "PixelData": _PIXELS[: len(_PIXELS) // 2] if exam["dicom_modality"] == "US" else _PIXELS,
-    } | MODULES[exam["dicom_modality"]]
-    if exam["dicom_modality"] in IN_SPACE:
-        attributes["FrameOfReferenceUID"] = frame_of_reference(exam["study_instance_uid"])
-    if exam["dicom_modality"] != "DX":
-        attributes["Laterality"] = laterality(attributes["BodyPartExamined"])
-    else:
-        attributes["AnatomicRegionSequence"] = anatomic_region(exam["body_region"])
+        "PixelData": _PIXELS,
+    }
     if habit.has_step_start:
         attributes["PerformedProcedureStepStartDate"] = date
         attributes["PerformedProcedureStepStartTime"] = time
@@ -223,13 +296,15 @@ def _series_files(
     study: dict[str, Any],
     series: dict[str, Any],
     habit: Habit,
-    exposure_ms: int,
+    exam: dict[str, Any],
     uids: list[str],
 ) -> list[dict[str, Any]]:
     """Data sets of the harvested instances of one series; uids: series, then instances."""
-    modality = study["Modality"]
+    modality = series["series_modality"]
     date, time = _clock(series["start_local"], habit)
-    common = study | {
+    common: dict[Any, Any] = study | _image_attributes(study, series, habit, exam)
+    common |= {
+        "Modality": modality,
         "SOPClassUID": _SOP_CLASS[modality],
         "ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"
         if series["is_planning_view"]
@@ -244,8 +319,13 @@ def _series_files(
         "SeriesNumber": series["series"],
         "AcquisitionNumber": 1,
     }
-    if modality in ("CT", "DX"):
-        common["ExposureTime"] = exposure_ms
+    if modality in EXPOSED:
+        common["ExposureTime"] = exam["exam_no"] % EXPOSURE_STEPS + SHORTEST_EXPOSURE_MS
+    is_private = modality == "CT" and study["Manufacturer"] == PRIVATE_MAKER
+    if is_private and exam["exam_no"] % PRIVATE_EVERY == 0:
+        common |= private_elements()
+    if habit.is_enhanced:
+        return [_enhanced_file(common, series, habit, uids)]
     whole = habit.duration and modality == "MR"
     if whole:
         common["AcquisitionDuration"] = float(series["end"] - series["start"])
@@ -267,11 +347,66 @@ def _series_files(
             instance["AcquisitionDateTime"] = "".join(acquired)
         if modality in IN_SPACE:
             instance["ImagePositionPatient"] = ("0", "0", str(5 * instance["InstanceNumber"]))
+        if modality == "PT":
+            instance |= pt_frame(series, is_last=is_last)
         files.append(common | instance)
     return files
 
 
-def _scanners(network: Network) -> dict[str, dict[str, Any]]:
+def _image_attributes(
+    study: dict[str, Any], series: dict[str, Any], habit: Habit, exam: dict[str, Any]
+) -> dict[str, Any]:
+    """What the image modules of a series' modality ask for beside its times."""
+    modality, body_part = series["series_modality"], study["BodyPartExamined"]
+    attributes = dict(MODULES["Enhanced MR" if habit.is_enhanced else modality])
+    if modality in IN_SPACE:
+        attributes["FrameOfReferenceUID"] = frame_of_reference(study["StudyInstanceUID"])
+    if modality == "DX":
+        attributes["AnatomicRegionSequence"] = anatomic_region(exam["body_region"])
+    elif modality == "MG":
+        attributes |= view_attributes(exam["exam_code"], series["series"])
+    elif not habit.is_enhanced:
+        attributes["Laterality"] = laterality(body_part)
+    if modality == "US":
+        attributes["PixelData"] = _PIXELS[: len(_PIXELS) // 2]
+    if modality == "NM":
+        attributes |= nm_frame(series) | {"PixelData": _PIXELS * NM_FRAMES}
+    return attributes
+
+
+def _enhanced_file(
+    common: dict[str, Any], series: dict[str, Any], habit: Habit, uids: list[str]
+) -> dict[str, Any]:
+    """A whole MR series as one file. Date and time of the acquisition stand in one attribute."""
+    frames = dicom_enhanced.frames_of(series)
+    seconds = (series["end"] - series["start"]) / frames
+    acquired = [
+        "".join(_clock(int(series["start_local"] + n * seconds), habit)) for n in range(frames)
+    ]
+    content = _clock(series["end_local"] + 4, habit)
+    return (
+        common
+        | dicom_enhanced.functional_groups(series, acquired, seconds, f"{uids[0]}.1")
+        | {
+            "SOPClassUID": dicom_enhanced.SOP_CLASS,
+            "ImageType": dicom_enhanced.IMAGE_TYPE,
+            "SOPInstanceUID": uids[1],
+            "InstanceNumber": 1,
+            "ContentDate": content[0],
+            "ContentTime": content[1],
+            "PixelData": _PIXELS * frames,
+        }
+    )
+
+
+def habit_of(scanner: dict[str, Any]) -> Habit:
+    """How a scanner of the register writes its files."""
+    usual = HABITS.get(scanner["manufacturer"], Habit())
+    return HABITS_OF_STATION.get(scanner["station_name"], usual)
+
+
+def scanners_of(network: Network) -> dict[str, dict[str, Any]]:
+    """Rows of the scanner register by station name, with the site's name and a running number."""
     names = network.sites.select("site_code", "site_name")
     register = network.scanner_register.join(names, on="site_code", maintain_order="left")
     return {
@@ -282,50 +417,51 @@ def _scanners(network: Network) -> dict[str, dict[str, Any]]:
 
 def write_dicom(
     exams: pl.DataFrame,
+    series: pl.DataFrame,
     network: Network,
-    period: Period,
     scale: float,
     inbox: Path,
     rng: np.random.Generator,
     ledger: DirtLedger,
-) -> tuple[dict[str, int], pl.DataFrame]:
-    """Write the files; returns files by folder `dicom/<day>/<party>`, and the series written."""
-    series = plan_series(exams, period, rng)
+) -> tuple[dict[str, int], pl.DataFrame, pl.DataFrame]:
+    """Write the files of the planned series.
+
+    Returns files by folder `dicom/<day>/<party>`, the truth of the series, and the irradiation
+    events that dose reports tell.
+    """
     wanted = scaled(DICOM_COUNTS, scale)
     needed = exams.join(series.select("exam_no").unique(), on="exam_no", how="semi")
     needed = needed.with_columns(
         pl.Series("started_local", calendar.utc_to_local(needed["started"].to_numpy())),
         pl.Series("completed_local", calendar.utc_to_local(needed["completed"].to_numpy())),
     ).sort("completed", "exam_no")
-    series = series.with_columns(
-        pl.Series("start_local", calendar.utc_to_local(series["start"].to_numpy())),
-        pl.Series("end_local", calendar.utc_to_local(series["end"].to_numpy())),
-        pl.Series("series_instance_uid", _uids(series.height, rng)),
-    )
     of_exam = series.partition_by("exam_no", as_dict=True, maintain_order=True)
     unnamed = set(
         rng.choice(series["series_instance_uid"].to_list(), wanted["missing_station_name"], False)
     )
-    scanners = _scanners(network)
+    scanners = scanners_of(network)
     folders: dict[str, int] = {}
     counters: dict[tuple[str, str], int] = {}
     good: list[tuple[str, bytes, str]] = []
     instance_uids = iter(_uids(2 * series.height, rng))
     sources: list[tuple[str, dict[str, Any], Habit, int]] = []
+    dose = _DoseReports(scanners, needed, wanted, inbox, ledger, rng.spawn(1)[0])
     for exam in needed.iter_rows(named=True):
         scanner = scanners[exam["station_name"]]
-        habit = HABITS.get(scanner["manufacturer"], Habit())
+        habit = habit_of(scanner)
         study = _study_attributes(exam, scanner, habit)
         day = str(calendar.day_of_number(exam["completed_local"] // DAY))
         counters[day, exam["party_code"]] = counters.get((day, exam["party_code"]), 0) + 1
         folder = f"{FEED}/{day}/{exam['party_code']}"
         place = f"{folder}/{counters[day, exam['party_code']]}"
-        for row in of_exam[(exam["exam_no"],)].iter_rows(named=True):
+        rows = of_exam[(exam["exam_no"],)].rows(named=True)
+        event_uids = dose.event_uids(exam, rows)
+        for row in rows:
             uids = [row["series_instance_uid"], next(instance_uids), next(instance_uids)]
             is_unnamed = row["series_instance_uid"] in unnamed
-            exposure = int(exam["exam_no"] % 900) + 10
-            for dataset in _series_files(study, row, habit, exposure, uids):
+            for dataset in _series_files(study, row, habit, exam, uids):
                 file = f"{place}/IM{row['series']:02d}{dataset['InstanceNumber']:04d}.dcm"
+                dataset["IrradiationEventUID"] = event_uids.get(row["series"])
                 if is_unnamed:
                     dataset.pop("StationName")
                     ledger.add(FEED, "missing_station_name", file, exam["accession_number"])
@@ -334,11 +470,119 @@ def write_dicom(
                 folders[folder] = folders.get(folder, 0) + 1
                 good.append((file, content, exam["accession_number"]))
             sources.append((place, study, habit, row["end_local"]))
+        sent = dose.write(exam, rows, study, habit, place)
+        folders[folder] = folders.get(folder, 0) + sent
     spoiled = _spoil(good, sources, wanted, inbox, rng, ledger)
     for file in spoiled:
         folder = file.rsplit("/", 2)[0]
         folders[folder] = folders.get(folder, 0) + 1
-    return folders, _series_truth(series, exams, unnamed)
+    return folders, series_truth(series, exams, unnamed), dicom_dose.event_frame(dose.told)
+
+
+# Attributes of a study's images that no document has.
+_OF_IMAGES = (
+    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "PixelRepresentation",
+    "PixelData", "BodyPartExamined", "RequestAttributesSequence",
+)  # fmt: skip
+
+
+class _DoseReports:
+    """Writes the dose reports of exam after exam and keeps what they told."""
+
+    def __init__(
+        self,
+        scanners: dict[str, dict[str, Any]],
+        needed: pl.DataFrame,
+        wanted: dict[str, int],
+        inbox: Path,
+        ledger: DirtLedger,
+        rng: np.random.Generator,
+    ) -> None:
+        self.scanners, self.inbox, self.ledger, self.rng = scanners, inbox, ledger, rng
+        self.told: list[dict[str, Any]] = []
+        self.pending: list[dict[str, Any]] = []
+        sending = [name for name, row in scanners.items() if dicom_dose.sends_reports(row)]
+        several = needed.filter(
+            (pl.col("dicom_modality") == "CT") & pl.col("station_name").is_in(sending)
+        )["exam_no"].to_list()
+        kinds = [
+            kind
+            for kind in ("cumulative_dose_report", "split_dose_report")
+            for _ in range(wanted[kind])
+        ]
+        chosen = rng.choice(several, min(len(kinds), len(several)), replace=False).tolist()
+        self.kind_of = dict(zip(chosen, kinds, strict=False))
+
+    def event_uids(self, exam: dict[str, Any], rows: list[dict[str, Any]]) -> dict[int, str]:
+        """Plan the events of an exam: event UID by series, empty where none is reported."""
+        seen = [row for row in rows if row["series_modality"] in ("CT", "DX", "MG")]
+        self.pending = []
+        if seen and dicom_dose.sends_reports(self.scanners[exam["station_name"]]):
+            uids = _uids(len(seen) + 1, self.rng)
+            self.pending = dicom_dose.plan_events(exam, seen, uids, self.rng)
+        return {event["series"]: event["irradiation_event_uid"] for event in self.pending}
+
+    def write(
+        self,
+        exam: dict[str, Any],
+        rows: list[dict[str, Any]],
+        study: dict[str, Any],
+        habit: Habit,
+        place: str,
+    ) -> int:
+        """Write the reports of the exam planned last; returns their number."""
+        if not self.pending:
+            return 0
+        scanner, kind = self.scanners[exam["station_name"]], self.kind_of.get(exam["exam_no"])
+        reports = dicom_dose.split_events(self.pending, kind)
+        for number, events in enumerate(reports, start=1):
+            file = f"{place}/SR{number:02d}0001.dcm"
+            dataset = self._report(events, study, habit, scanner, number)
+            write_bytes(self.inbox / file, _encode(dataset, habit))
+            if kind is not None and number == len(reports):
+                self.ledger.add(FEED, kind, file, exam["accession_number"])
+        is_told = dicom_dose.tells_event_times(scanner)
+        for event in self.pending:
+            count = sum(event in events for events in reports)
+            self.told.append(event | {"is_time_told": is_told, "report_count": count})
+        return len(reports)
+
+    def _report(
+        self,
+        events: list[dict[str, Any]],
+        study: dict[str, Any],
+        habit: Habit,
+        scanner: dict[str, Any],
+        number: int,
+    ) -> dict[str, Any]:
+        ended = events[-1]["started_local"] + int(events[-1]["exposure_seconds"]) + 1
+        starts = [event["started_local"] for event in events]
+        clock = [_clock(local, habit) for local in (*starts, ended)]
+        date, time = _clock(ended + 40, habit)
+        series_uid, instance_uid = _uids(2, self.rng)
+        about = {name: value for name, value in study.items() if name not in _OF_IMAGES}
+        tree = dicom_dose.report_content(events, clock, scanner, study["StudyInstanceUID"])
+        return (
+            about
+            | tree
+            | {
+                "Modality": "SR",
+                "SOPClassUID": dicom_dose.SOP_CLASS,
+                "SOPInstanceUID": instance_uid,
+                "SeriesInstanceUID": series_uid,
+                "SeriesNumber": 990 + number,
+                "SeriesDescription": "Dose report",
+                "SeriesDate": date,
+                "SeriesTime": time,
+                "InstanceNumber": 1,
+                "ContentDate": date,
+                "ContentTime": time,
+                "CompletionFlag": "COMPLETE",
+                "VerificationFlag": "UNVERIFIED",
+                "ReferencedPerformedProcedureStepSequence": [],
+                "PerformedProcedureCodeSequence": [],
+            }
+        )
 
 
 def _encode(dataset: dict[str, Any], habit: Habit) -> bytes:
@@ -410,12 +654,14 @@ def _secondary_capture(
     }
 
 
-def _series_truth(series: pl.DataFrame, exams: pl.DataFrame, unnamed: set[str]) -> pl.DataFrame:
+def series_truth(series: pl.DataFrame, exams: pl.DataFrame, unnamed: set[str]) -> pl.DataFrame:
     """One row per series in the archive, secondary captures left out.
 
-    Columns: exam_no, party_code, site_code, station_name, dicom_modality, accession_number,
-    study_instance_uid, series_instance_uid, series, is_planning_view, files, start_at, end_at
-    (UTC), start_at_local, end_at_local, has_station_name.
+    Columns: exam_no, party_code, site_code, station_name, dicom_modality (of the exam),
+    accession_number, study_instance_uid, series_instance_uid, series, series_modality,
+    is_planning_view, files, start_at, end_at (UTC; the first and last acquisition that the
+    headers tell), start_at_local, end_at_local, frames_end_at (UTC; where one file holds several
+    frames, when the last of them ends), has_station_name.
     """
     utc = pl.Datetime("us", "UTC")
     about = exams.select(
@@ -427,19 +673,17 @@ def _series_truth(series: pl.DataFrame, exams: pl.DataFrame, unnamed: set[str]) 
         "accession_number",
         "study_instance_uid",
     )
-    return (
-        series.with_columns(pl.col("exam_no").cast(about.schema["exam_no"]))
-        .join(about, on="exam_no", how="left", maintain_order="left")
-        .select(
-            *about.columns,
-            "series_instance_uid",
-            "series",
-            "is_planning_view",
-            "files",
-            (pl.col("start") * 1_000_000).cast(utc).alias("start_at"),
-            (pl.col("end") * 1_000_000).cast(utc).alias("end_at"),
-            pl.from_epoch("start_local", time_unit="s").alias("start_at_local"),
-            pl.from_epoch("end_local", time_unit="s").alias("end_at_local"),
-            (~pl.col("series_instance_uid").is_in(list(unnamed))).alias("has_station_name"),
-        )
+    return series.join(about, on="exam_no", how="left", maintain_order="left").select(
+        *about.columns,
+        "series_instance_uid",
+        "series",
+        "series_modality",
+        "is_planning_view",
+        "files",
+        (pl.col("start") * 1_000_000).cast(utc).alias("start_at"),
+        (pl.col("end") * 1_000_000).cast(utc).alias("end_at"),
+        pl.from_epoch("start_local", time_unit="s").alias("start_at_local"),
+        pl.from_epoch("end_local", time_unit="s").alias("end_at_local"),
+        (pl.col("frames_end") * 1_000_000).cast(utc).alias("frames_end_at"),
+        (~pl.col("series_instance_uid").is_in(list(unnamed))).alias("has_station_name"),
     )

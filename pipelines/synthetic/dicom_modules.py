@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipelines.synthetic import dicom_enhanced
+from pipelines.synthetic.dicom_mammography import MG
+from pipelines.synthetic.dicom_nuclear import NM, PT
+
 _PLANE = {
     "PositionReferenceIndicator": "",
     "PatientPosition": "HFS",
@@ -55,9 +59,13 @@ MODULES: dict[str, dict[str, Any]] = {
         "HighBit": 7,
         "PatientOrientation": "",
     },
+    "NM": NM,
+    "PT": PT,
+    "MG": MG,
+    "Enhanced MR": dicom_enhanced.MODULE,
 }
 # Images with a place in the patient share a frame of reference within the study.
-IN_SPACE = ("CT", "MR")
+IN_SPACE = ("CT", "MR", "PT")
 
 
 # Anatomic regions (CID 4009 and 4031, SNOMED CT) of the body regions of plain radiographs.
@@ -87,10 +95,9 @@ def laterality(body_part: str) -> str | None:
 
 
 def secondary_capture(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a study without those of its modality's image modules."""
-    bits = ("BitsAllocated", "BitsStored", "HighBit")
-    gone = MODULES[attributes["Modality"]].keys() - set(bits)
-    return {k: v for k, v in attributes.items() if k not in gone} | {
+    """The attributes of a study with those of an image that no scanner took."""
+    return attributes | {
+        **_SIXTEEN_BITS,
         "PatientOrientation": "",
         "Laterality": laterality(attributes["BodyPartExamined"]),
     }
@@ -99,3 +106,16 @@ def secondary_capture(attributes: dict[str, Any]) -> dict[str, Any]:
 def frame_of_reference(study_instance_uid: str) -> str:
     """The frame of reference of a study: its UID with one more component."""
     return f"{study_instance_uid}.1"
+
+
+PRIVATE_CREATOR = "SYNTHETIC CT 01"
+PRIVATE_BYTES = 12_000  # more than the 8 KiB that a reader of headers may take as its first window
+
+
+def private_elements() -> dict[Any, Any]:
+    """A maker's own elements, one of them long; the series and instance numbers come after it."""
+    return {
+        (0x00190010, "LO"): PRIVATE_CREATOR,
+        (0x00191001, "DS"): "0.984",
+        (0x00191010, "OB"): bytes(range(250)) * (PRIVATE_BYTES // 250),
+    }

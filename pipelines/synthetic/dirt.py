@@ -42,7 +42,13 @@ LIVE_RATES = {
 }
 
 # Pieces in the demo (DEMO_SCALE).
-MESSAGE_COUNTS = {"repeated_message": 160, "test_message": 24, "truncated_message": 12, "no_msh": 8}
+MESSAGE_COUNTS = {
+    "repeated_message": 160,
+    "late_message": 60,
+    "test_message": 24,
+    "truncated_message": 12,
+    "no_msh": 8,
+}
 DICOM_COUNTS = {
     "damaged_text": 5,
     "damaged_empty": 5,
@@ -51,6 +57,8 @@ DICOM_COUNTS = {
     "resent_copy": 40,
     "missing_station_name": 40,
     "secondary_capture": 50,
+    "cumulative_dose_report": 20,
+    "split_dose_report": 12,
 }
 
 UNKNOWN_EXAM_CODE = "ZZQ99"

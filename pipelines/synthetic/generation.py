@@ -97,11 +97,14 @@ def generate(
     tell(0)
     simulation = Simulation(network, profile, period, scale, seed, chosen)
     exams, parts = [], ris_extract.ExtractParts(period, ledger)
-    activity = operations.MonthlyActivity(period, seed)
+    activity, planned = operations.MonthlyActivity(period, seed), []
     extracts: dict[str, int] = {}
     for month in delivered_months(simulation, scale):
         exams.append(month)
         activity.add(month)
+        planned.append(
+            dicom_files.plan_series(month, period, np.random.default_rng([seed, 10, len(planned)]))
+        )
         extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.add(month)}
     tell(1)
     extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.close()}
@@ -114,9 +117,9 @@ def generate(
             write_bytes(inbox / file, "".join(texts).encode("utf-8"))
             written["hl7"][file] = len(texts)
     tell(3)
-    dicom_rng = np.random.default_rng([seed, 10])
-    folders, series = dicom_files.write_dicom(
-        exams, network, period, scale, inbox, dicom_rng, ledger
+    series = pl.concat(planned)
+    folders, told_series, dose_events = dicom_files.write_dicom(
+        exams, series, network, scale, inbox, np.random.default_rng([seed, 10]), ledger
     )
     tell(4)
     written["rota"] = reference_feeds.write_rota(simulation.sessions, network, period, inbox)
@@ -135,7 +138,8 @@ def generate(
     write_truth(
         truth,
         exams=exams,
-        series=series,
+        series=told_series,
+        dose_events=dose_events,
         rota=reference_feeds.session_instants(simulation.sessions, period),
         ledger=ledger,
         parameters=describe_run(simulation, scale),

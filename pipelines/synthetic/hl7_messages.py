@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from pipelines.synthetic.period import Period, midnight
 
 FEED = "hl7"
 BAD_MESSAGES_A_FILE = 2
+LONGEST_LATE_DAYS = 3
+# The feed of the last party is silent for two of the live days.
+SILENT_FROM_DAY, SILENT_DAYS = 30, 2
 
 _FINDINGS = {
     "DX": (
@@ -383,6 +386,8 @@ class MessageDays:
         self.wanted = scaled(MESSAGE_COUNTS, scale)
         self.given: Counter[str] = Counter()
         self.sent = 0
+        self._silent_party = ""
+        self._held: dict[int, list[Message]] = {}
 
     def days(self, exams: pl.DataFrame) -> Iterator[dict[str, list[str]]]:
         """Texts of the messages by file (relative to the inbox) for one live day after another."""
@@ -391,26 +396,26 @@ class MessageDays:
             utc = live[name].fill_null(0).to_numpy()
             live = live.with_columns(pl.Series(f"{name}_local", calendar.utc_to_local(utc)))
         days = self.period.live_days
+        self._silent_party = str(live["party_code"].max())
         for number, day in enumerate(days):
             rng = np.random.default_rng([self.seed, 9, number])
             since, until = midnight(day), midnight(day + timedelta(days=1))
             rows = exams_told_of(live, since, until)
-            good = [
+            told = [
                 message
                 for exam in rows.iter_rows(named=True)
                 for message in exam_messages(exam, since, until, rng)
             ]
             share = (number + 1) / len(days)
-            good = self._with_repeats(
-                sorted(good, key=lambda m: (m.party, m.sent)),
-                self._due("repeated_message", share),
-                rng,
-            )
+            good = self._hold_back(told, number, rng)
+            good += self._held.pop(number, [])
+            good.sort(key=lambda m: (m.party, m.sent))
+            good = self._with_repeats(good, day, self._due("repeated_message", share), rng)
             files: dict[str, list[str]] = {}
             for message in good:
                 self.sent += 1
                 head = _header(message, f"{message.party}{self.sent:07d}")
-                files.setdefault(_file_of(message), []).append(head + message.body)
+                files.setdefault(_file_of(message.party, day), []).append(head + message.body)
             self._spoil(files, share, rng)
             yield files
 
@@ -422,8 +427,38 @@ class MessageDays:
         self.given[kind] += 1
         self.ledger.add(FEED, kind, file, accession)
 
+    def _hold_back(
+        self, messages: list[Message], number: int, rng: np.random.Generator
+    ) -> list[Message]:
+        """The messages sent on their day; the others come with those of a later day.
+
+        A few are late by some days, and for two days one party sends nothing at all: what it had
+        to say comes on the third day, in one file with that day's messages.
+        """
+        days = self.period.live_days
+        silent_until = SILENT_FROM_DAY + SILENT_DAYS
+        if SILENT_FROM_DAY <= number < silent_until:
+            silent = [m for m in messages if m.party == self._silent_party]
+            self._held.setdefault(silent_until, []).extend(silent)
+            self._note("silent_day", _file_of(self._silent_party, days[number]), None)
+            messages = [m for m in messages if m.party != self._silent_party]
+        if number + LONGEST_LATE_DAYS >= len(days):
+            return messages
+        share = (number + 1) / (len(days) - LONGEST_LATE_DAYS)
+        count = min(self._due("late_message", share), len(messages))
+        late = (
+            set(rng.choice(len(messages), size=count, replace=False).tolist()) if count else set()
+        )
+        for index in sorted(late):
+            message = messages[index]
+            arrives = number + int(rng.integers(1, LONGEST_LATE_DAYS + 1))
+            self._held.setdefault(arrives, []).append(message)
+            file = _file_of(message.party, days[arrives])
+            self._note("late_message", file, message.accession)
+        return [m for index, m in enumerate(messages) if index not in late]
+
     def _with_repeats(
-        self, messages: list[Message], count: int, rng: np.random.Generator
+        self, messages: list[Message], day: date, count: int, rng: np.random.Generator
     ) -> list[Message]:
         """Add messages sent again later the same day under a new control id.
 
@@ -439,7 +474,7 @@ class MessageDays:
             message = messages[number]
             latest = (message.sent // DAY + 1) * DAY - 1
             again = replace(message, sent=min(message.sent + int(rng.integers(60, 3600)), latest))
-            self._note("repeated_message", _file_of(again), message.accession)
+            self._note("repeated_message", _file_of(again.party, day), message.accession)
             repeats.append(again)
         return sorted([*messages, *repeats], key=lambda m: (m.party, m.sent))
 
@@ -469,9 +504,8 @@ class MessageDays:
             self._note(kind, name, None)
 
 
-def _file_of(message: Message) -> str:
-    day = calendar.day_of_number(message.sent // DAY)
-    return f"{FEED}/{day}/{message.party}_{day:%Y%m%d}.hl7"
+def _file_of(party: str, day: date) -> str:
+    return f"{FEED}/{day}/{party}_{day:%Y%m%d}.hl7"
 
 
 def _test_message(file: str, number: int) -> str:

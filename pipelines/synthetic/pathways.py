@@ -44,7 +44,11 @@ _MINUTES = {
     "US": (9, 14, 24),
     "RF": (15, 20, 30),
     "BMD": (8, 12, 18),
+    "NM": (15, 28, 45),
+    "PT": (20, 30, 45),
+    "MG": (7, 11, 18),
 }
+_MAMMOGRAMS = ("XMAMB", "XMAML", "XMAMR")
 _TIMES = (
     "requested",
     "received",
@@ -190,6 +194,7 @@ class _Chooser:
             (sex == "2") & (age > 18) & (age < 44),
             (sex == "1") & (age > 50),
             age > 45,
+            (sex == "2") & (age > 35),
         ]
         home = people["home_party"].to_numpy().astype(str)
         self.everyone = [np.flatnonzero(fit) for fit in fits]
@@ -211,7 +216,9 @@ class _Chooser:
                 exam[mask] = rng.choice(names, int(mask.sum()), p=weight / weight.sum())
         a["exam_code"] = exam
         child = np.isin(a["site_code"], self.child_sites) & (exam != "UOBST")
-        fit = np.select([child, exam == "UOBST", exam == "MPROS", exam == "NDEXA"], [1, 2, 3, 4], 0)
+        breast = np.isin(exam, _MAMMOGRAMS)
+        fits = [child, exam == "UOBST", exam == "MPROS", exam == "NDEXA", breast]
+        fit = np.select(fits, [1, 2, 3, 4, 5], 0)
         local = rng.random(count) < 0.86
         u = rng.random(count)
         chosen = np.zeros(count, dtype=np.int64)

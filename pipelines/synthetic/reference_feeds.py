@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipelines.network import Network
 
 ROTA_DAYS = 7
-_STAFF = {"CT": 2, "MR": 2, "DX": 1, "US": 1}
+_STAFF = {"CT": 2, "MR": 2, "PT": 2, "DX": 1, "US": 1}
 # Weekday range (1 Monday) and hours a room may be used.
 _OPENING = {
     "CT": (range(1, 8), "08:00", "20:00"),

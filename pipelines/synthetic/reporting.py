@@ -29,6 +29,9 @@ _MEDIAN_HOURS = {
     "Ultrasound": (0.3, 0.3, 0.4, 0.35, 0.35, 0.4, 0.4),
     "Fluoroscopy": (3, 6, 16, 24, 24, 40, 40),
     "DEXA": (30, 30, 40, 60, 60, 70, 70),
+    "Nuclear medicine": (6, 12, 20, 40, 36, 75, 90),
+    "PET": (20, 24, 30, 40, 36, 60, 70),
+    "Mammography": (4, 8, 20, 24, 20, 60, 70),
 }
 _SIGMA = {
     "CT": 0.95,
@@ -37,6 +40,9 @@ _SIGMA = {
     "Ultrasound": 0.7,
     "Fluoroscopy": 0.8,
     "DEXA": 0.7,
+    "Nuclear medicine": 0.8,
+    "PET": 0.7,
+    "Mammography": 0.8,
 }
 _NEVER_REPORTED = {"Plain radiography": 0.006, "CT": 0.0006, "MRI": 0.0006}
 _ERAS = (  # day, factor on the median: worse in and after the pandemic, better since 2024
@@ -57,6 +63,9 @@ _OUTSOURCED_FACTOR = {
     "Ultrasound": 0.0,
     "Fluoroscopy": 0.1,
     "DEXA": 0.0,
+    "Nuclear medicine": 0.1,
+    "PET": 0.6,
+    "Mammography": 0.0,
 }
 _ON_THE_SPOT = ("Ultrasound", "Fluoroscopy", "DEXA")
 _KEPT_OUT_OF_HOURS = 0.17

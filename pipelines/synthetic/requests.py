@@ -30,7 +30,13 @@ Columns = dict[str, NDArray]
 # Suspected cancer (T) and urgent (U) requests are seen within so many days; their share of all
 # that are booked, by test, and at most so many of those seen so soon.
 PROMPT_DAYS = 14
-_CANCER_RATE = {"CT": 0.17, "MRI": 0.12, "NON_OBSTETRIC_ULTRASOUND": 0.08}
+_CANCER_RATE = {
+    "CT": 0.17,
+    "MRI": 0.12,
+    "NON_OBSTETRIC_ULTRASOUND": 0.08,
+    "PET_CT": 0.45,
+    "MAMMOGRAPHY": 0.45,
+}
 _OTHER_CANCER_RATE, _URGENT_RATE = 0.02, 0.11
 _MOST_CANCER, _MOST_URGENT = 0.5, 0.35
 # Of those who leave a list, this share held an appointment that day.

@@ -72,13 +72,15 @@ def write_truth(
     *,
     exams: pl.DataFrame,
     series: pl.DataFrame,
+    dose_events: pl.DataFrame,
     rota: pl.DataFrame,
     ledger: DirtLedger,
     parameters: dict[str, Any],
 ) -> None:
-    """Write exams, dicom_series, rota and dirt as Parquet, parameters and dirt counts as JSON."""
+    """Write exams, dicom_series, dose_events, rota, dirt (Parquet); parameters, counts (JSON)."""
     write_parquet(folder / "exams.parquet", exam_truth(exams))
     write_parquet(folder / "dicom_series.parquet", series)
+    write_parquet(folder / "dose_events.parquet", dose_events)
     _write_rest(folder, rota, ledger, parameters)
 
 

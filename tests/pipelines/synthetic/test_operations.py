@@ -254,7 +254,7 @@ def test_planned_downtime_hits_no_session_and_every_hit_is_an_overlap(found):
     assert hit.height > 100
     assert hit["lost_seconds"].min() > 0
     planned = found.downtime.filter(pl.col("site_code").is_not_null() & pl.col("is_planned"))
-    assert planned.height == 50 * len(MONTHS) // 3
+    assert planned.height == len(Network.load(SEEDS).scanner_register) * len(MONTHS) // 3
 
 
 def written(folder: Path, found: operations.Operations) -> tuple[dict, DirtLedger]:

@@ -323,18 +323,20 @@ def test_dicom_files_can_be_read_except_the_damaged_ones(written: Written) -> No
         try:
             header = pydicom.dcmread(file)
             header.decode()
-            assert len(header.pixel_array) == header.Rows
+            if header.Modality != "SR":
+                assert len(header.pixel_array) == header.get("NumberOfFrames", header.Rows)
         except (InvalidDicomError, EOFError, AttributeError):
             damaged += 1
             continue
         seen.setdefault(header.SOPInstanceUID, file.name)
-        assert header.Modality in {"CT", "MR", "DX", "US"}
+        assert header.Modality in {"CT", "MR", "DX", "US", "NM", "PT", "MG", "SR"}
         assert header.AccessionNumber.startswith("A")
         assert header.file_meta.MediaStorageSOPInstanceUID == header.SOPInstanceUID
     planted = written.dirt()["dicom"]
     assert damaged == sum(n for kind, n in planted.items() if kind.startswith("damaged"))
     series = pl.read_parquet(written.truth / "dicom_series.parquet")
-    assert len(seen) == series["files"].sum() + planted["secondary_capture"]
+    reports = sum(name.startswith("SR") for name in seen.values())
+    assert len(seen) - reports == series["files"].sum() + planted["secondary_capture"]
 
 
 def test_dicom_times_fall_inside_the_exam_of_the_radiology_system(written: Written) -> None:
@@ -353,7 +355,8 @@ def test_the_archive_feed_has_the_agreed_size_at_full_scale(written: Written) ->
     """Failing means that the harvest is measured on too few or too many files."""
     files = pl.read_parquet(written.truth / "dicom_series.parquet")["files"].sum()
     expected = files / SCALE * DEMO_SCALE
-    assert 8_000 <= expected <= 10_500
+    # 10,100 in the demo itself; a network of this size strays by some hundreds
+    assert 8_500 <= expected <= 11_500
     assert written.summary.records["dicom"] == len(list(written.inbox.glob("dicom/*/*/*/*.dcm")))
 
 

@@ -1,0 +1,89 @@
+"""Series lists: what an archive's database would tell of the planned series, as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pipelines.synthetic.dicom_files import (
+    EXPOSED,
+    EXPOSURE_STEPS,
+    SHORTEST_EXPOSURE_MS,
+    habit_of,
+    scanners_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipelines.network import Network
+
+FEED = "dicom_series"
+_CLOCK = "%Y-%m-%d %H:%M:%S%.3f"
+
+
+def list_series(exams: pl.DataFrame, series: pl.DataFrame, network: Network) -> pl.DataFrame:
+    """One row per series of `dicom_files.plan_series`, in the columns of the contract.
+
+    With it: day (the local day of the end of the exam) and party_code. Times are what the images
+    would say, wall clock; the end is empty where the maker writes no time of the acquisition. In
+    the October hour that occurs twice a list cannot say which one is meant; headers with a time
+    zone can.
+    """
+    scanners = pl.DataFrame(
+        [
+            (name, row["device_serial_number"], row["ae_title"], habit_of(row).has_acquisition_time)
+            for name, row in scanners_of(network).items()
+        ],
+        schema=["station_name", "device_serial_number", "station_ae_title", "tells_end"],
+        orient="row",
+    )
+    about = exams.select(
+        "exam_no",
+        "party_code",
+        "station_name",
+        "accession_number",
+        "study_instance_uid",
+        "patient_id",
+        day=pl.from_epoch("completed", time_unit="s")
+        .dt.replace_time_zone("UTC")
+        .dt.convert_time_zone("Europe/London")
+        .dt.date(),
+    )
+    exposure = pl.col("exam_no") % EXPOSURE_STEPS + SHORTEST_EXPOSURE_MS
+    is_exposed = pl.col("series_modality").is_in(EXPOSED)
+    end_ms = pl.col("end_local") * 1000 + pl.when(is_exposed).then(exposure).otherwise(0)
+    return (
+        series.join(about, on="exam_no", how="left", maintain_order="left")
+        .join(scanners, on="station_name", how="left", maintain_order="left")
+        .select(
+            "day",
+            "party_code",
+            "study_instance_uid",
+            "series_instance_uid",
+            "accession_number",
+            "patient_id",
+            pl.col("series_modality").alias("modality"),
+            "station_name",
+            "device_serial_number",
+            "station_ae_title",
+            pl.col("files").cast(pl.String).alias("number_of_series_related_instances"),
+            pl.from_epoch(pl.col("start_local") * 1000, time_unit="ms")
+            .dt.strftime(_CLOCK)
+            .alias("first_acquired_at"),
+            pl.when("tells_end")
+            .then(pl.from_epoch(end_ms, time_unit="ms").dt.strftime(_CLOCK))
+            .alias("last_acquired_at"),
+        )
+    )
+
+
+def files_of(listed: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Name (relative to the inbox) and rows of one file per local day and party, in that order."""
+    for (day, party), rows in (
+        listed.sort("day", "party_code", maintain_order=True)
+        .partition_by(["day", "party_code"], as_dict=True, maintain_order=True)
+        .items()
+    ):
+        yield f"{FEED}/{day}/series_{party}.csv", rows.drop("day", "party_code")

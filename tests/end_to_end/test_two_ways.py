@@ -1,0 +1,42 @@
+"""One network delivered as files and landed at once: the marts must not tell which."""
+
+import pytest
+
+from tests.demo_home import SCALE, Home
+from tests.published_files import differences
+
+# They tell of deliveries (and how many rows they have), which differ: a folder of image files
+# here, a list of series there.
+OF_DELIVERIES = {
+    "marts.rpt_feed_freshness",
+    "marts.rpt_reconciliation",
+    "marts.rpt_rejects",
+    "catalogue.tables",
+}
+
+
+@pytest.fixture(scope="module")
+def landed(demo, tmp_path_factory) -> Home:
+    """The demo's network, landed without files and published."""
+    home = Home(tmp_path_factory.mktemp("landed") / "home", demo.key_file)
+    home.path.mkdir()
+    (home.path / "synthetic.json").write_text("{}")
+    made = home.imaging("synthesise", "--as", "landing", "--scale", str(SCALE))
+    assert made.returncode == 0, made.stderr[-3000:]
+    built = home.imaging("run")
+    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    return home
+
+
+def test_the_marts_are_those_of_the_files(demo, landed):
+    """Failing means that a test at scale says nothing about what files would give."""
+    found = differences(demo.published_file(), landed.published_file())
+    assert [line for line in found if line.split(":")[0] not in OF_DELIVERIES] == []
+
+
+def test_landing_again_changes_nothing(landed):
+    """Failing means that an interrupted landing cannot be taken up again."""
+    names = sorted(p.name for p in (landed.path / "landing").rglob("*.parquet"))
+    again = landed.imaging("synthesise", "--as", "landing", "--scale", str(SCALE))
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert sorted(p.name for p in (landed.path / "landing").rglob("*.parquet")) == names
