@@ -43,6 +43,7 @@ LIVE_RATES = {
 
 # Pieces in the demo (DEMO_SCALE).
 MESSAGE_COUNTS = {"repeated_message": 160, "test_message": 24, "truncated_message": 12, "no_msh": 8}
+AUDIT_COUNTS = {"repeated_message": 60, "truncated_message": 12, "unescaped_text": 8}
 DICOM_COUNTS = {
     "damaged_text": 5,
     "damaged_empty": 5,

@@ -17,6 +17,7 @@ from pipelines.synthetic import (
     dicom_files,
     dirt,
     hl7_messages,
+    image_sharing,
     reference_feeds,
     reporting,
     ris_extract,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 
-STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "truth")
+STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "images", "truth")
 
 
 class NotAScale(Problem, ValueError):
@@ -117,6 +118,13 @@ def generate(
     for file, rows in reference_feeds.write_reference_feeds(network, period, inbox).items():
         written[file.split("/")[0]] = {file: rows}
     tell(5)
+    sharing = image_sharing.simulate_sharing(
+        exams, network, profile.go_lives, period, chosen, (seed,)
+    )
+    written |= image_sharing.write_feeds(
+        sharing, exams, parties, period, scale, inbox, (seed,), ledger
+    )
+    tell(6)
     exams = exams.with_columns(
         pl.col("exam_no").is_in(series["exam_no"].unique().to_list()).alias("has_images")
     )
@@ -129,6 +137,7 @@ def generate(
         ledger=ledger,
         parameters=_parameters(period, profile, seed, scale, chosen),
     )
+    image_sharing.write_sharing_truth(truth, sharing)
     files = {feed: len(found) for feed, found in written.items()}
     records = {feed: sum(found.values()) for feed, found in written.items()}
     files["dicom"] = records["dicom"] = sum(folders.values())
@@ -171,6 +180,8 @@ def _parameters(
         "slot_minutes": dict(profile.offices.select("office", "slot_minutes").iter_rows()),
         **world.as_parameters(),
         "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
+        "image_effects_apply_from": "viewing and archive go-lives, by exam end; between two parties "
+        "the later of them",
         "outsourcing_organisation": reporting.OUTSOURCE,
         "go_lives": go_lives.to_dicts(),
         "extract_fault_rates": dirt.EXTRACT_RATES | dirt.EXTRACT_REJECT_RATES,
