@@ -28,7 +28,7 @@ FEED = "image_access"
 # A larger network would write gigabytes of XML.
 LARGEST_SCALE = 0.05
 
-_LONDON = ZoneInfo("Europe/London")
+LONDON = ZoneInfo("Europe/London")
 _EVENTS = {
     "110103": "DICOM Instances Accessed",
     "110104": "DICOM Instances Transferred",
@@ -82,7 +82,7 @@ class Sender:
     def clock(self, milliseconds: int) -> str:
         """ISO 8601 of a UTC instant with an offset of the London wall clock, or Z."""
         instant = datetime.fromtimestamp(milliseconds // 1000, tz=UTC)
-        zoned = instant.astimezone(_LONDON) if self.zone == "local" else instant
+        zoned = instant.astimezone(LONDON) if self.zone == "local" else instant
         offset = zoned.isoformat()[-6:] if self.zone == "local" else "Z"
         return f"{zoned:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}{offset}"
 

@@ -39,7 +39,9 @@ class ImageSharing:
 
 
 def _stream(seed: Sequence[int], name: str) -> np.random.Generator:
-    return np.random.default_rng([*seed, _STREAMS[name]])
+    """Streams of a batch are those of no other part, whatever its number: the number comes last."""
+    network, *batch = seed
+    return np.random.default_rng([network, _STREAMS[name], *batch])
 
 
 def simulate_sharing(
