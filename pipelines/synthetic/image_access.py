@@ -88,7 +88,8 @@ def simulate_views(
     it), is_cross_trust. An effect follows the viewing go-live of the viewing party at the end of
     the exam; for images of another party the smaller of that and its archive go-live. `exams`
     are completed ones and hold every exam_no of `meetings`; meetings show what is available
-    there without a transfer.
+    there without a transfer. A batch of exams needs nothing from the others: `meetings` are
+    those of the batch, and views of later months are in the result.
     """
     adoption = Adoption.of(world, go_lives, parties)
     own = party_index(exams["party_code"], parties)

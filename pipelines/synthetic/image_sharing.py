@@ -1,6 +1,9 @@
 """What becomes of images after the exam: meetings, transfers, views and repeats as one block.
 
-Nothing here is carried from one batch of exams to the next.
+Exams may come all at once or in batches, in any order: every row depends on one exam, the go-lives
+and the random stream alone, and nothing is carried from one batch to the next. A batch leaves
+rows in later months (a meeting next week, a transfer in two months). So simulate by batch, then
+join the batches and write the files once.
 """
 
 from __future__ import annotations
@@ -54,7 +57,10 @@ def simulate_sharing(
 ) -> ImageSharing:
     """Everything that happens to the images of a batch of exams; those not completed are ignored.
 
-    `seed` is (seed of the network,) for all exams at once; a batch adds its number.
+    `seed` is (seed of the network,) for all exams at once; a batch adds its number. `exams`
+    needs exam_no (unique over all batches), patient_no, patient_home_party, party_code,
+    completed, verified, source_setting, referring_org_code, modality_group, dicom_modality,
+    exam_code, body_region and priority. Rows are in order of time within the batch.
     """
     parties = network.programme_parties["party_code"].to_list()
     exams = exams.filter(pl.col("completed").is_not_null())
@@ -84,7 +90,9 @@ def write_feeds(
 ) -> dict[str, dict[str, int]]:
     """Write audit messages, transfers and meeting lists; returns records by file and feed.
 
-    `exams` has the nhs_number of the patient.
+    Takes all batches at once, since a file holds rows of several: joined, and of views only
+    those of the live weeks are needed. `exams` are all the rows name and all of the live weeks;
+    besides, it has nhs_number, patient_id, accession_number and study_instance_uid.
     """
     exams = exams.filter(pl.col("completed").is_not_null())
     files = (parties, period, inbox)

@@ -52,7 +52,9 @@ def simulate_transfers(
     the end of the period, or never does), staff_minutes. The home party asks for images of
     patients seen elsewhere, in proportion to the exams; a meeting asks for those of its cases
     with is_sent_for, which arrive before it exactly when the images are available there.
-    `exams` are completed ones and hold every exam_no of `meetings`.
+    `exams` are completed ones and hold every exam_no of `meetings`. A batch of exams needs
+    nothing from the others: `meetings` are those of the batch, and requests of later months
+    are in the result.
     """
     adoption = Adoption.of(world, go_lives, parties)
     rows = pl.concat(

@@ -59,7 +59,9 @@ def simulate_meetings(
     meeting_at (UTC seconds), is_cross_trust, is_sent_for (images of the other party were asked
     for as a transfer), is_image_available_at_meeting, preparation_minutes. Effects follow the
     archive go-lives of both parties at the end of the exam. Exams are completed ones; an exam
-    is discussed once. Meetings after the period are left out.
+    is discussed once. Meetings after the period are left out. A batch of exams needs nothing
+    from the others: its cases join the meetings of later weeks, whose ids follow from party,
+    site and day.
     """
     adoption = Adoption.of(world, go_lives, parties)
     exams = exams.filter(_is_listed(exams, rng))

@@ -45,6 +45,7 @@ def choose_repeats(
     and requested (UTC seconds), which lies within 28 days of the earlier end. The rate follows
     the archive go-lives of both parties at that end. `sites` is one row per scanner
     (party_code, site_code, dicom_modality); a modality that only one party has is not repeated.
+    A batch of exams needs nothing from the others.
 
     No exam is made here and `exams` stays as it is: the scanners have not been asked. To make
     the repeats real a caller adds the rows as further requests of unscheduled work before
