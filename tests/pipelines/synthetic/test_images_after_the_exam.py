@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
@@ -230,6 +230,25 @@ def test_only_the_world_with_an_effect_tells_before_from_after(invented: Shared,
             assert abs(before[0] - after[0]) > 4 * error
 
 
+def test_parties_of_the_confounded_world_look_more_or_less_often_before_any_go_live(
+    network: Network, invented: Shared
+):
+    """Failing means that a plain before-and-after comparison of views would pass as evidence."""
+    exams, _ = invented.seen("effect", "before")
+
+    def per_exam(world: str, party: str) -> float:
+        views = shared(network, exams, world).views.filter(viewer_party=party)
+        own = views.filter(route="archive_viewer")
+        return own.height / exams.filter(party_code=party).height
+
+    def ratio(world: str) -> float:
+        return per_exam(world, "RW6") / per_exam(world, "R0A")
+
+    years = (day_number(date(2019, 6, 1)) - day_number(PERIOD.first_on)) / 365.25
+    assert ratio("effect") == pytest.approx(1, abs=0.06)
+    assert ratio("confounded") == pytest.approx(np.exp((0.06 + 0.03) * years), abs=0.06)
+
+
 def test_transfers_nearly_vanish_once_both_parties_share_the_archive(invented: Shared):
     """Failing means that the archive saves no disc and no courier."""
 
@@ -392,6 +411,28 @@ def test_a_batch_of_exams_needs_nothing_from_the_batch_before(network: Network, 
             assert rows[exam].is_in(known).all()
     views = pl.concat(one.views for one in forward).filter(route="archive_viewer")
     assert views.height / sum(p.height for p in parts) == pytest.approx(0.8, abs=0.03)
+
+
+def test_joined_batches_are_written_like_one(network: Network, tmp_path: Path):
+    """Failing means that rows a batch leaves in a later month never reach a file."""
+    period = Period.of(date(2021, 3, 1), 7)
+    exams = invented_exams(network, 1500, [(period.first_on, period.end_on)])
+    world = World.load("effect", day_number(period.first_on))
+    parts = [
+        simulate_sharing(part, network, load_profile().go_lives, period, world, (7, number))
+        for number, part in enumerate(by_month(exams))
+    ]
+    joined = ImageSharing(
+        *(pl.concat(getattr(part, one.name) for part in parts) for one in fields(ImageSharing))
+    )
+    parties = network.programme_parties["party_code"].to_list()
+    counts = write_feeds(joined, exams, parties, period, 0.0005, tmp_path, (7,), DirtLedger())
+    assert sum(counts[meetings.FEED].values()) == joined.meetings.height > 50
+    assert sum(counts[image_transfers.FEED].values()) == joined.transfers.height > 50
+    assert (
+        sum(counts[audit_xml.FEED].values())
+        > joined.views.filter(pl.col("viewed_at") >= period.cutoff).height
+    )
 
 
 def test_a_batch_without_exams_is_a_batch_without_images(network: Network, invented: Shared):
