@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "contracts": 1,
     "docs": 1,
-    "pipelines": 3,
+    "pipelines": 5,
     "warehouse": 2,
     "dashboards": 1,
-    "end_to_end": 24,
+    "end_to_end": 26,
     "browser": 5,
 }
 _seconds: dict[str, float] = defaultdict(float)

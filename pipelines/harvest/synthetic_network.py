@@ -40,8 +40,8 @@ from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_csv
 
 REFERENCE_FEEDS = ("rota", "opening_hours", "go_lives", "benefit_register", "unit_costs")
-# Extract files that one process reads together.
-FILES_AT_ONCE = 2
+# Extract files that one process reads together: one at a time bounds the memory of the processes.
+FILES_AT_ONCE = 1
 
 
 def land_network(

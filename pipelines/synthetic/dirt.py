@@ -49,6 +49,7 @@ MESSAGE_COUNTS = {
     "truncated_message": 12,
     "no_msh": 8,
 }
+AUDIT_COUNTS = {"repeated_message": 60, "truncated_message": 12, "unescaped_text": 8}
 DICOM_COUNTS = {
     "damaged_text": 5,
     "damaged_empty": 5,

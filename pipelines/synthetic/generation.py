@@ -17,6 +17,7 @@ from pipelines.synthetic import (
     dicom_files,
     dirt,
     hl7_messages,
+    image_sharing,
     operations,
     reference_feeds,
     reporting,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 
-STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "operations", "truth")
+STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "operations", "images", "truth")
 
 
 class NotAScale(Problem, ValueError):
@@ -131,6 +132,14 @@ def generate(
     operations.write_operations_truth(found, truth)
     written |= operations.write_operations(found, network, period, inbox, ledger)
     tell(6)
+    parties = network.programme_parties["party_code"].to_list()
+    sharing = image_sharing.simulate_sharing(
+        exams, network, profile.go_lives, period, chosen, (seed,)
+    )
+    written |= image_sharing.write_feeds(
+        sharing, exams, parties, period, scale, inbox, (seed,), ledger
+    )
+    tell(7)
     exams = exams.with_columns(
         pl.col("exam_no").is_in(series["exam_no"].unique().to_list()).alias("has_images")
     )
@@ -144,6 +153,7 @@ def generate(
         ledger=ledger,
         parameters=describe_run(simulation, scale),
     )
+    image_sharing.write_sharing_truth(truth, sharing)
     files = {feed: len(found) for feed, found in written.items()}
     records = {feed: sum(found.values()) for feed, found in written.items()}
     files["dicom"] = records["dicom"] = sum(folders.values())
@@ -203,6 +213,8 @@ def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
         **simulation.world.as_parameters(),
         **operations.parameters(),
         "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
+        "image_effects_apply_from": "viewing and archive go-lives, by exam end; between two parties "
+        "the later of them",
         "outsourcing_organisation": reporting.OUTSOURCE,
         "go_lives": go_lives.to_dicts(),
         "extract_fault_rates": dirt.EXTRACT_RATES | dirt.EXTRACT_REJECT_RATES,

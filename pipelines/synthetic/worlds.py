@@ -18,6 +18,12 @@ from pipelines.synthetic import calendar
 from pipelines.synthetic.reference_tables import read_text_table
 
 EVERY_PARTY = "*"
+# Kind of the rows of worlds.csv that say what a go-live does, by type of go-live.
+EFFECT_KINDS = {
+    "network_reporting": "effect",
+    "viewing": "viewing_effect",
+    "archive": "archive_effect",
+}
 
 
 class UnknownWorld(Problem):
@@ -47,9 +53,13 @@ class World:
             raise UnknownWorld(f"no world {name!r} in worlds.csv; it has {known}")
         return cls(name, rows, origin)
 
+    def effects(self) -> pl.DataFrame:
+        """The rows about effects of any go-live."""
+        return self.rows.filter(pl.col("kind").is_in(list(EFFECT_KINDS.values())))
+
     def effect(self, name: str, parties: list[str]) -> NDArray[np.float64]:
         """The size of one effect at each party: its own row, else that of every party."""
-        rows = self.rows.filter((pl.col("kind") == "effect") & (pl.col("name") == name))
+        rows = self.effects().filter(pl.col("name") == name)
         sizes = dict(rows.select("party_code", "value").iter_rows())
         return np.array([sizes.get(party, sizes.get(EVERY_PARTY, np.nan)) for party in parties])
 
@@ -61,7 +71,7 @@ class World:
         `own` is the index in `parties` and `day` the day number of each entry.
         """
         factor = np.ones(len(day))
-        mine = self.rows.filter((pl.col("kind") != "effect") & (pl.col("name") == name))
+        mine = self.rows.filter(pl.col("kind").is_in(["trend", "shock"]) & (pl.col("name") == name))
         for row in mine.iter_rows(named=True):
             if row["party_code"] not in parties:
                 continue
@@ -76,17 +86,19 @@ class World:
 
     def as_parameters(self) -> dict[str, object]:
         """The world as the truth folder tells it."""
-        effects = self.rows.filter(pl.col("kind") == "effect")
-        others = self.rows.filter(pl.col("kind") != "effect").with_columns(
+        effects = self.effects()
+        everywhere = effects.filter(pl.col("party_code") == EVERY_PARTY)
+        others = self.rows.filter(pl.col("kind").is_in(["trend", "shock"])).with_columns(
             pl.col("from_on", "to_on").cast(pl.String)
         )
         return {
             "world": self.name,
-            "effects_of_network_reporting": dict(
-                effects.filter(pl.col("party_code") == EVERY_PARTY)
-                .select("name", "value")
-                .iter_rows()
-            ),
+            **{
+                f"effects_of_{go_live}": dict(
+                    everywhere.filter(pl.col("kind") == kind).select("name", "value").iter_rows()
+                )
+                for go_live, kind in EFFECT_KINDS.items()
+            },
             "effects_by_party": effects.filter(pl.col("party_code") != EVERY_PARTY)
             .select("name", "party_code", "value")
             .to_dicts(),

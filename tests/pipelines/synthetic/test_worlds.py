@@ -83,7 +83,7 @@ def test_the_truth_names_the_world_and_everything_in_it(truths):
     assert told["effect"]["effects_of_network_reporting"]["turnaround_factor_after"] == 0.9
     assert told["null"]["effects_of_network_reporting"]["turnaround_factor_after"] == 1.0
     assert told["effect"]["trends_and_shocks"] == []
-    assert len(told["confounded"]["trends_and_shocks"]) == 16
+    assert len(told["confounded"]["trends_and_shocks"]) == 24
 
 
 def test_a_shock_ends_and_a_trend_goes_on():
