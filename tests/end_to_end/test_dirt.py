@@ -1,0 +1,200 @@
+"""Every known fault that was put in, and what became of it: put in equals found."""
+
+from collections.abc import Callable
+from functools import cached_property
+
+import duckdb
+import polars as pl
+import pytest
+
+from pipelines.landing.keys import load_keys
+from pipelines.landing.pseudonymise import pseudonyms
+from pipelines.settings import PROJECT_ROOT
+from tests.demo_home import Home
+
+KINDS = PROJECT_ROOT / "pipelines" / "synthetic" / "reference" / "dirt_kinds.csv"
+EXAM_COLUMNS = ["exam_key", "modality_group", "is_reported_before_end", "addendum_count"]
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+class Found:
+    """What the demo landed and published, as the reconciliations need it."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.key = load_keys(home.key_file).pseudonym
+        self.planted = pl.read_parquet(home.path / "truth" / "dirt.parquet")
+
+    def landed(self, table: str) -> pl.DataFrame:
+        return pl.read_parquet(self.home.path / "landing" / table / "*.parquet")
+
+    @cached_property
+    def events(self) -> pl.DataFrame:
+        return self.landed("imaging_events")
+
+    @cached_property
+    def exams(self) -> pl.DataFrame:
+        with duckdb.connect(str(self.home.published_file()), read_only=True) as connection:
+            rows = connection.execute(
+                f"select {', '.join(EXAM_COLUMNS)} from marts.fct_exam"
+            ).fetchall()
+        return pl.DataFrame(rows, schema=EXAM_COLUMNS, orient="row", infer_schema_length=None)
+
+    def keys(self, feed: str, kind: str) -> list[str]:
+        """Keys of the exams that a kind of fault was given to."""
+        mine = self.planted.filter((pl.col("feed") == feed) & (pl.col("kind") == kind))
+        party = mine["file"].str.extract(r"([A-Z0-9]{3})(?:_\*|_\d+)?\.(?:csv|hl7)$")
+        hashed = pseudonyms(mine["accession"], "accession", self.key)
+        return [f"{p}|A|{h}" for p, h in zip(party, hashed, strict=True)]
+
+    def events_of(self, feed: str, kind: str) -> pl.DataFrame:
+        return self.events.filter(pl.col("exam_key").is_in(self.keys(feed, kind)))
+
+    def exams_of(self, feed: str, kind: str) -> pl.DataFrame:
+        return self.exams.filter(pl.col("exam_key").is_in(self.keys(feed, kind)))
+
+    def rejects(self, feed: str, rule: str) -> int:
+        rows = self.landed("rejects")
+        return rows.filter((pl.col("feed_kind") == feed) & (pl.col("rule") == rule)).height
+
+    @cached_property
+    def messages(self) -> pl.DataFrame:
+        """One row per landed message: when sent, when delivered, its party and content."""
+        sent = pl.col("asserted_ts_utc").dt.convert_time_zone("Europe/London").dt.date()
+        delivered = pl.col("received_at").dt.convert_time_zone("Europe/London").dt.date()
+        return (
+            self.events.filter(pl.col("source_kind") == "hl7v2")
+            .unique(["source_sha", "message_id"])
+            .select("feed_id", "content_sha", "event_type", sent_on=sent, delivered_on=delivered)
+        )
+
+    def silent_days(self) -> pl.DataFrame:
+        """Feed and day of every day without a delivery that was planted."""
+        mine = self.planted.filter(pl.col("kind") == "silent_day")["file"]
+        return mine.to_frame().select(
+            feed_id=pl.format("hl7_{}", pl.col("file").str.extract(r"/([A-Z0-9]+)_")),
+            sent_on=pl.col("file").str.extract(r"/(\d{4}-\d{2}-\d{2})/").str.to_date(),
+        )
+
+    def late_messages(self) -> int:
+        late = self.messages.filter(pl.col("delivered_on") > pl.col("sent_on"))
+        return late.join(self.silent_days(), on=["feed_id", "sent_on"], how="anti").height
+
+    def days_without_file(self) -> int:
+        came = self.landed("receipts").select("feed_id", sent_on="delivered_on")
+        return self.silent_days().join(came, on=["feed_id", "sent_on"], how="anti").height
+
+    def damaged(self) -> int:
+        return self.rejects("dicom", "header_is_readable")
+
+    def copies(self) -> int:
+        files = sum(path.is_file() for path in (self.home.path / "inbox" / "dicom").rglob("*"))
+        receipts = self.landed("receipts").filter(pl.col("feed_kind") == "dicom")
+        return files - int(receipts["rows_received"].sum())
+
+    def unnamed_images(self) -> int:
+        headers = self.landed("dicom_headers").filter(pl.col("station_name").is_null())
+        return headers["device_serial_number"].drop_nulls().len()
+
+    def captures(self) -> int:
+        headers = self.landed("dicom_headers")
+        return headers.filter(pl.col("sop_class_uid") == SECONDARY_CAPTURE).height
+
+
+def _invalid(found: Found, feed: str) -> int:
+    events = found.events_of(feed, "nhs_number_invalid")
+    return events.filter(pl.col("nhs_number_valid").not_())["exam_key"].n_unique()
+
+
+def _missing(found: Found, feed: str) -> int:
+    events = found.events_of(feed, "nhs_number_missing")
+    return events.filter(pl.col("nhs_key").is_null())["exam_key"].n_unique()
+
+
+def _unknown(found: Found, feed: str) -> int:
+    exams = found.exams_of(feed, "unknown_exam_code")
+    return exams.filter(pl.col("modality_group") == "Unknown").height
+
+
+def _early(found: Found, feed: str) -> int:
+    return int(found.exams_of(feed, "verified_before_completed")["is_reported_before_end"].sum())
+
+
+def _twice(found: Found, feed: str) -> int:
+    placed = found.events_of(feed, "exact_duplicate_row").filter(
+        pl.col("event_type") == "order_placed"
+    )
+    exams = found.exams_of(feed, "exact_duplicate_row").height
+    return placed.height - placed["event_id"].n_unique() if exams else 0
+
+
+def _repeated(found: Found, feed: str) -> int:
+    told = found.messages
+    return told.height - told.unique(["feed_id", "content_sha"]).height
+
+
+def _addenda(found: Found, feed: str) -> int:
+    return found.exams_of(feed, "addendum").filter(pl.col("addendum_count") > 0).height
+
+
+FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
+    ("ris_extract", "nhs_number_missing"): _missing,
+    ("ris_extract", "nhs_number_invalid"): _invalid,
+    ("ris_extract", "unknown_exam_code"): _unknown,
+    ("ris_extract", "verified_before_completed"): _early,
+    ("ris_extract", "exact_duplicate_row"): _twice,
+    ("ris_extract", "unparseable_date"): lambda f, feed: f.rejects(
+        feed, "started_at_is_a_timestamp"
+    ),
+    ("ris_extract", "missing_accession"): lambda f, feed: f.rejects(
+        feed, "accession_number_is_given"
+    ),
+    ("ris_extract", "started_in_future"): lambda f, feed: f.rejects(
+        feed, "started_at_is_not_in_the_future"
+    ),
+    ("hl7", "nhs_number_missing"): _missing,
+    ("hl7", "nhs_number_invalid"): _invalid,
+    ("hl7", "unknown_exam_code"): _unknown,
+    ("hl7", "verified_before_completed"): _early,
+    ("hl7", "addendum"): _addenda,
+    ("hl7", "repeated_message"): _repeated,
+    ("hl7", "late_message"): lambda f, feed: f.late_messages(),
+    ("hl7", "silent_day"): lambda f, feed: f.days_without_file(),
+    ("hl7", "test_message"): lambda f, feed: f.rejects(feed, "message_is_for_production"),
+    ("hl7", "truncated_message"): lambda f, feed: f.rejects(feed, "message_code_is_given"),
+    ("hl7", "no_msh"): lambda f, feed: f.rejects(feed, "has_message_header"),
+    ("dicom", "damaged_text"): lambda f, feed: f.damaged(),
+    ("dicom", "damaged_empty"): lambda f, feed: f.damaged(),
+    ("dicom", "damaged_truncated"): lambda f, feed: f.damaged(),
+    ("dicom", "damaged_no_preamble"): lambda f, feed: f.damaged(),
+    ("dicom", "resent_copy"): lambda f, feed: f.copies(),
+    ("dicom", "missing_station_name"): lambda f, feed: f.unnamed_images(),
+    ("dicom", "secondary_capture"): lambda f, feed: f.captures(),
+}
+
+
+@pytest.fixture(scope="module")
+def found(demo) -> Found:
+    return Found(demo)
+
+
+def listed(handled: str) -> set[tuple[str, str]]:
+    rows = pl.read_csv(KINDS, infer_schema=False).filter(pl.col("handled") == handled)
+    return set(rows.select("feed", "kind").iter_rows())
+
+
+def test_every_kind_is_listed_and_every_handled_one_is_reconciled(found):
+    """Failing means that a fault is put in and nobody asks what became of it."""
+    planted = set(found.planted.select("feed", "kind").unique().iter_rows())
+    assert planted <= listed("now") | listed("later")
+    assert listed("now") == set(FAULTS)
+
+
+@pytest.mark.parametrize(("feed", "kind"), sorted(FAULTS), ids=map("-".join, sorted(FAULTS)))
+def test_what_was_put_in_is_what_was_found(found, feed, kind):
+    """Failing means that a fault was missed, or that something sound was taken for one."""
+    same = pl.col("kind") == kind
+    if kind.startswith("damaged"):  # one rule refuses them all
+        same = pl.col("kind").str.starts_with("damaged")
+    planted = found.planted.filter((pl.col("feed") == feed) & same).height
+    assert FAULTS[feed, kind](found, feed) == planted
