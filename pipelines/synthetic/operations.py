@@ -16,6 +16,7 @@ import polars as pl
 from pipelines.synthetic import activity, beds, calendar, downtime, finance, workforce
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.period import Period
+from pipelines.synthetic.reference_tables import read_text_table
 from pipelines.synthetic.staged_effects import FOLLOWS, StagedEffects
 from pipelines.synthetic.workbooks import monthly_workbook
 from pipelines.synthetic.writer import write_bytes, write_csv, write_parquet
@@ -23,11 +24,7 @@ from pipelines.synthetic.writer import write_bytes, write_csv, write_parquet
 if TYPE_CHECKING:
     from pipelines.network import Network
 
-# These send their live months as one workbook; their history is CSV like everyone's.
-WORKBOOK_PARTIES = ("RBV", "RMP")
 WORKBOOK = "monthly_workbook"
-# Where the known faults are put; parties that send CSV.
-_DUPLICATE, _CREDITED, _WRONG_MONTH, _NO_CODE, _LATE = "R0A", "RM3", "RW6", "RRF", "RWJ"
 _INVOICES = "outsourcing_invoices"
 _UTC = pl.Datetime("us", "UTC")
 
@@ -113,12 +110,18 @@ class MonthlyActivity:
         )
 
 
+def parties_that(habit: str) -> list[str]:
+    """Parties with a habit of `delivery_habits.csv`: who sends workbooks, where faults are put."""
+    rows = read_text_table("delivery_habits")
+    return rows.filter(pl.col("habit") == habit)["party_code"].to_list()
+
+
 def parameters() -> dict[str, Any]:
     """What the truth folder tells beside the effects of the world."""
     return {
         "effects_of_operations_follow": FOLLOWS,
         "inpatient_habits": beds.inpatient_habits(),
-        "workbook_parties": list(WORKBOOK_PARTIES),
+        "workbook_parties": parties_that(WORKBOOK),
     }
 
 
@@ -171,6 +174,7 @@ def write_operations(
     parties = network.programme_parties["party_code"].to_list()
     written: dict[str, dict[str, int]] = {feed: {} for feed in (*feeds, WORKBOOK)}
     month = pl.col("month_on")
+    with_workbook = parties_that(WORKBOOK)
     for party in parties:
         mine = {feed: rows.filter(pl.col("party_code") == party) for feed, rows in feeds.items()}
         for feed, rows in mine.items():
@@ -180,7 +184,7 @@ def write_operations(
         for month_on in months:
             sheets = {feed: rows.filter(month == month_on) for feed, rows in mine.items()}
             sheets = {feed: rows for feed, rows in sheets.items() if rows.height}
-            if party in WORKBOOK_PARTIES:
+            if party in with_workbook:
                 file = f"{WORKBOOK}/{calendar.month_after(month_on)}/{WORKBOOK}_{party}.xlsx"
                 write_bytes(inbox / file, monthly_workbook(party, month_on, sheets))
                 written[WORKBOOK][file] = sum(rows.height for rows in sheets.values())
@@ -195,7 +199,8 @@ def write_operations(
 
 
 def _is_late(feed: str, party: str, month_on: date, months: list[date]) -> bool:
-    return feed == "workforce" and party == _LATE and month_on == months[0]
+    is_first = feed == "workforce" and month_on == months[0]
+    return is_first and party in parties_that("late_month")
 
 
 def _delivered_on(feed: str, party: str, month_on: date, months: list[date]) -> date:
@@ -211,9 +216,9 @@ def _with_faults(invoices: pl.DataFrame, months: list[date], ledger: DirtLedger)
     """
     first, last = months[0], months[-1]
 
-    def line_of(party: str, month_on: date) -> pl.Expr:
+    def line_of(fault: str, month_on: date) -> pl.Expr:
         rows = invoices.filter(
-            (pl.col("party_code") == party)
+            pl.col("party_code").is_in(parties_that(fault))
             & (pl.col("month_on") == month_on)
             & (pl.col("service") == "outsourced_report")
         )
@@ -227,9 +232,11 @@ def _with_faults(invoices: pl.DataFrame, months: list[date], ledger: DirtLedger)
             file = f"{_INVOICES}/{calendar.month_after(sent_for)}/{_INVOICES}_{party}.csv"
             ledger.add(_INVOICES, kind, file, number)
 
-    twice = invoices.filter(line_of(_DUPLICATE, first))
+    twice = invoices.filter(line_of("duplicate_line", first))
     note("duplicate_line", twice, first)
-    charged = invoices.filter(line_of(_CREDITED, first)).with_columns(pl.col("invoice_no") + "X")
+    charged = invoices.filter(line_of("charged_again", first)).with_columns(
+        pl.col("invoice_no") + "X"
+    )
     credit = charged.with_columns(
         pl.col("invoice_no") + "C",
         pl.lit(last).alias("month_on"),
@@ -238,7 +245,7 @@ def _with_faults(invoices: pl.DataFrame, months: list[date], ledger: DirtLedger)
     )
     note("charged_again", charged, first)
     note("credit_note", credit, last)
-    moved, uncoded = line_of(_WRONG_MONTH, first), line_of(_NO_CODE, last)
+    moved, uncoded = line_of("wrong_month", first), line_of("missing_code", last)
     note("wrong_month", invoices.filter(moved), calendar.month_after(first))
     note("missing_code", invoices.filter(uncoded), last)
     after = pl.lit(calendar.month_after(first))
