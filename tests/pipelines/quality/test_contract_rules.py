@@ -33,6 +33,14 @@ TABLES: dict[str, dict[str, str]] = {
         "study_instance_uid": "2.25.1",
         "birth_date": "01/02/1970",
     },
+    "dicom_series": {
+        "study_instance_uid": "2.25.1",
+        "series_instance_uid": "2.25.2",
+        "patient_id": "H0000001",
+        "modality": "CT",
+        "number_of_series_related_instances": "200",
+        "first_acquired_at": "2026-01-07 08:10:00.000",
+    },
     "rota": {
         "station_name": "RMC01CT1",
         "site_code": "RMC01",
@@ -128,6 +136,7 @@ BREAKERS: dict[str, dict[str, Any]] = {
     "staff_group_is_known": {"staff_group": "porter"},
     "pay_type_is_known": {"pay_type": "overtime"},
     "session_ends_after_it_starts": {"session_end": "01/12/2025 08:59"},
+    "series_ends_after_it_starts": {"last_acquired_at": "2026-01-07 08:09:59"},
     "weekday_is_1_to_7": {"weekday": "0"},
     "opens_is_a_time": {"opens": "8am"},
     "closes_is_a_time": {"closes": "25:00"},
