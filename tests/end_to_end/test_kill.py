@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.demo_home import ROOT
+from tests.demo_home import HANG_SECONDS, ROOT
 from tests.published_files import differences
 
 # Seeded, so that a failure can be repeated: after how many started dbt nodes, or how long after
@@ -39,7 +39,7 @@ def kill(process):
 
 
 def wait_until(reached, process, what):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_SECONDS
     while not reached():
         assert process.poll() is None, f"the run ended before {what}"
         assert time.monotonic() < deadline, f"{what} was not reached"
