@@ -273,7 +273,7 @@ def _synthesise_landing(
             quarantine=Quarantine(to.parent / "quarantine", setup.keys),
         )
     began = time.monotonic()
-    with _watching() as watch:
+    with exclusive(settings), _watching() as watch:
         results = land_network(
             setup,
             truth,

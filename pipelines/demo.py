@@ -10,3 +10,5 @@ DEMO_START = date(2018, 4, 1)
 DEMO_MONTHS = 96
 # Go-lives have their known effects.
 DEMO_WORLD = "effect"
+# File of a landing folder that says which invented network it holds.
+LANDING_STAMP = "synthetic.json"

@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipelines.demo import LANDING_STAMP
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_KEY_FILE = Path.home() / ".config" / "imaging-network-warehouse" / "keys.json"
 
@@ -53,8 +55,9 @@ class Settings(BaseSettings):
 
     @property
     def holds_synthetic_data(self) -> bool:
-        """True when the settings say so, or when the demo has filled this home."""
-        return self.is_synthetic or self.synthetic_stamp.exists()
+        """True when the settings say so, or when an invented network has filled this home."""
+        stamps = (self.synthetic_stamp, self.landing_dir / LANDING_STAMP)
+        return self.is_synthetic or any(stamp.exists() for stamp in stamps)
 
     @property
     def inbox_dir(self) -> Path:

@@ -7,6 +7,7 @@ the archive is landed coarser: one row per series instead of one per file.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -17,8 +18,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from pipelines.demo import LANDING_STAMP
+from pipelines.durable import write_bytes
 from pipelines.harvest.intake import harvest
 from pipelines.harvest.model import HarvestResult, Progress, Setup
+from pipelines.problems import Problem
 from pipelines.sources.inbox import Delivery, deliveries
 from pipelines.synthetic import (
     calendar,
@@ -30,11 +34,15 @@ from pipelines.synthetic import (
     series_lists,
 )
 from pipelines.synthetic.dirt import DirtLedger
-from pipelines.synthetic.generation import delivered_months, describe_run, note_live_dirt
+from pipelines.synthetic.generation import (
+    check_scale,
+    delivered_months,
+    describe_run,
+    note_live_dirt,
+)
 from pipelines.synthetic.pathways import Simulation
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
-from pipelines.synthetic.staged_effects import StagedEffects
 from pipelines.synthetic.truth import MonthlyTruth
 from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_csv
@@ -42,6 +50,10 @@ from pipelines.synthetic.writer import write_csv
 REFERENCE_FEEDS = ("rota", "opening_hours", "go_lives", "benefit_register", "unit_costs")
 # Extract files that one process reads together: one at a time bounds the memory of the processes.
 FILES_AT_ONCE = 1
+
+
+class LandingInUse(Problem):
+    """The landing folder holds something else; invented records must not be mixed with it."""
 
 
 def land_network(
@@ -58,8 +70,11 @@ def land_network(
 
     At scales that the scanner register cannot hold, rooms are added; `scanner_register.csv` in
     the truth folder is the register such a network needs. Everything is landed at the end of the
-    period, so that a seed and a key give the same files. A second run changes nothing.
+    period, so that a seed and a key give the same files. A second run changes nothing. Raises
+    NotAScale, UnknownWorld, and LandingInUse where the folder holds other records.
     """
+    check_scale(scale)
+    _claim(setup, {"seed": seed, "scale": scale, "world": world, "period": str(period)})
     tell = progress or (lambda *_: None)
     origin = calendar.day_number(period.first_on)
     simulation = Simulation(
@@ -103,8 +118,7 @@ def land_network(
             harvesters.hand("dicom_series", _delivery(file, rows.write_csv().encode()), at_once=40)
         harvesters.hand_over("dicom_series")
         _land_messages(pl.concat(live).sort("exam_no"), simulation, scale, ledger, harvesters, tell)
-    effects = StagedEffects(simulation.world, simulation.profile.go_lives)
-    found = activity.operations(simulation.sessions, simulation.network, effects, scale)
+    found = activity.operations(simulation, scale)
     operations.write_operations_truth(found, truth)
     register = simulation.network.scanner_register
     write_csv(truth / "scanner_register.csv", register)
@@ -114,6 +128,19 @@ def land_network(
         parameters=describe_run(simulation, scale),
     )
     return harvesters.results()
+
+
+def _claim(setup: Setup, wanted: dict[str, object]) -> None:
+    """Say in the landing folder which network it holds; raise LandingInUse where it is another."""
+    stamp = setup.landing.root / LANDING_STAMP
+    held = json.loads(stamp.read_text()) if stamp.exists() else None
+    if held != wanted and not setup.landing.receipts().is_empty():
+        raise LandingInUse(
+            f"{setup.landing.root} holds other records, and these are invented; name an empty "
+            "folder with --to, or another IMAGING_HOME"
+        )
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(json.dumps(wanted, indent=2).encode(), stamp)
 
 
 def _land_messages(

@@ -1,15 +1,16 @@
-"""How far the go-lives of each party have grown in, and what they do to images by then."""
+"""How far the go-lives of each party have grown in, and what they have changed by then."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.synthetic import calendar
-from pipelines.synthetic.worlds import World
+from pipelines.synthetic.worlds import EFFECT_KINDS, World
 
 _NEVER_LIVE = 10**6
 
@@ -39,7 +40,7 @@ class Adoption:
             parties,
             {
                 kind: np.array([days.get((kind, p), _NEVER_LIVE) for p in parties], dtype=float)
-                for kind in ("archive", "viewing")
+                for kind in EFFECT_KINDS
             },
         )
 
@@ -63,6 +64,26 @@ class Adoption:
         before = self.world.effect(f"{name}_before", self.parties)[party]
         after = self.world.effect(f"{name}_after", self.parties)[party]
         return before + (after - before) * ramp
+
+    def level_at(
+        self, name: str, codes: list[str], day: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Level at each party (by code) on each day, by the go-live that brings the effect."""
+        party = party_index(pl.Series(codes, dtype=pl.String), self.parties)
+        go_live = self.world.go_live_of(f"{name}_after")
+        return self.level(name, self.ramp(go_live, party, day), party)
+
+    def drift_at(
+        self, name: str, codes: list[str], day: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Factor of the world's trends and shocks at each party (by code) on each day."""
+        party = party_index(pl.Series(codes, dtype=pl.String), self.parties)
+        return self.world.drift(name, self.parties, party, day)
+
+    def live_on(self, go_live_type: str) -> dict[str, date]:
+        """Day of the go-live of each party that has one."""
+        days = zip(self.parties, self.live_days[go_live_type], strict=True)
+        return {p: calendar.day_of_number(int(d)) for p, d in days if d < _NEVER_LIVE}
 
 
 def party_index(codes: pl.Series, parties: list[str]) -> NDArray[np.int64]:

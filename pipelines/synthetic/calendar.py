@@ -18,6 +18,7 @@ HOUR = 3_600
 MINUTE = 60
 
 _EPOCH = date(1970, 1, 1)
+_MIDDLE_OF_MONTH = 15
 _FIRST_YEAR = 2015
 _LAST_YEAR = 2032
 
@@ -50,6 +51,11 @@ def months_between(first: date, end: date) -> list[date]:
     """First days of the months from that of `first` up to, not including, `end`."""
     count = (end.year - first.year) * 12 + end.month - first.month
     return [month_after(first, number) for number in range(count)]
+
+
+def middle_of(months: list[date]) -> NDArray[np.float64]:
+    """Day number of the middle of each month."""
+    return np.array([day_number(month_on) + _MIDDLE_OF_MONTH for month_on in months], dtype=float)
 
 
 def easter_sunday(year: int) -> date:

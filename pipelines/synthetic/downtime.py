@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 
 from pipelines.synthetic import calendar
+from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, MINUTE
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import read_text_table
-from pipelines.synthetic.staged_effects import StagedEffects, go_live_dates
 
 if TYPE_CHECKING:
     from pipelines.network import Network
@@ -59,7 +59,7 @@ def record_downtime(
     sessions: pl.DataFrame,
     network: Network,
     period: Period,
-    effects: StagedEffects,
+    effects: Adoption,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
     """One row per downtime: party, site (null for a system), asset, reason; local seconds.
@@ -161,12 +161,12 @@ def _service_days(
 def _systems(
     network: Network,
     period: Period,
-    effects: StagedEffects,
+    effects: Adoption,
     habits: dict[str, dict[str, float]],
     rng: np.random.Generator,
 ) -> list[Row]:
     """Releases on the first Sunday night of a month, failures thinned to the level of the day."""
-    live = go_live_dates(effects.go_lives, "archive")
+    live = effects.live_on("archive")
     rows: list[Row] = []
     for party in network.programme_parties["party_code"].to_list():
         change = calendar.day_number(live.get(party, date(2999, 1, 1))) * DAY
@@ -189,7 +189,7 @@ def _systems(
         )
         for span in _failures(most, habits["PACS"]["usual_hours"], period, rng):
             day = np.array([span[0] / DAY])
-            level = float(effects.level("system_failures_per_year", [party], day)[0])
+            level = float(effects.level_at("system_failures_per_year", [party], day)[0])
             if rng.random() < level / most:
                 add(span, False)
     return rows

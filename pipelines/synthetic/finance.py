@@ -12,21 +12,31 @@ import numpy as np
 import polars as pl
 
 from pipelines.synthetic import calendar
+from pipelines.synthetic.adoption import Adoption
+from pipelines.synthetic.calendar import middle_of
 from pipelines.synthetic.reference_tables import read_text_table
-from pipelines.synthetic.staged_effects import (
-    StagedEffects,
-    as_money,
-    go_live_dates,
-    middle_of,
-    price_in_year,
-    whole_number,
-)
-from pipelines.synthetic.workforce import SESSION_HOURS
+from pipelines.synthetic.workforce import SESSION_HOURS, whole_number
 
 GB_PER_TB = 1000
 # The archive held this many years of exams when the period began.
 _YEARS_HELD = 6
 _COURIER_RATE = 0.2
+
+
+def financial_year(month_on: pl.Expr) -> pl.Expr:
+    """Year in which the financial year of a date begins (April)."""
+    return month_on.dt.year() - (month_on.dt.month() < 4).cast(pl.Int32)
+
+
+def price_in_year(month_on: pl.Expr) -> pl.Expr:
+    """Price of the month's financial year, from price_gbp, price_year, yearly_change_rate."""
+    years = financial_year(month_on) - pl.col("price_year")
+    return pl.col("price_gbp") * (1 + pl.col("yearly_change_rate")) ** years
+
+
+def as_money(amount: pl.Expr) -> pl.Expr:
+    """Pounds and pence as decimals, so that sums are exact."""
+    return amount.round(2).cast(pl.Decimal(14, 2))
 
 
 def _prices(table: str) -> pl.DataFrame:
@@ -101,14 +111,12 @@ def _since(rows: pl.DataFrame, live: dict[str, date], after: int = 0) -> pl.Seri
     return pl.Series([m >= s for m, s in zip(months, starts, strict=True)], dtype=pl.Boolean)
 
 
-def _factor(effects: StagedEffects, name: str, rows: pl.DataFrame, live: pl.Series) -> pl.Series:
+def _factor(effects: Adoption, name: str, rows: pl.DataFrame, live: pl.Series) -> pl.Series:
     after = effects.world.effect(name, rows["party_code"].to_list())
     return pl.Series(np.where(live.to_numpy(), after, 1.0))
 
 
-def storage_lines(
-    exam_counts: pl.DataFrame, months: list[date], effects: StagedEffects
-) -> pl.DataFrame:
+def storage_lines(exam_counts: pl.DataFrame, months: list[date], effects: Adoption) -> pl.DataFrame:
     """One row per party and month: terabytes added and held, where, and what holding them costs.
 
     Everything moves to the shared archive in the month of the archive go-live.
@@ -127,7 +135,7 @@ def storage_lines(
     )
     opening = pl.col("added").head(12).mean().over("party_code") * 12 * _YEARS_HELD
     rows = rows.with_columns(held=opening + pl.col("added").cum_sum().over("party_code"))
-    shared = _since(rows, go_live_dates(effects.go_lives, "archive"))
+    shared = _since(rows, effects.live_on("archive"))
     priced = _priced(
         rows,
         "archive_storage",
@@ -148,7 +156,7 @@ def storage_lines(
 def contract_lines(
     exam_counts: pl.DataFrame,
     months: list[date],
-    effects: StagedEffects,
+    effects: Adoption,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
     """One row per party, month and line: image system contract, discs, courier journeys.
@@ -159,7 +167,7 @@ def contract_lines(
     rows = _per_party(exam_counts, months).with_columns(
         size=pl.col("exam_count").mean().over("party_code") * 12
     )
-    regional = _since(rows, go_live_dates(effects.go_lives, "archive"), 12)
+    regional = _since(rows, effects.live_on("archive"), 12)
     contract = _priced(
         rows, "pacs_contract", _factor(effects, "contract_price_factor_after", rows, regional)
     ).with_columns(
@@ -168,7 +176,7 @@ def contract_lines(
         .otherwise(pl.lit("local_pacs_support")),
         quantity=(pl.col("size") / 12).round(2),
     )
-    rate = effects.level(
+    rate = effects.level_at(
         "media_rate", rows["party_code"].to_list(), middle_of(rows["month_on"].to_list())
     )
     discs = rng.poisson(rows["exam_count"].to_numpy() * rate / 1000)

@@ -28,7 +28,6 @@ from pipelines.synthetic.pathways import Simulation
 from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
-from pipelines.synthetic.staged_effects import StagedEffects
 from pipelines.synthetic.truth import write_truth
 from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_bytes, write_csv
@@ -59,12 +58,17 @@ class SyntheticSummary:
     exams: int
 
 
-def check_size(network: Network, period: Period, scale: float) -> None:
-    """Raise NotAScale or RegisterTooSmall where `generate` would, before anything is written."""
+def check_scale(scale: float) -> None:
+    """Raise NotAScale where a network of this scale would be empty."""
     if scale <= 0:
         raise NotAScale(
             f"scale must be positive, got {scale}; 1.0 is about 2.6 million exams a year"
         )
+
+
+def check_size(network: Network, period: Period, scale: float) -> None:
+    """Raise NotAScale or RegisterTooSmall where `generate` would, before anything is written."""
+    check_scale(scale)
     find_offices(network, load_profile(), period, scale)
 
 
@@ -120,15 +124,14 @@ def generate(
     tell(3)
     series = pl.concat(planned)
     folders, told_series, dose_events = dicom_files.write_dicom(
-        exams, series, network, scale, inbox, np.random.default_rng([seed, 10]), ledger
+        exams, series, network, scale, inbox, np.random.default_rng([seed, 11]), ledger
     )
     tell(4)
     written["rota"] = reference_feeds.write_rota(simulation.sessions, network, period, inbox)
     for file, rows in reference_feeds.write_reference_feeds(network, period, inbox).items():
         written[file.split("/")[0]] = {file: rows}
     tell(5)
-    effects = StagedEffects(chosen, profile.go_lives)
-    found = activity.operations(simulation.sessions, network, effects, scale)
+    found = activity.operations(simulation, scale)
     operations.write_operations_truth(found, truth)
     written |= operations.write_operations(found, network, period, inbox, ledger)
     tell(6)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,16 @@ import numpy as np
 import polars as pl
 
 from pipelines.synthetic import activity, beds, calendar, downtime, finance, workforce
+from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import read_text_table
-from pipelines.synthetic.staged_effects import FOLLOWS, StagedEffects
 from pipelines.synthetic.workbooks import monthly_workbook
 from pipelines.synthetic.writer import write_bytes, write_csv, write_parquet
 
 if TYPE_CHECKING:
     from pipelines.network import Network
+    from pipelines.synthetic.pathways import Simulation
 
 WORKBOOK = "monthly_workbook"
 _INVOICES = "outsourcing_invoices"
@@ -50,7 +52,7 @@ def simulate_operations(
     sessions: pl.DataFrame,
     network: Network,
     period: Period,
-    effects: StagedEffects,
+    effects: Adoption,
     scale: float,
     seed: int,
 ) -> Operations:
@@ -93,35 +95,35 @@ class MonthlyActivity:
         self._reports.append(activity.count_reports(exams))
         self._admissions.append(beds.admissions(exams, self.period.end, rng))
 
-    def operations(
-        self, sessions: pl.DataFrame, network: Network, effects: StagedEffects, scale: float
-    ) -> Operations:
+    def operations(self, simulation: Simulation, scale: float) -> Operations:
         """Simulate from all that was counted, and the sessions of the scanners."""
+        network = simulation.network
+        parties = network.programme_parties["party_code"].to_list()
         return simulate_operations(
             activity.add_up(self._exams),
             activity.add_up(self._reports),
             pl.concat(self._admissions),
-            sessions,
+            simulation.sessions,
             network,
             self.period,
-            effects,
+            Adoption.of(simulation.world, simulation.profile.go_lives, parties),
             scale,
             self.seed,
         )
 
 
-def parties_that(habit: str) -> list[str]:
+@cache
+def parties_that(habit: str) -> tuple[str, ...]:
     """Parties with a habit of `delivery_habits.csv`: who sends workbooks, where faults are put."""
     rows = read_text_table("delivery_habits")
-    return rows.filter(pl.col("habit") == habit)["party_code"].to_list()
+    return tuple(rows.filter(pl.col("habit") == habit)["party_code"])
 
 
 def parameters() -> dict[str, Any]:
     """What the truth folder tells beside the effects of the world."""
     return {
-        "effects_of_operations_follow": FOLLOWS,
         "inpatient_habits": beds.inpatient_habits(),
-        "workbook_parties": parties_that(WORKBOOK),
+        "workbook_parties": list(parties_that(WORKBOOK)),
     }
 
 

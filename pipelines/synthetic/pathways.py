@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.synthetic import calendar, patients, reporting
+from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, MINUTE, Seconds
 from pipelines.synthetic.offices import Office, Room, find_offices, keep_diaries, register_of
 from pipelines.synthetic.period import Period, midnight
@@ -93,6 +94,12 @@ class Simulation:
         self.network = replace(network, scanner_register=register_of(self.rooms, network))
         diaries = keep_diaries(self.rooms, self.offices, scale, seed)
         self.sessions = _room_sessions(diaries.sessions, self.rooms)
+        party_of = dict(network.sites.select("site_code", "party_code").iter_rows())
+        self._sites = np.array([room.site_code for room in self.rooms])
+        self._parties = np.array([party_of[room.site_code] for room in self.rooms])
+        sizes = profile.party_demand.group_by("party_code", maintain_order=True)
+        self._party_sizes = dict(sizes.agg(pl.col("weight").sum()).iter_rows())
+        self._adoption = Adoption.of(world, profile.go_lives, list(self._party_sizes))
         self._requests = Requests(diaries, self.rooms, self.offices, profile, period, scale, seed)
 
     def months(self, people: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -107,41 +114,60 @@ class Simulation:
         taken_until = np.zeros(len(self.rooms), dtype=np.int64)
         waiting: Columns | None = None
         for month_on in self.period.months:
-            rng = [
-                np.random.default_rng([self.seed, n, *month_on.timetuple()[:2]]) for n in range(8)
-            ]
-            asked = self._asked(month_on, chooser, numbers, rng)
-            every = asked if waiting is None else joined(waiting, asked)
+            streams = _Streams(self.seed, month_on)
+            every = self._asked(month_on, chooser, numbers, streams)
+            every = every if waiting is None else joined(waiting, every)
             end = midnight(calendar.month_after(month_on))
-            is_later = ~every["is_cancelled"] & (every["proposed"] >= end)
+            is_open = ~every["is_cancelled"]
+            is_done = is_open & (every["proposed"] < end)
             if end < self.period.end:
-                is_later &= every["proposed"] < NEVER
+                is_later = is_open & ~is_done & (every["proposed"] < NEVER)
                 waiting, every = taken(every, is_later), taken(every, ~is_later)
-                is_later = ~every["is_cancelled"] & (every["proposed"] >= end)
-            _queue(every, ~every["is_cancelled"] & ~is_later, taken_until)
-            _report(every, self.profile, self.world, rng[6])
+                is_done = is_done[~is_later]
+            _queue(every, is_done, taken_until)
+            self._report(every, streams.of(6))
             _round_and_hide(every, self.period)
             yield self._as_frame(every)
 
     def _asked(
-        self, month_on: date, chooser: _Chooser, numbers: _Numbers, rng: list[np.random.Generator]
+        self, month_on: date, chooser: _Chooser, numbers: _Numbers, streams: _Streams
     ) -> Columns:
         """The requests of one month with everything that is settled when they are made."""
         a = self._requests.of_month(month_on)
         a = taken(a, np.argsort(a["requested"], kind="stable"))
-        party_of = dict(self.network.sites.select("site_code", "party_code").iter_rows())
-        sites = np.array([room.site_code for room in self.rooms])
-        a["site_code"] = sites[a["resource"]]
-        a["party_code"] = np.array([party_of[code] for code in sites.tolist()])[a["resource"]]
+        a["site_code"] = self._sites[a["resource"]]
+        a["party_code"] = self._parties[a["resource"]]
         a["modality_group"] = np.array([o.modality_group for o in self.offices])[a["office"]]
         a["dicom_modality"] = np.array([o.dicom_modality for o in self.offices])[a["office"]]
-        a["seconds"] = _durations(a["dicom_modality"], rng[3])
+        rng = streams.of(3)
+        a["seconds"] = _durations(a["dicom_modality"], rng)
         a["requested"] = calendar.local_to_utc(a["requested"])
-        a["received"] = a["requested"] + _received_after(a, rng[3])
-        chooser.choose(a, rng[4])
-        _set_bookings(a, rng[5])
-        numbers.give(a, rng[7])
+        a["received"] = a["requested"] + _received_after(a, rng)
+        chooser.choose(a, streams.of(4))
+        _set_bookings(a, streams.of(5))
+        numbers.give(a, streams.of(7))
         return a
+
+    def _report(self, a: Columns, rng: np.random.Generator) -> None:
+        rates = self.profile.modality_demand.select("modality_group", "preliminary_rate")
+        reports = reporting.write_reports(
+            {
+                "party": a["party_code"],
+                "modality_group": a["modality_group"],
+                "priority": a["priority"],
+                "is_unscheduled": a["is_unscheduled"],
+                "completed": a["completed"],
+            },
+            self._adoption,
+            self._party_sizes,
+            dict(rates.iter_rows()),
+            rng,
+        )
+        a["preliminary"] = reports.preliminary
+        a["verified"] = reports.verified
+        a["addendum"] = reports.addendum
+        a["reporter_org"] = reports.reporter_org
+        a["is_cross_site"] = reports.is_cross_site
 
     def _as_frame(self, a: Columns) -> pl.DataFrame:
         """Typed table of one month's exams, with codes and identifiers."""
@@ -172,6 +198,18 @@ class Simulation:
         exams = exams.join(codes, on="exam_code", how="left", maintain_order="left")
         exams = _with_identifiers(_with_trust(exams, self.network), self.network, self.period)
         return exams.drop(_DRAWN)
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """Random streams of one month, by purpose."""
+
+    seed: int
+    month_on: date
+
+    def of(self, purpose: int) -> np.random.Generator:
+        """A fresh generator; 1 and 2 belong to the requests."""
+        return np.random.default_rng([self.seed, purpose, self.month_on.year, self.month_on.month])
 
 
 class _Chooser:
@@ -403,33 +441,6 @@ def _queue(a: Columns, is_done: NDArray[np.bool_], taken_until: Seconds) -> None
         taken_until[room] = start[part[-1]] + length[-1]
     a["started"] = start
     a["completed"] = np.where(is_done, start + a["seconds"], NEVER)
-
-
-def _report(
-    a: dict[str, NDArray], profile: Profile, world: World, rng: np.random.Generator
-) -> None:
-    sizes = profile.party_demand.group_by("party_code", maintain_order=True).agg(
-        pl.col("weight").sum()
-    )
-    reports = reporting.write_reports(
-        {
-            "party": a["party_code"],
-            "modality_group": a["modality_group"],
-            "priority": a["priority"],
-            "is_unscheduled": a["is_unscheduled"],
-            "completed": a["completed"],
-        },
-        reporting.network_reporting_days(profile.go_lives),
-        dict(sizes.iter_rows()),
-        dict(profile.modality_demand.select("modality_group", "preliminary_rate").iter_rows()),
-        world,
-        rng,
-    )
-    a["preliminary"] = reports.preliminary
-    a["verified"] = reports.verified
-    a["addendum"] = reports.addendum
-    a["reporter_org"] = reports.reporter_org
-    a["is_cross_site"] = reports.is_cross_site
 
 
 def _round_and_hide(a: dict[str, NDArray], period: Period) -> None:

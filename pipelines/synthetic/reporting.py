@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.synthetic import calendar
+from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, Seconds
-from pipelines.synthetic.worlds import World
 
 NEVER = np.int64(2**62)
 
@@ -83,15 +82,6 @@ class Reports:
     is_cross_site: NDArray[np.bool_]
 
 
-def network_reporting_days(go_lives: pl.DataFrame) -> dict[str, int]:
-    """Day number of each party's network-reporting go-live."""
-    live = go_lives.filter(pl.col("go_live_type") == "network_reporting")
-    return {
-        party: calendar.day_number(day)
-        for party, day in live.select("party_code", "go_live_on").iter_rows()
-    }
-
-
 def _over_time(days: NDArray[np.float64], points: tuple[tuple[date, float], ...]) -> NDArray:
     known = [calendar.day_number(day) for day, _ in points]
     return np.interp(days, known, [value for _, value in points])
@@ -138,10 +128,9 @@ def _to_working_hours(utc: Seconds, moved: NDArray[np.bool_], rng: np.random.Gen
 
 def write_reports(
     exams: dict[str, NDArray],
-    go_live_days: dict[str, int],
+    adoption: Adoption,
     party_sizes: dict[str, float],
     preliminary_rates: dict[str, float],
-    world: World,
     rng: np.random.Generator,
 ) -> Reports:
     """Reports of every completed exam. An effect grows in from the go-live of the acquiring party.
@@ -155,32 +144,33 @@ def write_reports(
     party = exams["party"][done]
     completed = exams["completed"][done]
     day = completed / DAY
-    parties = list(party_sizes)
+    parties = adoption.parties
     own = _index_of(party, parties)
-    live_day = np.array([go_live_days.get(p, 10**6) for p in parties], dtype=float)
-    since = day - live_day[own]
     spot = np.isin(group, _ON_THE_SPOT)
 
     hours = _hours(exams, done, group, rng)
     hours *= _over_time(day, _ERAS) ** np.where(spot, 0.2, 1.0)
-    hours *= world.drift("turnaround", parties, own, day)
+    hours *= adoption.world.drift("turnaround", parties, own, day)
 
     def of_party(name: str) -> NDArray[np.float64]:
-        return world.effect(name, parties)[own]
+        return adoption.world.effect(name, parties)[own]
 
-    ramp = np.clip(since / of_party("ramp_days"), 0, 1)
+    ramp = adoption.ramp("network_reporting", own, day)
     faster = (of_party("turnaround_factor_after") - 1.0) * ramp
     hours *= np.where(spot, 1.0, 1.0 + faster)
 
     night = (calendar.utc_to_local(completed) % DAY // HOUR + 4) % 24 < 12
     bought = 1.0 + (of_party("outsourcing_factor_after") - 1.0) * ramp
     outsourced = _outsourced(group, day, night, bought, exams["priority"][done], rng)
-    before, after = of_party("cross_site_rate_before"), of_party("cross_site_rate_after")
     rate = np.where(
-        spot, of_party("cross_site_rate_on_the_spot") * ramp, before + (after - before) * ramp
+        spot,
+        of_party("cross_site_rate_on_the_spot") * ramp,
+        adoption.level("cross_site_rate", ramp, own),
     )
     cross = ~outsourced & (rng.random(count) < rate)
-    elsewhere = _other_party(own, day, live_day, np.array(list(party_sizes.values())), rng)
+    live_day = adoption.live_days["network_reporting"]
+    sizes = np.array([party_sizes[code] for code in parties])
+    elsewhere = _other_party(own, day, live_day, sizes, rng)
     org_index = np.where(cross, elsewhere, own)
     org = np.where(outsourced, OUTSOURCE, np.array(parties)[org_index])
 

@@ -10,6 +10,8 @@ from datetime import date
 import polars as pl
 from openpyxl import Workbook
 
+from pipelines.synthetic import calendar
+
 _FIXED = "2026-01-01T00:00:00Z"
 _ZIP_TIME = (2026, 1, 1, 0, 0, 0)
 _STAMP = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*")
@@ -24,12 +26,11 @@ def monthly_workbook(party: str, month_on: date, sheets: dict[str, pl.DataFrame]
         for row in frame.iter_rows():
             sheet.append(row)
     cover = book.create_sheet("sign_off")
-    signed_on = date(month_on.year + month_on.month // 12, month_on.month % 12 + 1, 1)
     for line in (
         ("party_code", party),
         ("month_on", month_on),
         ("signed_off_by_role", "imaging services manager"),
-        ("signed_off_on", signed_on),
+        ("signed_off_on", calendar.month_after(month_on)),
         ("sheet", "rows"),
         *((name, frame.height) for name, frame in sheets.items()),
     ):

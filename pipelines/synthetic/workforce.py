@@ -6,11 +6,12 @@ from datetime import date
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pipelines.synthetic import calendar
-from pipelines.synthetic.calendar import DAY, HOUR
+from pipelines.synthetic.adoption import Adoption
+from pipelines.synthetic.calendar import DAY, HOUR, middle_of
 from pipelines.synthetic.reference_tables import read_text_table
-from pipelines.synthetic.staged_effects import StagedEffects, middle_of, whole_number
 
 SESSION_HOURS = 4
 # Share of a session spent on reports; the rest is calls, checks and meetings.
@@ -31,7 +32,7 @@ def _numbers(table: str, *names: str) -> pl.DataFrame:
 def monthly_workforce(
     exam_counts: pl.DataFrame,
     months: list[date],
-    effects: StagedEffects,
+    effects: Adoption,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
     """One row per party, month and staff group: whole-time equivalents, and hours covered.
@@ -57,10 +58,8 @@ def monthly_workforce(
         .with_columns(years=(pl.col("month_on").dt.year() - months[len(months) // 2].year))
     )
     party, day = rows["party_code"].to_list(), middle_of(rows["month_on"].to_list())
-    parties = sorted(set(party))
-    own = np.array([parties.index(p) for p in party], dtype=np.int64)
-    level = effects.level("vacancy_rate", party, day)
-    level *= effects.world.drift("vacancy", parties, own, day)
+    level = effects.level_at("vacancy_rate", party, day)
+    level *= effects.drift_at("vacancy", party, day)
     noise = np.exp(0.06 * rng.standard_normal(len(rows)))
     vacancy = np.clip(level * rows["vacancy_factor"].to_numpy() * noise, 0, 0.6)
     posts = np.round(rows["posts"].to_numpy() * 1.015 ** rows["years"].to_numpy(), 3)
@@ -83,7 +82,7 @@ def monthly_workforce(
 
 
 def reporting_rota(
-    report_counts: pl.DataFrame, effects: StagedEffects, rng: np.random.Generator
+    report_counts: pl.DataFrame, effects: Adoption, rng: np.random.Generator
 ) -> pl.DataFrame:
     """One row per rostered reporting session of a team: local seconds of start and end.
 
@@ -98,7 +97,7 @@ def reporting_rota(
             minutes=(pl.col("report_count") * pl.col("minutes_per_report")).sum(),
             radiographer_rate=pl.col("radiographer_rate").first(),
         )
-        .filter(pl.col("reporter_org").is_in(effects.go_lives["party_code"].unique().to_list()))
+        .filter(pl.col("reporter_org").is_in(effects.parties))
         .sort("reporter_org", "month_on", "team")
     )
     wanted = taken["minutes"].to_numpy() / (SESSION_HOURS * 60 * _REPORTING_RATE)
@@ -106,9 +105,9 @@ def reporting_rota(
     rows = taken[np.repeat(np.arange(len(taken)), count).tolist()]
     party, months = rows["reporter_org"].to_list(), rows["month_on"].to_list()
     middle = middle_of(months)
-    outside = rng.random(len(rows)) < effects.level("out_of_hours_share", party, middle)
-    home = rng.random(len(rows)) < effects.level("home_reporting_share", party, middle)
-    wli = effects.level("wli_share", party, middle)
+    outside = rng.random(len(rows)) < effects.level_at("out_of_hours_share", party, middle)
+    home = rng.random(len(rows)) < effects.level_at("home_reporting_share", party, middle)
+    wli = effects.level_at("wli_share", party, middle)
     u, called = rng.random(len(rows)), rng.random(len(rows)) < _ON_CALL_RATE
     pay = np.select(
         [u < _INSOURCED_RATE, u < _INSOURCED_RATE + wli, outside & called],
@@ -151,7 +150,7 @@ def _days_within(months: list[date], weekend: np.ndarray, rng: np.random.Generat
 
 
 def staff_survey(
-    workforce: pl.DataFrame, effects: StagedEffects, scale: float, rng: np.random.Generator
+    workforce: pl.DataFrame, effects: Adoption, scale: float, rng: np.random.Generator
 ) -> pl.DataFrame:
     """One row per party, year, staff group and question: mean score (0 to 10), respondents.
 
@@ -175,7 +174,7 @@ def staff_survey(
     party, day = rows["party_code"].to_list(), middle_of(rows["month_on"].to_list())
     moved = (rows["has_effect"] == "yes").to_numpy()
     score = rows["base_score"].to_numpy() + rows["survey_offset"].to_numpy()
-    score = score + np.where(moved, effects.level("work_life_score", party, day), 0.0)
+    score = score + np.where(moved, effects.level_at("work_life_score", party, day), 0.0)
     answers = rows["respondents_count"].to_numpy()
     score += _SCORE_SPREAD / np.sqrt(np.maximum(answers, 1)) * rng.standard_normal(len(rows))
     published = pl.date(pl.col("month_on").dt.year() + 1, SURVEY_PUBLISHED, 1)
@@ -188,3 +187,8 @@ def staff_survey(
         pl.Series("score", np.round(np.clip(score, 0, 10), 2)),
         "respondents_count",
     ).filter(pl.col("respondents_count") > 0)
+
+
+def whole_number(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Round up or down by chance, so that the mean is kept."""
+    return np.floor(values + rng.random(len(values))).astype(np.int64)

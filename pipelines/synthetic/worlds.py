@@ -63,6 +63,12 @@ class World:
         sizes = dict(rows.select("party_code", "value").iter_rows())
         return np.array([sizes.get(party, sizes.get(EVERY_PARTY, np.nan)) for party in parties])
 
+    def go_live_of(self, name: str) -> str:
+        """The type of go-live that brings an effect; raises KeyError for an unknown name."""
+        for kind in self.effects().filter(pl.col("name") == name)["kind"]:
+            return next(go_live for go_live, its in EFFECT_KINDS.items() if its == kind)
+        raise KeyError(f"worlds.csv has no effect {name!r} in world {self.name}")
+
     def drift(
         self, name: str, parties: list[str], own: NDArray[np.int64], day: NDArray[np.float64]
     ) -> NDArray[np.float64]:

@@ -19,8 +19,6 @@ OF_DELIVERIES = {
 def landed(demo, tmp_path_factory) -> Home:
     """The demo's network, landed without files and published."""
     home = Home(tmp_path_factory.mktemp("landed") / "home", demo.key_file)
-    home.path.mkdir()
-    (home.path / "synthetic.json").write_text("{}")
     made = home.imaging("synthesise", "--as", "landing", "--scale", str(SCALE))
     assert made.returncode == 0, made.stderr[-3000:]
     built = home.imaging("run")
@@ -40,3 +38,15 @@ def test_landing_again_changes_nothing(landed):
     again = landed.imaging("synthesise", "--as", "landing", "--scale", str(SCALE))
     assert again.returncode == 0, again.stderr[-3000:]
     assert sorted(p.name for p in (landed.path / "landing").rglob("*.parquet")) == names
+
+
+def test_an_invented_network_is_not_mixed_with_anything_else(landed):
+    """Failing means that invented exams can end up among real ones."""
+    other = landed.imaging("synthesise", "--as", "landing", "--scale", str(SCALE), "--seed", "1")
+    assert other.returncode == 2
+    assert "holds other records" in other.stderr
+
+
+def test_a_home_that_was_filled_so_says_that_its_data_are_invented(landed):
+    """Failing means that invented figures are published as real ones."""
+    assert landed.manifest()["audiences"].keys() == {"demo"}

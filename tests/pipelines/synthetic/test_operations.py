@@ -13,11 +13,11 @@ from openpyxl import load_workbook
 from pipelines.network import Network
 from pipelines.sources.inbox import FEED_KINDS
 from pipelines.synthetic import activity, beds, downtime, finance, operations, workforce
+from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, day_number, months_between
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
-from pipelines.synthetic.staged_effects import StagedEffects
 from pipelines.synthetic.worlds import World
 
 SEEDS = Path(__file__).parents[3] / "dbt_project" / "seeds"
@@ -27,8 +27,10 @@ GROUPS = ("CT", "MRI", "Plain radiography", "Ultrasound")
 PARTIES = ("RMC", "RBV", "R0A", "RM3", "RW6", "RWJ", "RMP", "RRF")
 
 
-def effects_of(world: str) -> StagedEffects:
-    return StagedEffects(World.load(world, day_number(PERIOD.first_on)), load_profile().go_lives)
+def effects_of(world: str) -> Adoption:
+    parties = Network.load(SEEDS).programme_parties["party_code"].to_list()
+    loaded = World.load(world, day_number(PERIOD.first_on))
+    return Adoption.of(loaded, load_profile().go_lives, parties)
 
 
 def exam_batch(count: int = 20_000, seed: int = 1) -> pl.DataFrame:
