@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipelines.synthetic.clocks import instant, wall
+
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.88.67"
 # Every scanner of the register has a number. All CT but those of every thirteenth number send
 # reports, every third plain X-ray room, every second mammograph; all hybrid PET scanners.
@@ -110,11 +112,11 @@ def event_frame(events: list[dict[str, Any]]) -> pl.DataFrame:
         | dict.fromkeys(numbers, pl.Float64)
         | {"is_time_told": pl.Boolean, "report_count": pl.Int64}
     )
-    instant = (pl.col("started") * 1_000_000).cast(pl.Datetime("us", "UTC"))
-    local = (pl.col("started_local") * 1_000_000).cast(pl.Datetime("us"))
     return (
         pl.DataFrame(events, schema=schema, orient="row")
-        .with_columns(started=instant, started_local=local)
+        .with_columns(
+            started=instant(pl.col("started")), started_local=wall(pl.col("started_local"))
+        )
         .rename({"started": "started_at", "started_local": "started_at_local"})
     )
 

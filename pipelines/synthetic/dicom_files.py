@@ -15,6 +15,7 @@ import polars as pl
 
 from pipelines.synthetic import calendar, dicom_dose, dicom_enhanced
 from pipelines.synthetic.calendar import DAY
+from pipelines.synthetic.clocks import instant, wall
 from pipelines.synthetic.dicom_encoding import EXPLICIT, IMPLICIT, part10_file
 from pipelines.synthetic.dicom_mammography import view_attributes, views
 from pipelines.synthetic.dicom_modules import (
@@ -663,7 +664,6 @@ def series_truth(series: pl.DataFrame, exams: pl.DataFrame, unnamed: set[str]) -
     headers tell), start_at_local, end_at_local, frames_end_at (UTC; where one file holds several
     frames, when the last of them ends), has_station_name.
     """
-    utc = pl.Datetime("us", "UTC")
     about = exams.select(
         "exam_no",
         "party_code",
@@ -680,10 +680,10 @@ def series_truth(series: pl.DataFrame, exams: pl.DataFrame, unnamed: set[str]) -
         "series_modality",
         "is_planning_view",
         "files",
-        (pl.col("start") * 1_000_000).cast(utc).alias("start_at"),
-        (pl.col("end") * 1_000_000).cast(utc).alias("end_at"),
-        pl.from_epoch("start_local", time_unit="s").alias("start_at_local"),
-        pl.from_epoch("end_local", time_unit="s").alias("end_at_local"),
-        (pl.col("frames_end") * 1_000_000).cast(utc).alias("frames_end_at"),
+        instant(pl.col("start")).alias("start_at"),
+        instant(pl.col("end")).alias("end_at"),
+        wall(pl.col("start_local")).alias("start_at_local"),
+        wall(pl.col("end_local")).alias("end_at_local"),
+        instant(pl.col("frames_end")).alias("frames_end_at"),
         (~pl.col("series_instance_uid").is_in(list(unnamed))).alias("has_station_name"),
     )

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipelines.synthetic.dicom_projection import DIGITAL_X_RAY
+
 _CRANIO_CAUDAL = ("399162004", "cranio-caudal")
 _OBLIQUE = ("399368009", "medio-lateral oblique")
 
-MG: dict[str, Any] = {
+MG: dict[str, Any] = DIGITAL_X_RAY | {
     "BitsAllocated": 16,
     "BitsStored": 12,
     "HighBit": 11,
-    "PresentationIntentType": "FOR PRESENTATION",
-    "PresentationLUTShape": "IDENTITY",
-    "PixelIntensityRelationship": "LOG",
-    "PixelIntensityRelationshipSign": -1,
-    "RescaleIntercept": "0",
-    "RescaleSlope": "1",
-    "RescaleType": "US",
-    "LossyImageCompression": "00",
-    "BurnedInAnnotation": "NO",
     "ImagerPixelSpacing": ("0.07", "0.07"),
-    "DetectorType": "DIRECT",
-    "WindowCenter": "2048",
-    "WindowWidth": "4096",
-    "AcquisitionContextSequence": [],
     "PositionerType": "MAMMOGRAPHIC",
     "OrganExposed": "BREAST",
     "BreastImplantPresent": "NO",

@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.synthetic import dicom_enhanced
 from pipelines.synthetic.dicom_mammography import MG
 from pipelines.synthetic.dicom_nuclear import NM, PT
+from pipelines.synthetic.dicom_projection import DIGITAL_X_RAY
 
 _PLANE = {
     "PositionReferenceIndicator": "",
@@ -35,23 +36,11 @@ MODULES: dict[str, dict[str, Any]] = {
         "EchoTrainLength": 16,
     },
     "DX": _SIXTEEN_BITS
+    | DIGITAL_X_RAY
     | {
-        "PresentationIntentType": "FOR PRESENTATION",
-        "PresentationLUTShape": "IDENTITY",
-        "PixelIntensityRelationship": "LOG",
-        "PixelIntensityRelationshipSign": -1,
-        "RescaleIntercept": "0",
-        "RescaleSlope": "1",
-        "RescaleType": "US",
-        "LossyImageCompression": "00",
-        "BurnedInAnnotation": "NO",
         "ImageLaterality": "U",
         "PatientOrientation": ("L", "F"),
         "ImagerPixelSpacing": ("0.15", "0.15"),
-        "DetectorType": "DIRECT",
-        "WindowCenter": "2048",
-        "WindowWidth": "4096",
-        "AcquisitionContextSequence": [],
     },
     "US": {
         "BitsAllocated": 8,

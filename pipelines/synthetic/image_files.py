@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.synthetic import calendar
+from pipelines.synthetic.clocks import london
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.writer import write_csv
 
@@ -26,8 +27,7 @@ def month_end_files(
     A row belongs to the local month of its column `moment` (UTC seconds) and to the party in the
     column `party`. A month in which nothing happened is a header, so that silence is not zero.
     """
-    local = pl.from_epoch("moment", time_unit="s").dt.replace_time_zone("UTC")
-    month = local.dt.convert_time_zone("Europe/London").dt.date().dt.truncate("1mo")
+    month = london(pl.col("moment")).dt.date().dt.month_start()
     parts = rows.with_columns(month.alias("_month")).partition_by(
         "_month", party, as_dict=True, maintain_order=True
     )

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.synthetic import audit_xml, image_access, image_transfers, meetings, repeats
+from pipelines.synthetic.clocks import instant
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.worlds import World
@@ -122,7 +123,6 @@ def write_sharing_truth(folder: Path, sharing: ImageSharing) -> None:
 
 
 def _told(frame: pl.DataFrame) -> pl.DataFrame:
-    utc = pl.Datetime("us", "UTC")
     return frame.with_columns(
-        (pl.col(name) * 1_000_000).cast(utc) for name in _INSTANTS if name in frame.columns
+        instant(pl.col(name)) for name in _INSTANTS if name in frame.columns
     ).rename({"requested": "requested_at"}, strict=False)

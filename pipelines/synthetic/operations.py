@@ -16,6 +16,7 @@ import polars as pl
 
 from pipelines.synthetic import activity, beds, calendar, downtime, finance, workforce
 from pipelines.synthetic.adoption import Adoption
+from pipelines.synthetic.clocks import instant, wall
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import read_text_table
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 WORKBOOK = "monthly_workbook"
 _INVOICES = "outsourcing_invoices"
-_UTC = pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True)
@@ -259,14 +259,10 @@ def _with_faults(invoices: pl.DataFrame, months: list[date], ledger: DirtLedger)
 
 def _instants(rows: pl.DataFrame, *names: str) -> pl.DataFrame:
     """Local seconds as `<name>_at` (UTC) and `<name>_at_local`."""
+    utc = {name: pl.Series(calendar.local_to_utc(rows[name].to_numpy())) for name in names}
     return rows.with_columns(
-        *(
-            (pl.Series(calendar.local_to_utc(rows[name].to_numpy())) * 1_000_000)
-            .cast(_UTC)
-            .alias(f"{name}_at")
-            for name in names
-        ),
-        *(pl.from_epoch(name, time_unit="s").alias(f"{name}_at_local") for name in names),
+        *(instant(pl.lit(utc[name])).alias(f"{name}_at") for name in names),
+        *(wall(pl.col(name)).alias(f"{name}_at_local") for name in names),
     ).drop(names)
 
 
@@ -280,7 +276,7 @@ def write_operations_truth(found: Operations, folder: Path) -> None:
         "storage": found.storage,
         "contract_lines": found.contract_lines,
         "admissions": found.admissions.with_columns(
-            (pl.col(name) * 1_000_000).cast(_UTC).alias(f"{name}_at")
+            instant(pl.col(name)).alias(f"{name}_at")
             for name in ("admitted", "ready", "discharged")
         ).drop("admitted", "ready", "discharged"),
         "downtime": _instants(found.downtime, "down_from", "down_to"),

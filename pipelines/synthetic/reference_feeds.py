@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipelines.synthetic import calendar
+from pipelines.synthetic.clocks import instant, wall
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import read_text_table
 from pipelines.synthetic.writer import write_csv
@@ -102,7 +103,6 @@ def session_instants(sessions: pl.DataFrame, period: Period) -> pl.DataFrame:
     """Sessions of the live weeks with UTC instants and wall clock, for the truth folder."""
     start = pl.Series(calendar.local_to_utc(sessions["session_start"].to_numpy()))
     end = pl.Series(calendar.local_to_utc(sessions["session_end"].to_numpy()))
-    utc = pl.Datetime("us", "UTC")
     return (
         sessions.with_columns(start.alias("start_utc"), end.alias("end_utc"))
         .filter(
@@ -115,10 +115,10 @@ def session_instants(sessions: pl.DataFrame, period: Period) -> pl.DataFrame:
             "site_code",
             "dicom_modality",
             "pay_type",
-            (pl.col("start_utc") * 1_000_000).cast(utc).alias("session_start_at"),
-            (pl.col("end_utc") * 1_000_000).cast(utc).alias("session_end_at"),
-            pl.from_epoch("session_start", time_unit="s").alias("session_start_at_local"),
-            pl.from_epoch("session_end", time_unit="s").alias("session_end_at_local"),
+            instant(pl.col("start_utc")).alias("session_start_at"),
+            instant(pl.col("end_utc")).alias("session_end_at"),
+            wall(pl.col("session_start")).alias("session_start_at_local"),
+            wall(pl.col("session_end")).alias("session_end_at_local"),
         )
         .sort("station_name", "session_start_at")
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from pipelines.synthetic.clocks import london
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.period import Period
 
@@ -27,8 +28,7 @@ _CLOCK = "%d/%m/%Y %H:%M"
 
 def wall_clock(seconds: pl.Expr) -> pl.Expr:
     """London wall clock of UTC seconds, as DD/MM/YYYY HH:MM text."""
-    instant = pl.from_epoch(seconds, time_unit="s").dt.replace_time_zone("UTC")
-    return instant.dt.convert_time_zone("Europe/London").dt.strftime(_CLOCK)
+    return london(seconds).dt.strftime(_CLOCK)
 
 
 def extract_rows(exams: pl.DataFrame, period: Period) -> pl.DataFrame:

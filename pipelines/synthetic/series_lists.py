@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pipelines.synthetic.clocks import london
 from pipelines.synthetic.dicom_files import (
     EXPOSED,
     EXPOSURE_STEPS,
@@ -46,10 +47,7 @@ def list_series(exams: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
         "accession_number",
         "study_instance_uid",
         "patient_id",
-        day=pl.from_epoch("completed", time_unit="s")
-        .dt.replace_time_zone("UTC")
-        .dt.convert_time_zone("Europe/London")
-        .dt.date(),
+        day=london(pl.col("completed")).dt.date(),
     )
     exposure = pl.col("exam_no") % EXPOSURE_STEPS + SHORTEST_EXPOSURE_MS
     is_exposed = pl.col("series_modality").is_in(EXPOSED)

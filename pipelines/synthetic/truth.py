@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.synthetic import calendar
+from pipelines.synthetic.clocks import instant, wall
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.writer import write_json, write_parquet
 
@@ -51,7 +52,6 @@ def exam_truth(exams: pl.DataFrame) -> pl.DataFrame:
     is_repeated_hour: an event falls in the October hour that occurs twice, where the wall clock
     alone does not tell the instant.
     """
-    utc = pl.Datetime("us", "UTC")
     columns: list[pl.Expr | pl.Series] = [pl.col(name) for name in _PLAIN]
     repeated = np.zeros(exams.height, dtype=bool)
     for source, name in _EVENTS.items():
@@ -59,11 +59,9 @@ def exam_truth(exams: pl.DataFrame) -> pl.DataFrame:
         seconds = exams[source].fill_null(0).to_numpy()
         repeated |= calendar.is_repeated_hour(seconds) & known.to_numpy()
         local = pl.Series(calendar.utc_to_local(seconds))
-        columns.append((exams[source] * 1_000_000).cast(utc).alias(f"{name}_at"))
-        at_local = (local * 1_000_000).cast(pl.Datetime("us"))
-        columns.append(
-            pl.select(pl.when(known).then(at_local)).to_series().alias(f"{name}_at_local")
-        )
+        columns.append(instant(pl.col(source)).alias(f"{name}_at"))
+        at_local = pl.select(pl.when(known).then(wall(pl.lit(local)))).to_series()
+        columns.append(at_local.alias(f"{name}_at_local"))
     return exams.select(*columns, pl.Series("is_repeated_hour", repeated))
 
 

@@ -218,6 +218,17 @@ def test_fewer_failures_of_image_systems_only_where_go_lives_have_an_effect(foun
     assert 0.7 < ratio(unchanged.downtime) < 1.4
 
 
+def test_fewer_discs_are_sent_only_where_viewing_has_an_effect(found, unchanged):
+    """Failing means that discs saved are a matter of fewer exams."""
+
+    def discs(frame) -> float:
+        sent = frame.contract_lines.filter(pl.col("line_type") == "disc")
+        return change(sent, pl.col("quantity").sum())
+
+    # Both have the same exams.
+    assert discs(found) / discs(unchanged) == pytest.approx(2.0 / 9.0, abs=0.06)
+
+
 def test_storage_and_contract_prices_follow_no_go_live_in_the_null_world(unchanged):
     """Failing means that a saving was put into the world that must have none."""
     for party, start in (("RW6", date(2020, 11, 1)), ("R0A", date(2022, 1, 1))):

@@ -25,25 +25,30 @@ exam_events as (
     group by feed_id
 ),
 
-instances as (
+acquisitions as (
     select
         feed_id,
-        max(started_at) as as_at
+        started_at,
+        arrived_at
     from {{ ref('stg_dicom__instances') }}
-    where started_at <= arrived_at + interval '{{ var("future_tolerance_hours") }} hours'
-    group by feed_id
+    union all
+    select
+        feed_id,
+        started_at,
+        arrived_at
+    from {{ ref('stg_dicom__series') }}
 ),
 
-series as (
+newest_acquisitions as (
     select
         feed_id,
         max(started_at) as as_at
-    from {{ ref('stg_dicom__series') }}
+    from acquisitions
     where started_at <= arrived_at + interval '{{ var("future_tolerance_hours") }} hours'
     group by feed_id
 ),
 
-told as (
+newest as (
     select
         feed_id,
         as_at
@@ -52,20 +57,7 @@ told as (
     select
         feed_id,
         as_at
-    from instances
-    union all
-    select
-        feed_id,
-        as_at
-    from series
-),
-
-newest as (
-    select
-        feed_id,
-        max(as_at) as as_at
-    from told
-    group by feed_id
+    from newest_acquisitions
 ),
 
 files as (
