@@ -100,7 +100,7 @@ def land_network(
                 harvesters.hand("ris_extract", _delivery(file, rows.write_csv().encode()))
             live.append(hl7_messages.exams_told_of(exams, period.cutoff, period.end))
             rng = np.random.default_rng([seed, 10, number - 1])
-            series = dicom_files.plan_series(exams, period, rng)
+            series = dicom_files.plan_series(exams, simulation.network, period, rng)
             listed.append(series_lists.list_series(exams, series, simulation.network))
             activity.add(exams)
             note_live_dirt(exams, period, ledger)

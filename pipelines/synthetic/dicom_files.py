@@ -108,9 +108,9 @@ HABITS = {
     "SAMSUNG": Habit(has_step_start=False, software="2.01"),
     "HOLOGIC, Inc.": Habit(charset="ISO_IR 100", software="AWS:MAMMODROC_3_4_1"),
 }
-# One of the three MR scanners of this maker has its newer software.
-HABITS_OF_STATION = {
-    "R0A66MR1": replace(HABITS["SIEMENS"], software="syngo MR XA31", is_enhanced=True),
+# Scanners of newer software than their maker's usual.
+HABITS_OF_MODEL = {
+    "MAGNETOM Sola": replace(HABITS["SIEMENS"], software="syngo MR XA31", is_enhanced=True),
 }
 # One maker's CT files carry private elements in one exam of so many.
 PRIVATE_MAKER, PRIVATE_EVERY = "GE MEDICAL SYSTEMS", 4
@@ -118,7 +118,9 @@ PRIVATE_MAKER, PRIVATE_EVERY = "GE MEDICAL SYSTEMS", 4
 TIME_ZONE_EVERY = 17
 
 
-def plan_series(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -> pl.DataFrame:
+def plan_series(
+    exams: pl.DataFrame, network: Network, period: Period, rng: np.random.Generator
+) -> pl.DataFrame:
     """Series of the exams started and ended in the live weeks that reached the archive.
 
     One row per series: exam_no, series (from 1), series_modality, is_planning_view, instances (in
@@ -133,6 +135,7 @@ def plan_series(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -
         & pl.col("completed").is_not_null()
     )
     live = live.filter(pl.Series(rng.random(live.height) >= NOT_ARCHIVED))
+    enhanced = {name for name, row in scanners_of(network).items() if habit_of(row).is_enhanced}
     rows = []
     for number, modality, code, station, started, completed in live.select(
         "exam_no", "dicom_modality", "exam_code", "station_name", "started", "completed"
@@ -144,7 +147,7 @@ def plan_series(exams: pl.DataFrame, period: Period, rng: np.random.Generator) -
             planned = _PLANS[modality](first, last, code, int(rng.integers(120, 320)))
         else:
             planned = _plain_series(modality, first, last, rng)
-        if station in HABITS_OF_STATION and HABITS_OF_STATION[station].is_enhanced:
+        if station in enhanced:
             planned = [(*row[:3], 1, *row[4:6], row[5]) for row in planned]
         rows += [(number, place, *row) for place, row in enumerate(planned, start=1)]
     series = pl.DataFrame(rows, schema=_SERIES, orient="row")
@@ -403,7 +406,7 @@ def _enhanced_file(
 def habit_of(scanner: dict[str, Any]) -> Habit:
     """How a scanner of the register writes its files."""
     usual = HABITS.get(scanner["manufacturer"], Habit())
-    return HABITS_OF_STATION.get(scanner["station_name"], usual)
+    return HABITS_OF_MODEL.get(scanner["manufacturer_model_name"], usual)
 
 
 def scanners_of(network: Network) -> dict[str, dict[str, Any]]:

@@ -107,10 +107,8 @@ def generate(
     for month in delivered_months(simulation, scale):
         exams.append(month)
         activity.add(month)
-        planned.append(
-            dicom_files.plan_series(month, period, np.random.default_rng([seed, 10, len(planned)]))
-        )
-        extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.add(month)}
+        rng = np.random.default_rng([seed, 10, len(planned)])
+        planned.append(dicom_files.plan_series(month, network, period, rng))
     tell(1)
     extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.close()}
     written = {"ris_extract": extracts}
