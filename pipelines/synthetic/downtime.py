@@ -1,7 +1,6 @@
 """When scanners and image systems were down: the record of it only.
 
-No exam moves: a failure lies over sessions that took place all the same. `sessions_hit` names
-those sessions, for whoever lets exams move one day.
+No exam moves: a failure lies over sessions that took place all the same.
 """
 
 from __future__ import annotations
@@ -193,25 +192,3 @@ def _systems(
             if rng.random() < level / most:
                 add(span, False)
     return rows
-
-
-def sessions_hit(sessions: pl.DataFrame, downtime: pl.DataFrame) -> pl.DataFrame:
-    """One row per session and scanner downtime that lies in it, with lost_seconds.
-
-    A planned downtime hits none.
-    """
-    return (
-        sessions.select("station_name", "session_start", "session_end")
-        .join_where(
-            downtime.select("asset", "down_from", "down_to", "is_planned", "reason_code"),
-            pl.col("station_name") == pl.col("asset"),
-            pl.col("down_from") < pl.col("session_end"),
-            pl.col("down_to") > pl.col("session_start"),
-        )
-        .with_columns(
-            lost_seconds=pl.min_horizontal("session_end", "down_to")
-            - pl.max_horizontal("session_start", "down_from")
-        )
-        .drop("asset")
-        .sort("station_name", "session_start", "down_from")
-    )

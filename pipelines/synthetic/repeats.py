@@ -114,33 +114,3 @@ def _sites(
         for place, number in zip(mine.tolist(), choice, strict=True):
             found[place] = codes[number]
     return found
-
-
-def earlier_elsewhere(exams: pl.DataFrame) -> pl.DataFrame:
-    """One row per exam that follows, within 28 days, a like one at another party.
-
-    Like: same patient, modality group and body region. Columns: exam_no, earlier_exam_no (the
-    latest), days_between. `exams` must reach back 28 days for the first of them. Counts repeats
-    by chance as well as those of `choose_repeats` once they are exams.
-    """
-    key = ["patient_no", "modality_group", "body_region"]
-    rows = exams.filter(pl.col("completed").is_not_null()).select(
-        *key, "exam_no", "party_code", "completed"
-    )
-    often = rows.filter(pl.len().over(key) > 1)
-    pairs = often.join(often, on=key, suffix="_earlier")
-    between = pl.col("completed") - pl.col("completed_earlier")
-    return (
-        pairs.filter(
-            (pl.col("party_code") != pl.col("party_code_earlier"))
-            & (between > 0)
-            & (between <= REPEAT_DAYS * DAY)
-        )
-        .sort("exam_no", "completed_earlier")
-        .unique("exam_no", keep="last", maintain_order=True)
-        .select(
-            "exam_no",
-            pl.col("exam_no_earlier").alias("earlier_exam_no"),
-            (between / DAY).alias("days_between"),
-        )
-    )

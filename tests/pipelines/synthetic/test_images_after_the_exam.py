@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from pipelines.network import Network
-from pipelines.synthetic import audit_xml, calendar, image_transfers, meetings, repeats
+from pipelines.synthetic import audit_xml, calendar, image_transfers, meetings
 from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, day_number
 from pipelines.synthetic.dirt import DirtLedger
@@ -269,24 +269,6 @@ def test_a_repeat_is_of_the_same_patient_at_another_party_within_28_days(
         assert (wait > 0).all() and (wait <= 28 * DAY).all()
         assert [sites[site] for site in rows["site_code"]] == rows["party_code"].to_list()
         assert not (rows["priority_earlier"] == "P").any()
-
-
-def test_a_like_exam_elsewhere_is_found_up_to_28_days_back():
-    """Failing means that repeats are missed, or exams of another kind are called repeats."""
-    told = [
-        (1, 7, "CT", "chest", "RW6", 0),
-        (2, 7, "CT", "chest", "RM3", 20),
-        (3, 7, "CT", "chest", "RM3", 48),  # 28 days after an exam of its own party
-        (4, 7, "CT", "abdomen", "RM3", 21),
-        (5, 8, "CT", "chest", "RM3", 22),
-        (6, 7, "CT", "chest", "RW6", 47),
-    ]
-    names = ["exam_no", "patient_no", "modality_group", "body_region", "party_code", "day"]
-    exams = pl.DataFrame(told, schema=names, orient="row").with_columns(
-        completed=pl.col("day") * DAY
-    )
-    found = repeats.earlier_elsewhere(exams)
-    assert found.rows() == [(2, 1, 20.0), (3, 6, 1.0), (6, 2, 27.0)]
 
 
 def by_month(exams: pl.DataFrame) -> list[pl.DataFrame]:

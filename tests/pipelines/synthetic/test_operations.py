@@ -12,7 +12,7 @@ from openpyxl import load_workbook
 
 from pipelines.network import Network
 from pipelines.sources.inbox import FEED_KINDS
-from pipelines.synthetic import activity, beds, downtime, finance, operations, workforce
+from pipelines.synthetic import activity, beds, finance, operations, workforce
 from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, day_number, months_between
 from pipelines.synthetic.dirt import DirtLedger
@@ -260,9 +260,31 @@ def test_a_late_report_keeps_only_those_in_bed_who_wait_for_it():
     assert (soon["admitted"] < soon["discharged"].fill_null(PERIOD.end)).all()
 
 
+def sessions_hit(sessions: pl.DataFrame, downtime: pl.DataFrame) -> pl.DataFrame:
+    """One row per session and scanner downtime that lies in it, with lost_seconds.
+
+    A planned downtime hits none.
+    """
+    return (
+        sessions.select("station_name", "session_start", "session_end")
+        .join_where(
+            downtime.select("asset", "down_from", "down_to", "is_planned", "reason_code"),
+            pl.col("station_name") == pl.col("asset"),
+            pl.col("down_from") < pl.col("session_end"),
+            pl.col("down_to") > pl.col("session_start"),
+        )
+        .with_columns(
+            lost_seconds=pl.min_horizontal("session_end", "down_to")
+            - pl.max_horizontal("session_start", "down_from")
+        )
+        .drop("asset")
+        .sort("station_name", "session_start", "down_from")
+    )
+
+
 def test_planned_downtime_hits_no_session_and_every_hit_is_an_overlap(found):
     """Failing means that a service day is counted as lost capacity."""
-    hit = downtime.sessions_hit(scanner_sessions(Network.load(SEEDS)), found.downtime)
+    hit = sessions_hit(scanner_sessions(Network.load(SEEDS)), found.downtime)
     assert not hit["is_planned"].any()
     assert hit.height > 100
     assert hit["lost_seconds"].min() > 0
