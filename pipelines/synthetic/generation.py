@@ -109,6 +109,7 @@ def generate(
         activity.add(month)
         rng = np.random.default_rng([seed, 10, len(planned)])
         planned.append(dicom_files.plan_series(month, network, period, rng))
+        extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.add(month)}
     tell(1)
     extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.close()}
     written = {"ris_extract": extracts}
