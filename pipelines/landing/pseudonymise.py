@@ -6,6 +6,7 @@ equal (NHS Data Dictionary).
 """
 
 import hmac
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -17,46 +18,45 @@ OLDEST_BAND = 90
 
 def pseudonyms(values: pl.Series, domain: str, key: bytes) -> pl.Series:
     """Keyed hash (32 hex digits) of every value; null stays null. Works on distinct values."""
-    distinct = values.drop_nulls().unique()
-    prefix = domain.encode() + b"\x1f"
-    hashed = [
-        hmac.digest(key, prefix + value.encode(), "sha256").hex()[:PSEUDONYM_HEX]
-        for value in distinct
-    ]
-    return values.replace_strict(
-        distinct, pl.Series(hashed, dtype=pl.String), default=None, return_dtype=pl.String
-    )
+    distinct, place = _encoded(values)
+    hashed = [digest.hex()[:PSEUDONYM_HEX] for digest in _hmacs(distinct, domain, key)]
+    return pl.Series(values.name, hashed, dtype=pl.String).gather(place)
 
 
 def digests(values: pl.Series, domain: str, key: bytes) -> pl.Series:
     """Keyed hash (16 bytes) of every value; null stays null."""
-    prefix = domain.encode() + b"\x1f"
-    return pl.Series(
-        values.name,
-        [
-            None if value is None else hmac.digest(key, prefix + value.encode(), "sha256")[:16]
-            for value in values
-        ],
-        dtype=pl.Binary,
-    )
+    given = values.is_not_null()
+    hashed = [digest[:16] for digest in _hmacs(values.filter(given), domain, key)]
+    place = pl.select(pl.when(given).then(given.cast(pl.UInt32).cum_sum() - 1)).to_series()
+    return pl.Series(values.name, hashed, dtype=pl.Binary).gather(place)
+
+
+def _hmacs(values: pl.Series, domain: str, key: bytes) -> Iterator[bytes]:
+    """HMAC-SHA256 of every value; the key and the domain are taken in once."""
+    begun = hmac.new(key, domain.encode() + b"\x1f", "sha256")
+    for value in values:
+        one = begun.copy()
+        one.update(value.encode())
+        yield one.digest()
+
+
+def _encoded(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Distinct values, and which of them each value is (null stays null)."""
+    encoded = values.cast(pl.String).to_arrow().dictionary_encode()
+    return pl.Series(encoded.dictionary, dtype=pl.String), pl.Series(encoded.indices)
 
 
 def nhs_number_is_valid(values: pl.Series) -> pl.Series:
     """True where a number passes modulus 11 and is not one digit ten times; null where none."""
-    distinct = values.drop_nulls().unique()
-    return values.replace_strict(
-        distinct,
-        pl.Series([_passes_modulus_11(value) for value in distinct], dtype=pl.Boolean),
-        default=None,
-        return_dtype=pl.Boolean,
-    )
-
-
-def _passes_modulus_11(number: str) -> bool:
-    if len(number) != 10 or not number.isascii() or not number.isdigit() or len(set(number)) == 1:
-        return False
-    total = sum(int(digit) * (10 - place) for place, digit in enumerate(number[:9]))
-    return (11 - total % 11) % 11 == int(number[9])
+    distinct, place = _encoded(values)
+    number = pl.col("number")
+    digit = [number.str.slice(place, 1).cast(pl.Int32, strict=False) for place in range(10)]
+    total = pl.sum_horizontal(digit[place] * (10 - place) for place in range(9))
+    passes = (11 - total % 11) % 11 == digit[9]
+    is_one_digit = pl.all_horizontal(one == digit[0] for one in digit)
+    is_valid = number.str.contains(r"^[0-9]{10}$") & passes & ~is_one_digit
+    found = pl.DataFrame({"number": distinct}).select(is_valid.fill_null(False)).to_series()
+    return found.alias(values.name).gather(place)
 
 
 def age_bands(births: pl.Expr, on: pl.Expr) -> pl.Expr:
@@ -85,14 +85,16 @@ def quintiles(postcodes: pl.Series, deprivation: pl.DataFrame) -> pl.Series:
     `deprivation` has `postcode_sector`, `deprivation_quintile`. A postcode may be written with or
     without its blank: the inward part is always a digit and two letters.
     """
-    written = postcodes.str.to_uppercase().str.replace_all(r"\s", "")
+    distinct, place = _encoded(postcodes)
+    written = distinct.str.to_uppercase().str.replace_all(r"\s", "")
     sectors = written.str.replace(r"^([A-Z0-9]{2,4})(\d)[A-Z]{2}$", "${1} ${2}")
-    return sectors.replace_strict(
+    found = sectors.replace_strict(
         deprivation["postcode_sector"],
         deprivation["deprivation_quintile"].cast(pl.Int16),
         default=None,
         return_dtype=pl.Int16,
     )
+    return found.alias(postcodes.name).gather(place)
 
 
 def pseudonymise_events(
