@@ -13,7 +13,7 @@ from pipelines.contracts import Contract, read_contract
 from pipelines.feeds import FEEDS
 from pipelines.landing.schema import PHYSICAL, landing_schema
 from pipelines.quality.suites import batch_rules
-from pipelines.sources.dicom_headers.read import TagList
+from pipelines.sources.dicom_headers.tags import TagList
 from pipelines.sources.inbox import FEED_KINDS
 from pipelines.synthetic.ris_extract import COLUMNS
 

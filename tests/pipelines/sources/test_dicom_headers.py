@@ -4,26 +4,18 @@ import struct
 from datetime import UTC, datetime
 from pathlib import Path
 
-import data_store
-import nibabel
 import polars as pl
 import pydicom
-import pynetdicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from pipelines.sources.dicom_headers import HeaderBatch, acquisition_starts, read_headers
 from pipelines.sources.dicom_headers import read as reader
-from pipelines.sources.dicom_headers.read import TagList, snake_case
+from pipelines.sources.dicom_headers.tags import TagList, snake_case
+from tests.dicom_samples import sample_files, written
 
 LONDON = "Europe/London"
-FOLDERS = (
-    Path(pydicom.__file__).parent / "data",
-    Path(data_store.__file__).parent / "data",
-    Path(nibabel.__file__).parent,
-    Path(pynetdicom.__file__).parent / "tests" / "dicom_files",
-)
 COMPARED = (
     "SOPInstanceUID",
     "SOPClassUID",
@@ -66,44 +58,11 @@ COMPARED = (
     "PerformedProcedureStepStartDate",
     "PerformedProcedureStepStartTime",
 )
-GOOD = {
-    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
-    "SOPInstanceUID": "2.25.8001",
-    "StudyInstanceUID": "2.25.8002",
-    "SeriesInstanceUID": "2.25.8003",
-    "Modality": "CT",
-    "StudyDate": "20260611",
-    "StudyTime": "141500",
-}
-
-
-def sample_files() -> list[Path]:
-    return sorted(
-        path
-        for folder in FOLDERS
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix in (".dcm", ".gz", "") and path.name != "LICENSE"
-    )
 
 
 @pytest.fixture(scope="module")
 def samples() -> HeaderBatch:
     return read_headers(sample_files())
-
-
-def written(folder: Path, *, name: str = "a.dcm", **values) -> Path:
-    dataset = Dataset()
-    for keyword, value in {**GOOD, **values}.items():
-        if value is not None:
-            setattr(dataset, keyword, value)
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    meta.MediaStorageSOPInstanceUID = str(dataset.get("SOPInstanceUID", "2.25.1"))
-    meta.MediaStorageSOPClassUID = GOOD["SOPClassUID"]
-    dataset.file_meta = meta
-    path = folder / name
-    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
-    return path
 
 
 def own_reading(dataset: Dataset, keyword: str) -> str | None:

@@ -1,0 +1,204 @@
+"""The fast readers against pydicom: what they accept is what the file says, or they are no use."""
+
+import os
+import random
+import struct
+import warnings
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from pipelines.sources.dicom_headers import read_headers
+from pipelines.sources.dicom_headers.columns import as_columns
+from pipelines.sources.dicom_headers.first_window import read_windows, scan
+from pipelines.sources.dicom_headers.read import REQUIRED
+from pipelines.sources.dicom_headers.reference import read_by_pydicom
+from pipelines.sources.dicom_headers.scanner import Declined, read_by_scanner
+from pipelines.sources.dicom_headers.tags import TagList, snake_case
+from tests.dicom_samples import sample_files, written
+
+TAGS = TagList.load()
+SEED = 20201016
+# Damaged files of the default run; in full ten times as many.
+DAMAGED = 30_000 if os.environ.get("IMAGING_TEST_FULL") else 3_000
+Row = dict[str, str | None]
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def by_window(paths: list[Path]) -> dict[Path, Row]:
+    windows = read_windows(paths)
+    frame = as_columns(windows, scan(windows, TAGS)).drop("content_sha")
+    return {paths[int(row.pop("number"))]: row for row in frame.iter_rows(named=True)}
+
+
+def by_scanner(paths: list[Path]) -> dict[Path, Row]:
+    found = {}
+    for path in paths:
+        try:
+            found[path] = read_by_scanner(path, TAGS)[0]
+        except Declined:
+            continue
+    return found
+
+
+def complete(path: Path) -> Row | None:
+    """What pydicom reads, where it reads a whole header."""
+    row, _, _ = read_by_pydicom(path, TAGS)
+    is_whole = row is not None and all(row[snake_case(keyword)] for keyword in REQUIRED)
+    return row if is_whole else None
+
+
+def differences(found: dict[Path, Row]) -> list[tuple[str, str, str | None, str | None]]:
+    different = []
+    for path, ours in found.items():
+        theirs = complete(path)
+        if theirs is not None and theirs != ours:
+            different += [
+                (path.name, name, ours[name], theirs[name])
+                for name in theirs
+                if ours[name] != theirs[name]
+            ]
+    return different
+
+
+@pytest.mark.parametrize("reader", [by_window, by_scanner])
+def test_a_fast_reader_gives_what_pydicom_gives_for_every_sample(reader):
+    """Failing means that a station, a time or an identity differs from what the file says."""
+    found = reader(sample_files())
+    assert len(found) > 150
+    assert differences(found) == []
+
+
+def test_of_the_samples_that_pydicom_reads_whole_nearly_all_need_no_pydicom():
+    """Failing means that an archive is read at the speed of the slowest reader."""
+    whole = [path for path in sample_files() if complete(path) is not None]
+    readers = Counter(read_headers(whole).accepted["reader"].to_list())
+    assert readers["first_window"] > 0
+    assert readers["pydicom"] <= len(whole) * 0.05
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """A copy with one to four faults within its first kilobytes."""
+    copy = bytearray(data)
+    for _ in range(rng.choice([1, 1, 1, 2, 4])):
+        end = min(len(copy) - 1, rng.choice([600, 1500, 3000, 8000]))
+        if end <= 140:
+            break
+        at = rng.randrange(132, end)
+        match rng.randrange(7):
+            case 0:
+                copy[at] = rng.randrange(256)
+            case 1:
+                copy[at : at + 2] = struct.pack("<H", rng.randrange(1 << 16))
+            case 2:
+                copy[at : at + 4] = b"\xff\xff\xff\xff"
+            case 3:
+                del copy[at : at + rng.choice([1, 2, 4, 8])]
+            case 4:
+                copy[at:at] = rng.randbytes(rng.choice([1, 2, 8]))
+            case 5:
+                del copy[at:]
+            case 6:
+                copy[at : at + 8] = copy[at - 8 : at]
+    return bytes(copy)
+
+
+def test_a_damaged_header_is_never_read_as_something_else(tmp_path: Path):
+    """Failing means that a wrong length or tag moves values without anybody being told."""
+    rng = random.Random(SEED)
+    data = [p.read_bytes()[:200_000] for p in sample_files()]
+    data = [content for content in data if content[128:132] == b"DICM"]
+    accepted, different = 0, []
+    for start in range(0, DAMAGED, 500):
+        paths = []
+        for number in range(start, start + 500):
+            path = tmp_path / f"{number % 500:03d}.dcm"
+            path.write_bytes(damaged(rng.choice(data), rng))
+            paths.append(path)
+        for reader in (by_window, by_scanner):
+            found = reader(paths)
+            accepted += len(found)
+            different += differences(found)
+    assert accepted > DAMAGED // 4
+    assert different == []
+
+
+def private(length: int) -> Dataset:
+    """A data set with a private value of so many bytes before the last wanted tags."""
+    dataset = Dataset()
+    block = dataset.private_block(0x0029, "MAKER", create=True)
+    block.add_new(0x10, "OB", b"\0" * length)
+    return dataset
+
+
+@pytest.mark.parametrize(("length", "reader"), [(200, "first_window"), (80_000, "scanner")])
+def test_a_header_behind_large_private_values_is_read_whole(
+    tmp_path: Path, length: int, reader: str
+):
+    """Failing means that the end of the exam of a whole maker is missing."""
+    path = written(tmp_path, PerformedStationAETitle="CT1", Rows=512)
+    dataset = pydicom.dcmread(path)
+    dataset.update(private(length))
+    dataset.PixelData = b"\0" * 1000
+    dataset["PixelData"].VR = "OW"
+    dataset.save_as(path)
+    row = read_headers([path]).accepted.row(0, named=True)
+    assert (row["reader"], row["performed_station_ae_title"], row["rows"]) == (reader, "CT1", "512")
+
+
+@pytest.mark.parametrize(
+    "uid",
+    [
+        "1.2.840.10008.1.2",
+        "1.2.840.10008.1.2.1",
+        "1.2.840.10008.1.2.2",
+        "1.2.840.10008.1.2.1.99",
+        "1.2.840.10008.1.2.4.95",
+    ],
+)
+def test_every_transfer_syntax_is_read(tmp_path: Path, uid: str):
+    """Failing means that the images of an older or unusual scanner are lost."""
+    path = written(tmp_path, syntax=uid, StationName="CT1", Rows=512)
+    row = read_headers([path]).accepted.row(0, named=True)
+    assert (row["transfer_syntax_uid"], row["station_name"], row["rows"]) == (uid, "CT1", "512")
+
+
+def test_what_inflates_without_end_is_refused_and_memory_stays_bounded(tmp_path: Path):
+    """Failing means that one small file fills the memory of the harvest."""
+    path = written(tmp_path)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    dataset.save_as(path)
+    data = path.read_bytes()
+    start = 144 + struct.unpack_from("<I", data, 140)[0]
+    head = struct.pack("<HH2sHI", 0x0009, 0x1001, b"OB", 0, 1 << 30)
+    squeezed = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    zeros = b"\0" * (1 << 20)
+    body = squeezed.compress(head) + b"".join(squeezed.compress(zeros) for _ in range(80))
+    path.write_bytes(data[:start] + body + squeezed.flush())
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(Declined):
+        read_by_scanner(path, TAGS)
+
+
+def test_text_in_an_unknown_character_set_stops_nothing(tmp_path: Path):
+    """Failing means that one strange header stops the harvest of a whole archive."""
+    good = written(tmp_path, name="a.dcm", StationName="CT1")
+    strange = written(tmp_path, name="b.dcm", StationName="CT2")
+    content = strange.read_bytes()
+    strange.write_bytes(content.replace(b"2.25.8001", b"2.25.8009"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(strange)
+        dataset.SpecificCharacterSet = "NO_SUCH_SET"
+        dataset.StudyDescription = "x"
+        dataset.save_as(strange)
+    strange.write_bytes(strange.read_bytes().replace(b"NO_SUCH_SET", b"NO_SU\0H_SET"))
+    batch = read_headers([good, strange])
+    assert len(batch.accepted) + len(batch.rejected) == 2
+    assert str(good) in batch.accepted["path"].to_list()
