@@ -620,7 +620,7 @@ def dagster(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Which benchmark: journey.")] = "journey",
+    name: Annotated[str, typer.Argument(help="Which benchmark: journey, dicom.")] = "journey",
     quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,
 ) -> None:
@@ -631,7 +631,8 @@ def bench(
         errors.print(f"imaging: no benchmark {name}; there are: {', '.join(known)}")
         raise typer.Exit(2)
     arguments = ["--quick"] * quick + ["--json"] * as_json
-    raise typer.Exit(subprocess.call([sys.executable, str(script), *arguments]))
+    module = f"{script.parent.name}.{script.stem}"
+    raise typer.Exit(subprocess.call([sys.executable, "-m", module, *arguments], cwd=PROJECT_ROOT))
 
 
 @app.command()
