@@ -190,10 +190,12 @@ def _vetted(
     received = a["received"]
     took = hours * np.exp(_VETTING_SPREAD * rng.standard_normal(count)) * HOUR
     vetted = to_working_hours(received + MINUTE + took.astype(np.int64), vets, rng)
-    available = np.clip(initial - 3 * HOUR - received, MINUTE, None)
-    soon = received + np.minimum(available // 3, took.astype(np.int64) + MINUTE)
-    soon = office_hours(soon, initial - 2 * HOUR, rng)
-    return np.where(vets, np.where(vetted <= received + available, vetted, soon), NEVER)
+    latest = np.maximum(initial - 3 * HOUR, received + MINUTE)
+    sooner = received + np.minimum((latest - received) // 10, took.astype(np.int64) + MINUTE)
+    in_hours = to_working_hours(sooner, vets, rng)
+    out_of_hours = office_hours(sooner, latest, rng)
+    vetted = np.select([vetted <= latest, in_hours <= latest], [vetted, in_hours], out_of_hours)
+    return np.where(vets, vetted, NEVER)
 
 
 def _earlier_slots(

@@ -150,7 +150,8 @@ def exam_messages(
     if is_told("vetted"):
         yield message("OMG^O19", sent("vetted"), _vetting(exam, parts, local))
     for moment, event, slot, number, status in _appointment_messages(exam, is_told):
-        body = _appointment(exam, parts, local[slot], number, status)
+        reason = _move_reason(exam) if event in ("S13", "S15") else "ROUTINE"
+        body = _appointment(exam, parts, local[slot], number, status, reason)
         yield message(f"SIU^{event}", local[moment], body, "2.5.1")
     if is_told("cancelled"):
         told = _vetting if exam["is_refused_at_vetting"] else _cancellation
@@ -339,14 +340,19 @@ def _status_change(
 
 
 def _appointment(
-    exam: dict[str, Any], parts: dict[str, str], start: int, number: int, status: str
+    exam: dict[str, Any],
+    parts: dict[str, str],
+    start: int,
+    number: int,
+    status: str,
+    reason: str,
 ) -> list[str]:
     begin, end = clock(start), clock(start + 20 * 60)
     appointment = f"APT{parts['accession'][1:]}-{number}"
     schedule = {
         1: f"{appointment}^EPR",
         2: f"{appointment}^RIS",
-        6: _appointment_reason(exam) if status == "Cancelled" else "ROUTINE",
+        6: reason,
         7: parts["code"],
         9: "20",
         10: "MIN",
@@ -367,7 +373,7 @@ def _appointment(
     ]
 
 
-def _appointment_reason(exam: dict[str, Any]) -> str:
+def _move_reason(exam: dict[str, Any]) -> str:
     """Who cancelled, which decides on the clock of the wait, and why."""
     who, why = exam["moved_by"], exam["move_reason"]
     text = appointments.reason_texts(who)[why]
