@@ -62,6 +62,22 @@ def _reasons(kind: str) -> tuple[list[str], NDArray[np.float64]]:
 
 
 @cache
+def moves() -> tuple[list[str], list[str]]:
+    """Who cancelled and why, by the number that stands for both in the column `move`."""
+    rows = read_text_table("pathway_reasons").filter(pl.col("kind").is_in([HOSPITAL, PATIENT]))
+    return rows["kind"].to_list(), rows["reason_code"].to_list()
+
+
+def _move(code: str) -> int:
+    return moves()[1].index(code)
+
+
+def _is_by(move: NDArray[np.int8], who: str) -> NDArray[np.bool_]:
+    """Which moves are by the patient, or by the hospital."""
+    return np.isin(move, [n for n, kind in enumerate(moves()[0]) if kind == who])
+
+
+@cache
 def reason_texts(kind: str) -> dict[str, str]:
     """What the codes of one kind of reason mean."""
     rows = read_text_table("pathway_reasons").filter(pl.col("kind") == kind)
@@ -79,7 +95,8 @@ def set_bookings(
 
     `is_vetted` flags requests that are vetted before they are booked. Adds TIMES (UTC seconds,
     NEVER where it did not happen), `proposed` (when the exam is due to start), the flags
-    is_cancelled and is_refused_at_vetting, and the codes cancel_reason, moved_by, move_reason.
+    is_cancelled and is_refused_at_vetting, the code cancel_reason, and `move` (see `moves`, -1
+    for none).
     """
     count = len(a["slot"])
     u = rng.random(count)
@@ -114,13 +131,11 @@ def set_bookings(
     booked_first = start + np.minimum(lag, room // 2)
     booked_first = office_hours(booked_first, initial, rng)
 
-    by = np.select([by_patient, by_hospital], [PATIENT, HOSPITAL], "")
     given_up = np.where(by_hospital, earlier, missed)
-    a["moved_by"] = by
-    a["move_reason"] = _move_reasons(by, moves_rng)
+    a["move"] = _move_reasons({PATIENT: by_patient, HOSPITAL: by_hospital}, moves_rng)
     is_moved = by_patient | by_hospital
     moved, told_at_once = _cancelled_appointment(
-        a["move_reason"], by, booked_first, given_up, moves_rng
+        a["move"], by_patient, by_hospital, booked_first, given_up, moves_rng
     )
     a["moved"] = np.where(is_moved, moved, NEVER)
     a["moved_booked"] = np.where(is_moved, booked_first, NEVER)
@@ -133,7 +148,7 @@ def set_bookings(
     a["first_booked"] = np.where(has_booking & is_dna, booked_first, NEVER)
     a["first_appointment"] = np.where(has_booking & is_dna, missed, NEVER)
     again = np.where(is_dna, missed + no_show + HOUR, 0) + np.minimum(lag, DAY)
-    again = np.where(is_moved, moved + _until_rebooked(by, moves_rng), again)
+    again = np.where(is_moved, moved + _until_rebooked(by_patient, moves_rng), again)
     again = np.minimum(office_hours(again, appointment, rng), appointment - _SHORTEST_NOTICE)
     again = np.where(told_at_once, moved, again)
     is_again = is_dna | is_moved
@@ -215,17 +230,22 @@ def _earlier_slots(
     return chosen, np.where(chosen, calendar.local_to_utc(earlier), NEVER)
 
 
-def _move_reasons(by: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.str_]:
-    chosen = np.full(len(by), "", dtype="<U8")
-    for who in (PATIENT, HOSPITAL):
+def _move_reasons(
+    chosen: dict[str, NDArray[np.bool_]], rng: np.random.Generator
+) -> NDArray[np.int8]:
+    """A move for those chosen by who cancels, -1 for the others."""
+    move = np.full(len(chosen[PATIENT]), -1, dtype=np.int8)
+    for who, rows in chosen.items():
         codes, shares = _reasons(who)
-        chosen = np.where(by == who, rng.choice(codes, size=len(by), p=shares), chosen)
-    return chosen
+        numbers = np.array([_move(code) for code in codes], dtype=np.int8)
+        move[rows] = rng.choice(numbers, size=int(rows.sum()), p=shares)
+    return move
 
 
 def _cancelled_appointment(
-    reason: NDArray[np.str_],
-    by: NDArray[np.str_],
+    move: NDArray[np.int8],
+    by_patient: NDArray[np.bool_],
+    by_hospital: NDArray[np.bool_],
     booked: Seconds,
     slot: Seconds,
     rng: np.random.Generator,
@@ -235,21 +255,19 @@ def _cancelled_appointment(
     A session that overruns sends its patient home within the hour after the slot.
     """
     count = len(slot)
-    days = np.where(
-        by == PATIENT, habits()["patient_notice_days"], habits()["hospital_notice_days"]
-    )
+    days = np.where(by_patient, habits()["patient_notice_days"], habits()["hospital_notice_days"])
     notice = 2 * HOUR + (rng.random(count) ** 2 * days * DAY).astype(np.int64)
     ahead = office_hours(np.maximum(slot - notice, booked + (slot - booked) // 2), slot, rng)
     overran = slot + rng.integers(15 * MINUTE, HOUR, count)
-    at_once = (by == HOSPITAL) & (rng.random(count) < habits()["rebooked_at_once_rate"])
-    return np.where(reason == "OVERRUN", overran, ahead), at_once
+    at_once = by_hospital & (rng.random(count) < habits()["rebooked_at_once_rate"])
+    return np.where(move == _move("OVERRUN"), overran, ahead), at_once
 
 
-def _until_rebooked(by: NDArray[np.str_], rng: np.random.Generator) -> Seconds:
+def _until_rebooked(by_patient: NDArray[np.bool_], rng: np.random.Generator) -> Seconds:
     """Seconds from a cancellation to the new booking; a patient who rings gets one there."""
-    count = len(by)
+    count = len(by_patient)
     later = HOUR + (rng.random(count) * habits()["rebooked_within_days"] * DAY).astype(np.int64)
-    return np.where(by == PATIENT, rng.integers(2 * MINUTE, 15 * MINUTE, count), later)
+    return np.where(by_patient, rng.integers(2 * MINUTE, 15 * MINUTE, count), later)
 
 
 def office_hours(utc: Seconds, before: Seconds, rng: np.random.Generator) -> Seconds:
@@ -272,7 +290,7 @@ def can_be_moved(a: Columns) -> NDArray[np.bool_]:
     One who gave up an appointment before, and whose clock restarted with it, waits instead: the
     columns hold one appointment that was cancelled.
     """
-    return (a["booked"] < NEVER) & (a["moved_by"] != PATIENT)
+    return (a["booked"] < NEVER) & ~_is_by(a["move"], PATIENT)
 
 
 def cancel_for_failure(
@@ -284,8 +302,8 @@ def cancel_for_failure(
     because of a failure before stays the last that was kept.
     """
     count = len(rows)
-    is_first = a["move_reason"][rows] != EQUIPMENT_FAILURE
-    was_moved = is_first & (a["moved_by"][rows] == HOSPITAL)
+    is_first = a["move"][rows] != _move(EQUIPMENT_FAILURE)
+    was_moved = is_first & _is_by(a["move"][rows], HOSPITAL)
     made = np.where(was_moved, a["moved_booked"][rows], a["booked"][rows])
     told = down_from + rng.integers(
         5 * MINUTE, int(habits()["failure_told_minutes"]) * MINUTE, count
@@ -296,8 +314,7 @@ def cancel_for_failure(
         is_first, a["appointment"][rows], a["moved_appointment"][rows]
     )
     a["moved"][rows] = np.where(is_first, told, a["moved"][rows])
-    a["moved_by"][rows] = HOSPITAL
-    a["move_reason"][rows] = EQUIPMENT_FAILURE
+    a["move"][rows] = _move(EQUIPMENT_FAILURE)
     again = told + HOUR // 2 + (rng.random(count) * DAY).astype(np.int64)
     a["booked"][rows] = np.minimum(office_hours(again, slot, rng), slot - _SHORTEST_NOTICE)
     a["appointment"][rows] = slot
@@ -318,7 +335,5 @@ def hide_untold(a: Columns) -> None:
         first = {"booked": "first_booked", "appointment": "first_appointment"}[into]
         a[into] = np.select([stands, unmade], [a[slot], a[first]], a[into])
         a[slot] = np.where(stands, NEVER, a[slot])
-    is_told = a["moved"] < NEVER
-    a["moved_by"] = np.where(is_told, a["moved_by"], "")
-    a["move_reason"] = np.where(is_told, a["move_reason"], "")
+    a["move"] = np.where(a["moved"] < NEVER, a["move"], -1)
     a["is_refused_at_vetting"] = a["is_refused_at_vetting"] & (a["cancelled"] < NEVER)

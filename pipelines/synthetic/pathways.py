@@ -169,7 +169,7 @@ class Simulation:
         plain = (
             "exam_no", "party_code", "site_code", "resource", "modality_group", "dicom_modality",
             "exam_code", "source_setting", "priority", "patient_no", "is_unscheduled",
-            "cancel_reason", "is_refused_at_vetting", "moved_by", "move_reason", "reporter_org", "is_cross_site", *_TIMES, *_DRAWN,
+            "cancel_reason", "is_refused_at_vetting", "move", "reporter_org", "is_cross_site", *_TIMES, *_DRAWN,
         )  # fmt: skip
         exams = pl.DataFrame({name: a[name] for name in plain}).sort("exam_no")
         exams = exams.with_columns(
@@ -177,7 +177,14 @@ class Simulation:
         )
         exams = exams.with_columns(
             pl.when(pl.col("cancelled").is_not_null()).then("cancel_reason").alias("cancel_reason"),
-            pl.col("moved_by", "move_reason").replace("", None),
+            *(
+                pl.col("move")
+                .replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+                .alias(column)
+                for column, names in zip(
+                    ("moved_by", "move_reason"), appointments.moves(), strict=True
+                )
+            ),
             *(
                 pl.when(pl.coalesce("verified", "preliminary").is_not_null()).then(name).alias(name)
                 for name in ("reporter_org", "is_cross_site")
@@ -193,7 +200,7 @@ class Simulation:
         )
         exams = exams.join(codes, on="exam_code", how="left", maintain_order="left")
         exams = _with_identifiers(_with_trust(exams, self.network), self.network, self.period)
-        return exams.drop(_DRAWN)
+        return exams.drop(*_DRAWN, "move")
 
 
 @dataclass(frozen=True)
