@@ -31,6 +31,20 @@ def wall_clock(seconds: pl.Expr) -> pl.Expr:
     return london(seconds).dt.strftime(_CLOCK)
 
 
+def standing(last: str, moved: str, first: str, period: Period) -> pl.Expr:
+    """A column of the appointment that stood at the extract: none where it was cancelled."""
+    return (
+        pl.when(pl.col("booked") < period.cutoff)
+        .then(pl.col(last))
+        .when(pl.col("moved") < period.cutoff)
+        .then(None)
+        .when(pl.col("moved_booked") < period.cutoff)
+        .then(pl.col(moved))
+        .when(pl.col("first_booked") < period.cutoff)
+        .then(pl.col(first))
+    )
+
+
 def extract_rows(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
     """One row per request made before the extract, as text, with party_code and extract_dirt.
 
@@ -42,20 +56,8 @@ def extract_rows(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
     def known(name: str) -> pl.Expr:
         return pl.when(pl.col(name) < period.cutoff).then(pl.col(name))
 
-    def standing(last: str, moved: str, first: str) -> pl.Expr:
-        return (
-            pl.when(pl.col("booked") < period.cutoff)
-            .then(pl.col(last))
-            .when(pl.col("moved") < period.cutoff)
-            .then(None)
-            .when(pl.col("moved_booked") < period.cutoff)
-            .then(pl.col(moved))
-            .when(pl.col("first_booked") < period.cutoff)
-            .then(pl.col(first))
-        )
-
-    booked = standing("booked", "moved_booked", "first_booked")
-    slot = standing("appointment", "moved_appointment", "first_appointment")
+    booked = standing("booked", "moved_booked", "first_booked", period)
+    slot = standing("appointment", "moved_appointment", "first_appointment", period)
     is_done = pl.col("completed") < period.cutoff
     has_report = (pl.min_horizontal("verified", "preliminary") < period.cutoff).fill_null(False)
     unknown = (pl.col("extract_dirt") == "unknown_exam_code").fill_null(False)
