@@ -13,6 +13,7 @@ import polars as pl
 from pipelines.demo import DEMO_SCALE, DEMO_SEED, DEMO_WORLD
 from pipelines.problems import Problem
 from pipelines.synthetic import (
+    appointments,
     calendar,
     dicom_files,
     dirt,
@@ -215,6 +216,8 @@ def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
         "slot_minutes": dict(profile.offices.select("office", "slot_minutes").iter_rows()),
         **simulation.world.as_parameters(),
         **operations.parameters(),
+        "appointment_habits": appointments.habits(),
+        "report_habits": reporting.report_habits(),
         "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
         "image_effects_apply_from": "viewing and archive go-lives, by exam end; between two parties "
         "the later of them",
