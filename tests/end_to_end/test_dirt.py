@@ -145,7 +145,8 @@ def _corrected(found: Found, feed: str) -> int:
     first = told.group_by("exam_key").agg(pl.col("event_ts_utc").min())
     exams = found.exams_of(feed, "corrected_report").join(first, on="exam_key")
     assert first.height == exams.height
-    return exams.filter(pl.col("first_verified_at") < pl.col("event_ts_utc")).height
+    verified = pl.col("first_verified_at").dt.convert_time_zone("UTC")
+    return exams.filter(verified < pl.col("event_ts_utc")).height
 
 
 FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
