@@ -4,6 +4,7 @@ The rules are written here a second time on purpose; where a figure differs from
 one of the two is wrong.
 """
 
+import json
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def waiting_list(truth: Path, census: date) -> pl.DataFrame:
     """Requests on the DM01 waiting list at the end of a day: one row per request with its wait.
 
     Waiting-list activity only: not planned (priority P), not inpatient (01) nor emergency (05).
-    The clock starts at the request and is reset by a missed appointment.
+    The clock starts at the request and is reset by a missed appointment, and by one that the
+    patient cancelled: of those only the messages tell, not the history extract.
     """
     rows = exams(truth).filter(
         pl.col("dm01_test").is_not_null()
@@ -34,14 +36,22 @@ def waiting_list(truth: Path, census: date) -> pl.DataFrame:
         & (pl.col("priority") != "P")
         & ~pl.col("source_setting").is_in(["01", "05"])
     )
+    told_from = date.fromisoformat(
+        json.loads((truth / "parameters.json").read_text("utf-8"))["history_extract_on"]
+    )
     day = {
         name: pl.col(f"{name}_at_local").dt.date()
         for name in ("requested", "started", "cancelled", "dna")
     }
     stopped = pl.min_horizontal(day["started"], day["cancelled"])
     on_list = (day["requested"] <= census) & (stopped.is_null() | (stopped > census))
-    reset = pl.when(day["dna"] <= census).then(day["dna"])
-    start = pl.max_horizontal(day["requested"], reset)
+    given_up = pl.col("moved_appointment_at_local").dt.date()
+    is_told = (pl.col("moved_by") == "patient") & (pl.col("moved_at_local").dt.date() >= told_from)
+    resets = (
+        pl.when(day["dna"] <= census).then(day["dna"]),
+        pl.when(is_told & (given_up <= census)).then(given_up),
+    )
+    start = pl.max_horizontal(day["requested"], *resets)
     return (
         rows.filter(on_list)
         .with_columns(waited=(pl.lit(census) - start).dt.total_days())

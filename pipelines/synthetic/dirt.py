@@ -126,6 +126,7 @@ class ExamDirt:
             pl.col("is_in_extract")
             & (pl.col("verified") < cutoff - 30 * DAY)
             & (pl.col("addendum").is_null() | (pl.col("addendum") < cutoff - DAY))
+            & (pl.col("corrected").is_null() | (pl.col("corrected") < cutoff - DAY))
         ).fill_null(False)
         flags = exams.select("party_code", "is_in_extract", "verified", closed=closed)
         party = flags["party_code"].to_numpy().astype(str)

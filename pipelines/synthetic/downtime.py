@@ -1,6 +1,7 @@
-"""When scanners and image systems were down: the record of it only.
+"""When scanners and image systems were down.
 
-No exam moves: a failure lies over sessions that took place all the same.
+The downtime of scanners is known before the first exam, so that none starts meanwhile (see
+`scanner_queue`); that of image systems is a record only.
 """
 
 from __future__ import annotations
@@ -54,18 +55,25 @@ def _reason(asset_type: str, is_planned: bool, rng: np.random.Generator) -> str:
     return str(rng.choice(codes, p=shares))
 
 
-def record_downtime(
-    sessions: pl.DataFrame,
-    network: Network,
-    period: Period,
-    effects: Adoption,
-    rng: np.random.Generator,
+_SCHEMA = {
+    "party_code": pl.String,
+    "site_code": pl.String,
+    "asset": pl.String,
+    "asset_type": pl.String,
+    "is_planned": pl.Boolean,
+    "reason_code": pl.String,
+    "down_from": pl.Int64,
+    "down_to": pl.Int64,
+}
+
+
+def scanner_downtime(
+    sessions: pl.DataFrame, network: Network, period: Period, seed: int
 ) -> pl.DataFrame:
-    """One row per downtime: party, site (null for a system), asset, reason; local seconds.
+    """One row per downtime of a scanner: party, site, asset, reason; local seconds.
 
     `sessions` (station_name, session_start, session_end in local seconds) keep planned downtime
-    of a scanner out of its sessions. Every party has a record of its own of its PACS, from the
-    archive go-live on of the VNA.
+    out of them. No two downtimes of a scanner overlap; each has a random stream of its own.
     """
     scanners = network.scanner_register.join(
         network.sites.select("site_code", "party_code"), on="site_code"
@@ -78,7 +86,8 @@ def record_downtime(
         .items()
     }
     habits, rows = _habits(), []
-    for scanner in scanners.iter_rows(named=True):
+    for number, scanner in enumerate(scanners.iter_rows(named=True)):
+        rng = np.random.default_rng([seed, 45, number])
         habit = habits[scanner["dicom_modality"]]
         own = busy.get(scanner["station_name"], np.empty((0, 2), dtype=np.int64))
         head = (
@@ -92,21 +101,24 @@ def record_downtime(
         failed = [f for f in failed if not any(f[0] < p[1] and p[0] < f[1] for p in planned)]
         rows += [(*head, True, _reason("scanner", True, rng), *span) for span in planned]
         rows += [(*head, False, _reason("scanner", False, rng), *span) for span in failed]
-    rows += _systems(network, period, effects, habits, rng)
-    frame = pl.DataFrame(
-        rows,
-        schema={
-            "party_code": pl.String,
-            "site_code": pl.String,
-            "asset": pl.String,
-            "asset_type": pl.String,
-            "is_planned": pl.Boolean,
-            "reason_code": pl.String,
-            "down_from": pl.Int64,
-            "down_to": pl.Int64,
-        },
-        orient="row",
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def record_downtime(
+    of_scanners: pl.DataFrame,
+    network: Network,
+    period: Period,
+    effects: Adoption,
+    rng: np.random.Generator,
+) -> pl.DataFrame:
+    """One row per downtime of a scanner or (site_code null) an image system; local seconds.
+
+    Every party has a record of its own of its PACS, from the archive go-live on of the VNA.
+    """
+    systems = pl.DataFrame(
+        _systems(network, period, effects, _habits(), rng), schema=_SCHEMA, orient="row"
     )
+    frame = pl.concat([of_scanners, systems])
     return frame.sort("party_code", "down_from", "asset").with_columns(
         month_on=pl.from_epoch("down_from", time_unit="s").dt.date().dt.month_start()
     )

@@ -13,6 +13,7 @@ import polars as pl
 from pipelines.demo import DEMO_SCALE, DEMO_SEED, DEMO_WORLD
 from pipelines.problems import Problem
 from pipelines.synthetic import (
+    appointments,
     calendar,
     dicom_files,
     dirt,
@@ -185,19 +186,20 @@ def delivered_months(simulation: Simulation, scale: float) -> Iterator[pl.DataFr
 
 
 def note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger) -> None:
-    """Faults of whole exams of the live weeks, and addenda, which come in several messages."""
+    """Faults of whole exams of the live weeks; addenda and corrections, a report told again."""
     for party, kind, accession in (
         exams.filter(pl.col("live_dirt").is_not_null())
         .select("party_code", "live_dirt", "accession_number")
         .iter_rows()
     ):
         ledger.add("hl7", kind, f"hl7/*/{party}_*.hl7", accession)
-    for party, accession in (
-        exams.filter(pl.col("addendum") >= period.cutoff)
-        .select("party_code", "accession_number")
-        .iter_rows()
-    ):
-        ledger.add("hl7", "addendum", f"hl7/*/{party}_*.hl7", accession)
+    for kind, told in (("addendum", "addendum"), ("corrected_report", "corrected")):
+        for party, accession in (
+            exams.filter(pl.col(told) >= period.cutoff)
+            .select("party_code", "accession_number")
+            .iter_rows()
+        ):
+            ledger.add("hl7", kind, f"hl7/*/{party}_*.hl7", accession)
 
 
 def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
@@ -214,6 +216,8 @@ def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
         "slot_minutes": dict(profile.offices.select("office", "slot_minutes").iter_rows()),
         **simulation.world.as_parameters(),
         **operations.parameters(),
+        "appointment_habits": appointments.habits(),
+        "report_habits": reporting.report_habits(),
         "effects_apply_from": "network_reporting go-live of the acquiring party, by exam end",
         "image_effects_apply_from": "viewing and archive go-lives, by exam end; between two parties "
         "the later of them",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.synthetic import calendar
+from pipelines.synthetic import appointments, calendar
 from pipelines.synthetic.calendar import DAY
 from pipelines.synthetic.dirt import MESSAGE_COUNTS, DirtLedger, scaled
-from pipelines.synthetic.pathways import CANCEL_REASONS
 from pipelines.synthetic.period import Period, midnight
 
 FEED = "hl7"
@@ -28,6 +27,8 @@ BAD_MESSAGES_A_FILE = 2
 LONGEST_LATE_DAYS = 3
 # The feed of the last party is silent for two of the live days.
 SILENT_FROM_DAY, SILENT_DAYS = 30, 2
+# Local codes of an order status; hl7_event_map.csv reads them.
+VETTED, REFUSED = "VET", "REJ"
 
 _FINDINGS = {
     "DX": (
@@ -66,9 +67,8 @@ _CONCLUSIONS = (
     "Suggest review in clinic & follow-up in 6\u201312 months.",
 )
 _TIMES = (
-    "requested", "received", "first_booked", "first_appointment", "dna", "dna_told", "booked",
-    "appointment", "cancelled", "started", "completed", "preliminary", "verified",
-    "verified_delivered", "addendum",
+    "requested", "received", *appointments.TIMES, "started", "completed", "preliminary",
+    "verified", "verified_delivered", "addendum", "corrected",
 )  # fmt: skip
 _CLASS_OF_SETTING = {"01": "I", "02": "I", "05": "E"}
 _ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"})
@@ -109,8 +109,8 @@ def segment(name: str, fields: dict[int, str]) -> str:
 
 
 _TOLD = (
-    "received", "first_booked", "dna_told", "booked", "cancelled", "completed", "preliminary",
-    "verified", "addendum",
+    "received", "vetted", "first_booked", "dna_told", "moved_booked", "moved", "booked",
+    "cancelled", "completed", "preliminary", "verified", "addendum", "corrected",
 )  # fmt: skip
 
 
@@ -147,18 +147,15 @@ def exam_messages(
 
     if is_told("received"):
         yield message("OMG^O19", sent("received"), _order(parts, local, "NW", "SC"))
-    if is_told("first_booked") and exam["first_booked"] != exam["booked"]:
-        body = _appointment(exam, parts, local["first_appointment"], 1, "Booked")
-        yield message("SIU^S12", local["first_booked"], body, "2.5.1")
-    if is_told("dna_told"):
-        body = _appointment(exam, parts, local["first_appointment"], 1, "Noshow")
-        yield message("SIU^S26", local["dna_told"], body, "2.5.1")
-    if is_told("booked"):
-        number = 2 if exam["dna"] is not None and exam["first_booked"] != exam["booked"] else 1
-        body = _appointment(exam, parts, local["appointment"], number, "Booked")
-        yield message("SIU^S12", local["booked"], body, "2.5.1")
+    if is_told("vetted"):
+        yield message("OMG^O19", sent("vetted"), _vetting(exam, parts, local))
+    for moment, event, slot, number, status in _appointment_messages(exam, is_told):
+        reason = _move_reason(exam) if event in ("S13", "S15") else "ROUTINE"
+        body = _appointment(exam, parts, local[slot], number, status, reason)
+        yield message(f"SIU^{event}", local[moment], body, "2.5.1")
     if is_told("cancelled"):
-        yield message("OMG^O19", sent("cancelled"), _cancellation(exam, parts, local))
+        told = _vetting if exam["is_refused_at_vetting"] else _cancellation
+        yield message("OMG^O19", sent("cancelled"), told(exam, parts, local))
     if is_told("completed"):
         yield message("OMG^O19", sent("completed"), _order(parts, local, "SC", "CM"))
     if is_told("preliminary"):
@@ -167,6 +164,36 @@ def exam_messages(
         yield message("ORU^R01", sent("verified"), _report(exam, parts, local, "F"))
     if is_told("addendum"):
         yield message("ORU^R01", sent("addendum"), _report(exam, parts, local, "A"))
+    if is_told("corrected"):
+        yield message("ORU^R01", sent("corrected"), _report(exam, parts, local, "C"))
+
+
+def _appointment_messages(
+    exam: dict[str, Any], is_told: Callable[[str], bool]
+) -> Iterator[tuple[str, str, str, int, str]]:
+    """When, trigger event, slot, number of the appointment and its status (SCH-25).
+
+    An appointment that the department moves at once keeps its number and is told once.
+    """
+    number, is_moved_at_once = 1, exam["moved"] is not None and exam["moved"] == exam["booked"]
+    if exam["first_booked"] is not None and exam["first_booked"] != exam["booked"]:
+        if is_told("first_booked"):
+            yield "first_booked", "S12", "first_appointment", number, "Booked"
+        if is_told("dna_told"):
+            yield "dna_told", "S26", "first_appointment", number, "Noshow"
+        number += exam["dna"] is not None
+    elif is_told("dna_told"):
+        yield "dna_told", "S26", "first_appointment", number, "Noshow"
+    if is_told("moved_booked"):
+        yield "moved_booked", "S12", "moved_appointment", number, "Booked"
+    if is_moved_at_once:
+        if is_told("moved"):
+            yield "moved", "S13", "appointment", number, "Booked"
+        return
+    if is_told("moved"):
+        yield "moved", "S15", "moved_appointment", number, "Cancelled"
+    if is_told("booked"):
+        yield "booked", "S12", "appointment", number + (exam["moved"] is not None), "Booked"
 
 
 def _shared_parts(exam: dict[str, Any], local: dict[str, Any]) -> dict[str, str]:
@@ -276,15 +303,36 @@ def _order(parts: dict[str, str], local: dict[str, Any], control: str, status: s
 
 def _cancellation(exam: dict[str, Any], parts: dict[str, str], local: dict[str, Any]) -> list[str]:
     reason = exam["cancel_reason"]
+    text = appointments.CANCEL_REASONS[reason]
+    return _status_change(parts, local, "CA", "CA", local["cancelled"], f"{reason}^{text}^LOCAL")
+
+
+def _vetting(exam: dict[str, Any], parts: dict[str, str], local: dict[str, Any]) -> list[str]:
+    """Vetted or refused, told as a change of status with a local code (ORC-5)."""
+    if not exam["is_refused_at_vetting"]:
+        return _status_change(parts, local, "SC", VETTED, local["vetted"])
+    reason = exam["cancel_reason"]
+    text = appointments.reason_texts(appointments.REFUSAL)[reason]
+    return _status_change(parts, local, "SC", REFUSED, local["cancelled"], f"{reason}^{text}^LOCAL")
+
+
+def _status_change(
+    parts: dict[str, str],
+    local: dict[str, Any],
+    control: str,
+    status: str,
+    moment: int,
+    reason: str = "",
+) -> list[str]:
     common = {
-        1: "CA",
+        1: control,
         2: parts["placer"],
         3: parts["filler"],
-        5: "CA",
+        5: status,
         7: parts["priority"],
-        9: clock(local["cancelled"]),
+        9: clock(moment),
         12: parts["referrer"],
-        16: f"{reason}^{CANCEL_REASONS[reason]}^LOCAL",
+        16: reason,
         21: parts["organisation"],
     }
     fields = _request_fields(parts, local)
@@ -292,14 +340,19 @@ def _cancellation(exam: dict[str, Any], parts: dict[str, str], local: dict[str, 
 
 
 def _appointment(
-    exam: dict[str, Any], parts: dict[str, str], start: int, number: int, status: str
+    exam: dict[str, Any],
+    parts: dict[str, str],
+    start: int,
+    number: int,
+    status: str,
+    reason: str,
 ) -> list[str]:
     begin, end = clock(start), clock(start + 20 * 60)
     appointment = f"APT{parts['accession'][1:]}-{number}"
     schedule = {
         1: f"{appointment}^EPR",
         2: f"{appointment}^RIS",
-        6: "ROUTINE",
+        6: reason,
         7: parts["code"],
         9: "20",
         10: "MIN",
@@ -320,13 +373,21 @@ def _appointment(
     ]
 
 
+def _move_reason(exam: dict[str, Any]) -> str:
+    """Who cancelled, which decides on the clock of the wait, and why."""
+    who, why = exam["moved_by"], exam["move_reason"]
+    text = appointments.reason_texts(who)[why]
+    return f"{who.upper()}^Cancelled by the {who}^LOCAL^{why}^{text}^LOCAL"
+
+
 def _report(
     exam: dict[str, Any], parts: dict[str, str], local: dict[str, Any], kind: str
 ) -> list[str]:
-    """Report message: kind P preliminary, F verified, A verified with an addendum section."""
+    """Report message: kind P preliminary, F verified, A with an addendum section, C corrected."""
     first = clock(local["verified_delivered"]) if kind != "P" else clock(local["preliminary"])
-    moment = clock(local["addendum"]) if kind == "A" else first
-    status = "P" if kind == "P" else "F"
+    changed = {"A": "addendum", "C": "corrected"}.get(kind)
+    moment = clock(local[changed]) if changed else first
+    status = {"P": "P", "C": "C"}.get(kind, "F")
     org, reporter = exam["reporter_org"], exam["reporter_code"]
     fields = _request_fields(parts, local) | _performed_fields(parts, local)
     fields |= {22: moment, 25: status}
@@ -350,7 +411,8 @@ def _report(
         ("GDT", findings[(pick // 7 + 1) % len(findings)], first),
     ]
     if kind != "P":
-        lines.append(("IMP", _CONCLUSIONS[pick % len(_CONCLUSIONS)], first))
+        text = _CONCLUSIONS[(pick + (kind == "C")) % len(_CONCLUSIONS)]
+        lines.append(("IMP", text, moment if kind == "C" else first))
     if kind == "A":
         lines.append(("ADT", "Addendum: reviewed with an outside study & unchanged.", moment))
     segments = [parts["PID"], parts["PV1"], segment("ORC", common), segment("OBR", fields)]

@@ -74,7 +74,8 @@ class Office:
     `rooms` are numbers in the list of rooms. `months`: month_on, requests, slots, scarce_slots,
     planned, unscheduled, walk_ins, all at full scale. `lead_days` is how long before its due day
     a planned examination is requested (shortest, longest). With `is_booked_by_date` all are
-    planned, by a date that is no surveillance (a week of pregnancy).
+    planned, by a date that is no surveillance (a week of pregnancy). With `is_vetted` a
+    radiologist vets each request before it is booked.
     """
 
     trust_code: str
@@ -87,6 +88,7 @@ class Office:
     months: pl.DataFrame
     lead_days: tuple[int, int]
     is_booked_by_date: bool
+    is_vetted: bool
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def find_offices(
                 int(settings[name]["planned_lead_longest"]),
             ),
             is_booked_by_date=settings[name]["is_booked_by_date"] == "yes",
+            is_vetted=settings[name]["is_vetted"] == "yes",
         )
         for (trust, name), months in sorted(inputs.items())
         if numbers[trust, settings[name]["dicom_modality"]]

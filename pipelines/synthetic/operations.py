@@ -49,14 +49,14 @@ def simulate_operations(
     exam_counts: pl.DataFrame,
     report_counts: pl.DataFrame,
     admissions: pl.DataFrame,
-    sessions: pl.DataFrame,
+    scanner_downtime: pl.DataFrame,
     network: Network,
     period: Period,
     effects: Adoption,
     scale: float,
     seed: int,
 ) -> Operations:
-    """From the counts of `activity`, the admissions of `beds` and the scanner sessions."""
+    """From the counts of `activity`, the admissions of `beds` and the downtime of the scanners."""
     months = calendar.months_between(period.first_on, period.end_on)
     staff = workforce.monthly_workforce(
         exam_counts, months, effects, np.random.default_rng([seed, 40])
@@ -73,7 +73,7 @@ def simulate_operations(
         ),
         admissions=admissions,
         downtime=downtime.record_downtime(
-            sessions, network, period, effects, np.random.default_rng([seed, 44])
+            scanner_downtime, network, period, effects, np.random.default_rng([seed, 44])
         ),
     )
 
@@ -96,14 +96,14 @@ class MonthlyActivity:
         self._admissions.append(beds.admissions(exams, self.period.end, rng))
 
     def operations(self, simulation: Simulation, scale: float) -> Operations:
-        """Simulate from all that was counted, and the sessions of the scanners."""
+        """Simulate from all that was counted, and the downtime of the scanners."""
         network = simulation.network
         parties = network.programme_parties["party_code"].to_list()
         return simulate_operations(
             activity.add_up(self._exams),
             activity.add_up(self._reports),
             pl.concat(self._admissions),
-            simulation.sessions,
+            simulation.downtime,
             network,
             self.period,
             Adoption.of(simulation.world, simulation.profile.go_lives, parties),

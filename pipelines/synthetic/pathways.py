@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipelines.synthetic import calendar, patients, reporting
+from pipelines.synthetic import appointments, calendar, downtime, patients, reporting
 from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, MINUTE, Seconds
 from pipelines.synthetic.offices import Office, Room, find_offices, keep_diaries, register_of
@@ -24,18 +24,11 @@ from pipelines.synthetic.period import Period, midnight
 from pipelines.synthetic.reference_tables import Profile
 from pipelines.synthetic.reporting import NEVER
 from pipelines.synthetic.requests import Columns, Requests, joined, taken
+from pipelines.synthetic.scanner_queue import ScannerQueue
 from pipelines.synthetic.worlds import World
 
 if TYPE_CHECKING:
     from pipelines.network import Network
-
-CANCEL_REASONS = {
-    "DUP": "Duplicate request",
-    "CLIN": "No longer clinically indicated",
-    "PAT": "Patient declined",
-    "ELSE": "Done elsewhere",
-    "CONTRA": "Contraindication found",
-}
 
 # Minutes in the room: shortest, usual, longest. The longest fits the shortest session.
 _MINUTES = {
@@ -53,18 +46,13 @@ _MAMMOGRAMS = ("XMAMB", "XMAML", "XMAMR")
 _TIMES = (
     "requested",
     "received",
-    "first_booked",
-    "first_appointment",
-    "dna",
-    "dna_told",
-    "booked",
-    "appointment",
-    "cancelled",
+    *appointments.TIMES,
     "started",
     "completed",
     "preliminary",
     "verified",
     "addendum",
+    "corrected",
 )
 
 
@@ -94,6 +82,8 @@ class Simulation:
         self.network = replace(network, scanner_register=register_of(self.rooms, network))
         diaries = keep_diaries(self.rooms, self.offices, scale, seed)
         self.sessions = _room_sessions(diaries.sessions, self.rooms)
+        self.downtime = downtime.scanner_downtime(self.sessions, self.network, period, seed)
+        self._queue = ScannerQueue.of(self.rooms, diaries.sessions, self.downtime)
         party_of = dict(network.sites.select("site_code", "party_code").iter_rows())
         self._sites = np.array([room.site_code for room in self.rooms])
         self._parties = np.array([party_of[room.site_code] for room in self.rooms])
@@ -119,13 +109,14 @@ class Simulation:
             every = every if waiting is None else joined(waiting, every)
             end = midnight(calendar.month_after(month_on))
             is_open = ~every["is_cancelled"]
-            is_done = is_open & (every["proposed"] < end)
+            started = self._queue.perform(every, is_open, end, taken_until, streams.of(14))
             if end < self.period.end:
-                is_later = is_open & ~is_done & (every["proposed"] < NEVER)
+                is_later = is_open & (started == NEVER) & (every["proposed"] < NEVER)
                 waiting, every = taken(every, is_later), taken(every, ~is_later)
-                is_done = is_done[~is_later]
-            _queue(every, is_done, taken_until)
-            self._report(every, streams.of(6))
+                started = started[~is_later]
+            every["started"] = started
+            every["completed"] = np.where(started < NEVER, started + every["seconds"], NEVER)
+            self._report(every, streams.of(6), streams.of(15))
             _round_and_hide(every, self.period)
             yield self._as_frame(every)
 
@@ -144,11 +135,14 @@ class Simulation:
         a["requested"] = calendar.local_to_utc(a["requested"])
         a["received"] = a["requested"] + _received_after(a, rng)
         chooser.choose(a, streams.of(4))
-        _set_bookings(a, streams.of(5))
+        is_vetted = np.array([o.is_vetted for o in self.offices])[a["office"]]
+        appointments.set_bookings(a, is_vetted, streams.of(5), streams.of(12), streams.of(13))
         numbers.give(a, streams.of(7))
         return a
 
-    def _report(self, a: Columns, rng: np.random.Generator) -> None:
+    def _report(
+        self, a: Columns, rng: np.random.Generator, corrections_rng: np.random.Generator
+    ) -> None:
         rates = self.profile.modality_demand.select("modality_group", "preliminary_rate")
         reports = reporting.write_reports(
             {
@@ -166,6 +160,7 @@ class Simulation:
         a["preliminary"] = reports.preliminary
         a["verified"] = reports.verified
         a["addendum"] = reports.addendum
+        a["corrected"] = reporting.correct_reports(reports, corrections_rng)
         a["reporter_org"] = reports.reporter_org
         a["is_cross_site"] = reports.is_cross_site
 
@@ -174,7 +169,7 @@ class Simulation:
         plain = (
             "exam_no", "party_code", "site_code", "resource", "modality_group", "dicom_modality",
             "exam_code", "source_setting", "priority", "patient_no", "is_unscheduled",
-            "cancel_reason", "reporter_org", "is_cross_site", *_TIMES, *_DRAWN,
+            "cancel_reason", "is_refused_at_vetting", "move", "reporter_org", "is_cross_site", *_TIMES, *_DRAWN,
         )  # fmt: skip
         exams = pl.DataFrame({name: a[name] for name in plain}).sort("exam_no")
         exams = exams.with_columns(
@@ -182,6 +177,14 @@ class Simulation:
         )
         exams = exams.with_columns(
             pl.when(pl.col("cancelled").is_not_null()).then("cancel_reason").alias("cancel_reason"),
+            *(
+                pl.col("move")
+                .replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+                .alias(column)
+                for column, names in zip(
+                    ("moved_by", "move_reason"), appointments.moves(), strict=True
+                )
+            ),
             *(
                 pl.when(pl.coalesce("verified", "preliminary").is_not_null()).then(name).alias(name)
                 for name in ("reporter_org", "is_cross_site")
@@ -197,7 +200,7 @@ class Simulation:
         )
         exams = exams.join(codes, on="exam_code", how="left", maintain_order="left")
         exams = _with_identifiers(_with_trust(exams, self.network), self.network, self.period)
-        return exams.drop(_DRAWN)
+        return exams.drop(*_DRAWN, "move")
 
 
 @dataclass(frozen=True)
@@ -343,123 +346,17 @@ def _received_after(a: dict[str, NDArray], rng: np.random.Generator) -> Seconds:
     return np.where(a["is_unscheduled"] | a["is_walk_in"], prompt, electronic)
 
 
-def _set_bookings(a: dict[str, NDArray], rng: np.random.Generator) -> None:
-    """When each appointment was made, missed, and made again, and when the exam is due to start."""
-    count = len(a["slot"])
-    u = rng.random(count)
-    a["is_cancelled"] = (a["left"] >= 0) | (
-        u < np.select([a["is_unscheduled"], a["is_walk_in"]], [0.015, 0.004], 0.0)
-    )
-    a["is_missed"] = a["missed_slot"] >= 0
-    no_show = rng.integers(15 * MINUTE, 50 * MINUTE, count)
-    found = a["slot"] >= 0
-    slot = np.maximum(a["slot"], 0) // MINUTE * MINUTE
-    first_slot = np.maximum(a["missed_slot"], 0) // MINUTE * MINUTE
-    appointment = np.where(found, calendar.local_to_utc(slot), NEVER)
-    first = np.where(a["is_missed"], calendar.local_to_utc(first_slot), NEVER)
-    has_booking = (found | a["is_missed"]) & ~a["is_unscheduled"] & ~a["is_walk_in"]
-    lag = (rng.uniform(0.03, 1.0, count) ** 2 * 4 * DAY).astype(np.int64)
-    initial = np.where(a["is_missed"], first, appointment)
-    start = a["received"]
-    room = np.clip(initial - start - 2 * HOUR, 60, None)
-    booked_first = start + np.minimum(lag, room // 2)
-    booked_first = _office_hours(booked_first, initial, rng)
-    # A missed slot is missed when it begins; the department says so some minutes later.
-    a["dna"] = first
-    a["dna_told"] = np.where(a["is_missed"], first + no_show, NEVER)
-    rebooked = np.where(a["is_missed"], first + no_show + HOUR, 0) + np.minimum(lag, DAY)
-    rebooked = np.minimum(_office_hours(rebooked, appointment, rng), appointment - HOUR)
-    rebooked = np.where(a["is_missed"], rebooked, NEVER)
-    a["first_booked"] = np.where(has_booking & a["is_missed"], booked_first, NEVER)
-    a["first_appointment"] = np.where(has_booking & a["is_missed"], first, NEVER)
-    a["booked"] = np.where(
-        has_booking & found, np.where(a["is_missed"], rebooked, booked_first), NEVER
-    )
-    a["appointment"] = np.where(has_booking & found, appointment, NEVER)
-
-    u = rng.random(count)
-    hours = np.select(
-        [a["priority"] == "S", a["source_setting"] == "05", a["priority"] == "U"],
-        [0.6 * np.exp(0.7 * (u * 4 - 2)), 1.0 * np.exp(0.6 * (u * 4 - 2)), 1.0 + 11 * u * u],
-        2.0 + 20 * u,
-    )
-    unplanned = a["received"] + (hours * HOUR).astype(np.int64)
-    late = rng.integers(0, 80, count)
-    waits = ~found & ~a["is_unscheduled"]
-    a["proposed"] = np.select(
-        [found, waits], [np.minimum(appointment, NEVER - DAY) + late, NEVER], unplanned
-    )
-
-    wait = np.clip(np.minimum(a["proposed"], a["received"] + 2000 * DAY) - a["received"], 600, None)
-    cancelled = a["received"] + (wait * rng.uniform(0.05, 0.95, count)).astype(np.int64)
-    left = calendar.local_to_utc(np.maximum(a["left"], 0))
-    cancelled = np.where(a["left"] >= 0, np.maximum(left, a["received"] + 600), cancelled)
-    told = np.where(a["is_missed"], first + no_show, 0)
-    cancelled = np.maximum(cancelled, told + 600)
-    a["cancelled"] = np.where(a["is_cancelled"], cancelled, NEVER)
-    gone = a["is_cancelled"] & (a["booked"] > a["cancelled"])
-    a["booked"] = np.where(gone, NEVER, a["booked"])
-    a["appointment"] = np.where(gone, NEVER, a["appointment"])
-    a["cancel_reason"] = np.where(
-        a["is_cancelled"], rng.choice(list(CANCEL_REASONS), size=count), ""
-    )
-
-
-def _office_hours(utc: Seconds, before: Seconds, rng: np.random.Generator) -> Seconds:
-    """Move night instants to the morning, unless that would pass `before`."""
-    local = calendar.utc_to_local(utc)
-    second = local % DAY
-    morning = 8 * HOUR + rng.integers(0, 2 * HOUR, len(utc))
-    moved = np.select(
-        [second < 8 * HOUR, second >= 19 * HOUR],
-        [local - second + morning, local - second + DAY + morning],
-        local,
-    )
-    instant = calendar.local_to_utc(moved)
-    return np.where(instant < before - 30 * MINUTE, instant, utc)
-
-
-def _queue(a: Columns, is_done: NDArray[np.bool_], taken_until: Seconds) -> None:
-    """One exam at a time on a resource: an exam starts when the one before it has ended.
-
-    `taken_until` is the end of the last exam of each resource, and is moved on.
-    """
-    start = np.full(len(is_done), NEVER)
-    order = np.lexsort((a["proposed"], a["resource"]))
-    order = order[is_done[order]]
-    resource = a["resource"][order]
-    edges = np.flatnonzero(np.diff(resource)) + 1
-    for part in np.split(order, edges):
-        if not len(part):
-            continue
-        # Rounding to minutes later keeps the order, because start and end round the same way.
-        room = a["resource"][part[0]]
-        length = a["seconds"][part]
-        earlier = np.cumsum(length) - length
-        free = np.maximum(a["proposed"][part], taken_until[room])
-        start[part] = np.maximum.accumulate(free - earlier) + earlier
-        taken_until[room] = start[part[-1]] + length[-1]
-    a["started"] = start
-    a["completed"] = np.where(is_done, start + a["seconds"], NEVER)
-
-
 def _round_and_hide(a: dict[str, NDArray], period: Period) -> None:
     """Minutes before the extract, seconds after; what lies past the end has not happened."""
     for name in _TIMES:
         values = np.where(a[name] < period.cutoff, a[name] // MINUTE * MINUTE, a[name])
-        if name not in ("appointment", "first_appointment"):
+        if name not in appointments.APPOINTMENTS.values():
             values = np.where(values >= period.end, NEVER, values)
         a[name] = values
     # A start is told by the message of the completed exam only, or by the history extract.
     untold = (a["completed"] == NEVER) & (a["started"] >= period.cutoff)
     a["started"] = np.where(untold, NEVER, a["started"])
-    # An appointment is known once it is booked, however far ahead it lies.
-    for booked, slot in (("booked", "appointment"), ("first_booked", "first_appointment")):
-        a[slot] = np.where(a[booked] == NEVER, NEVER, a[slot])
-    # A missed appointment whose rebooking lies past the end leaves the missed one as the last.
-    unmade = (a["booked"] == NEVER) & (a["first_booked"] < NEVER)
-    a["booked"] = np.where(unmade, a["first_booked"], a["booked"])
-    a["appointment"] = np.where(unmade, a["first_appointment"], a["appointment"])
+    appointments.hide_untold(a)
 
 
 def _with_trust(exams: pl.DataFrame, network: Network) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pipelines.synthetic import calendar
 from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, Seconds
+from pipelines.synthetic.reference_tables import read_text_table
 
 NEVER = np.int64(2**62)
 
@@ -104,7 +106,7 @@ def _turnaround_class(
     )
 
 
-def _to_working_hours(utc: Seconds, moved: NDArray[np.bool_], rng: np.random.Generator) -> Seconds:
+def to_working_hours(utc: Seconds, moved: NDArray[np.bool_], rng: np.random.Generator) -> Seconds:
     """Move the chosen instants that fall at night or at weekends to the next working day."""
     if not len(utc):
         return utc
@@ -177,7 +179,7 @@ def write_reports(
     verified = completed + np.maximum(hours * HOUR, 120).astype(np.int64)
     urgent = exams["priority"][done] == "S"
     moved = ~spot & ~urgent & ~outsourced & (rng.random(count) >= _KEPT_OUT_OF_HOURS)
-    verified = np.maximum(_to_working_hours(verified, moved, rng), completed + 120)
+    verified = np.maximum(to_working_hours(verified, moved, rng), completed + 120)
     rates = np.array([_NEVER_REPORTED.get(g, 0.0) for g in _GROUPS])[_index_of(group, _GROUPS)]
     verified[rng.random(count) < rates] = NEVER
 
@@ -187,7 +189,7 @@ def write_reports(
     prelim = completed + ((np.minimum(verified, completed + 60 * DAY) - completed) * share)
     has_addendum = (rng.random(count) < _ADDENDUM_RATE) & (verified < NEVER)
     delay = rng.gamma(1.4, 3.5 * DAY, count).astype(np.int64) + HOUR
-    addendum = _to_working_hours(
+    addendum = to_working_hours(
         np.where(has_addendum, verified + delay, completed), has_addendum, rng
     )
 
@@ -203,6 +205,27 @@ def write_reports(
         reporter_org=spread(org, ""),
         is_cross_site=spread(cross, False),
     )
+
+
+def correct_reports(reports: Reports, rng: np.random.Generator) -> Seconds:
+    """When a verified report was corrected (NEVER for most); one with an addendum never is."""
+    habits, count = report_habits(), len(reports.verified)
+    usable = (reports.verified < NEVER) & (reports.addendum == NEVER)
+    corrected = usable & (rng.random(count) < habits["correction_rate"])
+    verified = reports.verified[corrected]
+    delay = rng.gamma(habits["correction_shape"], habits["correction_days"] * DAY, len(verified))
+    found = np.full(count, NEVER)
+    found[corrected] = to_working_hours(
+        verified + delay.astype(np.int64) + HOUR, np.ones(len(verified), dtype=bool), rng
+    )
+    return found
+
+
+@cache
+def report_habits() -> dict[str, float]:
+    """The figures of reference/report_habits.csv by name."""
+    rows = read_text_table("report_habits").select("habit", "value").iter_rows()
+    return {habit: float(value) for habit, value in rows}
 
 
 _GROUPS = list(_MEDIAN_HOURS)

@@ -31,24 +31,33 @@ def wall_clock(seconds: pl.Expr) -> pl.Expr:
     return london(seconds).dt.strftime(_CLOCK)
 
 
+def standing(last: str, moved: str, first: str, period: Period) -> pl.Expr:
+    """A column of the appointment that stood at the extract: none where it was cancelled."""
+    return (
+        pl.when(pl.col("booked") < period.cutoff)
+        .then(pl.col(last))
+        .when(pl.col("moved") < period.cutoff)
+        .then(None)
+        .when(pl.col("moved_booked") < period.cutoff)
+        .then(pl.col(moved))
+        .when(pl.col("first_booked") < period.cutoff)
+        .then(pl.col(first))
+    )
+
+
 def extract_rows(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
     """One row per request made before the extract, as text, with party_code and extract_dirt.
 
     The extract is a snapshot: what happened after it is empty, and a booking made later shows
-    the one before it.
+    the one before it, unless that was cancelled by then. It has no column for an appointment that
+    was cancelled, nor for vetting or a correction; a refused request reads as a cancelled one.
     """
 
     def known(name: str) -> pl.Expr:
         return pl.when(pl.col(name) < period.cutoff).then(pl.col(name))
 
-    rebooked = pl.col("booked") < period.cutoff
-    booked = pl.when(rebooked).then(pl.col("booked")).otherwise(known("first_booked"))
-    slot = (
-        pl.when(rebooked)
-        .then(pl.col("appointment"))
-        .when(pl.col("first_booked") < period.cutoff)
-        .then(pl.col("first_appointment"))
-    )
+    booked = standing("booked", "moved_booked", "first_booked", period)
+    slot = standing("appointment", "moved_appointment", "first_appointment", period)
     is_done = pl.col("completed") < period.cutoff
     has_report = (pl.min_horizontal("verified", "preliminary") < period.cutoff).fill_null(False)
     unknown = (pl.col("extract_dirt") == "unknown_exam_code").fill_null(False)

@@ -18,9 +18,13 @@ from pipelines.synthetic.writer import write_json, write_parquet
 _EVENTS = {
     "requested": "requested",
     "received": "received",
+    "vetted": "vetted",
     "first_booked": "first_booked",
     "first_appointment": "first_appointment",
     "dna": "dna",
+    "moved_booked": "moved_booked",
+    "moved_appointment": "moved_appointment",
+    "moved": "moved",
     "booked": "booked",
     "appointment": "appointment",
     "cancelled": "cancelled",
@@ -29,12 +33,13 @@ _EVENTS = {
     "preliminary": "preliminary",
     "verified_delivered": "verified",
     "addendum": "addendum",
+    "corrected": "corrected",
 }
 _PLAIN = (
     "exam_no", "party_code", "site_code", "trust_as_was", "station_name", "accession_number",
     "study_instance_uid", "patient_no", "patient_id", "modality_group", "dicom_modality",
     "exam_code", "exam_code_delivered", "snomed_code", "body_region", "dm01_test",
-    "source_setting", "priority", "cancel_reason", "reporter_org", "is_cross_site",
+    "source_setting", "priority", "cancel_reason", "is_refused_at_vetting", "moved_by", "move_reason", "reporter_org", "is_cross_site",
     "is_in_extract", "has_images", "nhs_number_state", "is_date_order_violation", "is_refused",
     "extract_dirt", "live_dirt",
 )  # fmt: skip
@@ -48,7 +53,9 @@ def exam_truth(exams: pl.DataFrame) -> pl.DataFrame:
     to the minute before the history extract, and a report dated before its exam
     (is_date_order_violation) stands as it was sent. Rows with is_refused cannot be landed, so a
     warehouse does not know these requests. booked and appointment are the last booking, first_*
-    the one that was missed. has_images: the archive feed holds at least one series.
+    the one that was missed, moved_* the one cancelled at moved_at by the patient or the hospital
+    (moved_by, with a code of pathway_reasons.csv), of whom only the live weeks tell. A request
+    refused at vetting is cancelled then. has_images: the archive feed holds at least one series.
     is_repeated_hour: an event falls in the October hour that occurs twice, where the wall clock
     alone does not tell the instant.
     """

@@ -13,7 +13,9 @@ from pipelines.settings import PROJECT_ROOT
 from tests.demo_home import Home
 
 KINDS = PROJECT_ROOT / "pipelines" / "synthetic" / "reference" / "dirt_kinds.csv"
-EXAM_COLUMNS = ["exam_key", "modality_group", "is_reported_before_end", "addendum_count"]
+EXAM_COLUMNS = [
+    "exam_key", "modality_group", "is_reported_before_end", "addendum_count", "first_verified_at",
+]  # fmt: skip
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
@@ -137,6 +139,16 @@ def _addenda(found: Found, feed: str) -> int:
     return found.exams_of(feed, "addendum").filter(pl.col("addendum_count") > 0).height
 
 
+def _corrected(found: Found, feed: str) -> int:
+    """Exams with a correction whose report was verified before it, and still is."""
+    told = found.events.filter(pl.col("event_type") == "report_corrected")
+    first = told.group_by("exam_key").agg(pl.col("event_ts_utc").min())
+    exams = found.exams_of(feed, "corrected_report").join(first, on="exam_key")
+    assert first.height == exams.height
+    verified = pl.col("first_verified_at").dt.convert_time_zone("UTC")
+    return exams.filter(verified < pl.col("event_ts_utc")).height
+
+
 FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("ris_extract", "nhs_number_missing"): _missing,
     ("ris_extract", "nhs_number_invalid"): _invalid,
@@ -157,6 +169,7 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("hl7", "unknown_exam_code"): _unknown,
     ("hl7", "verified_before_completed"): _early,
     ("hl7", "addendum"): _addenda,
+    ("hl7", "corrected_report"): _corrected,
     ("hl7", "repeated_message"): _repeated,
     ("hl7", "late_message"): lambda f, feed: f.late_messages(),
     ("hl7", "silent_day"): lambda f, feed: f.days_without_file(),

@@ -221,6 +221,43 @@ def test_a_patient_who_did_not_attend_missed_the_slot_and_not_the_message():
     assert found["patient_dna"]["event_ts_utc"] == utc(2026, 6, 11, 13, 10)
 
 
+@pytest.mark.parametrize(
+    ("trigger", "event_type", "reason"),
+    [("S13", "appointment_moved", None), ("S15", "appointment_cancelled", "PATIENT")],
+)
+def test_a_moved_appointment_names_the_new_slot_and_a_cancelled_one_who_cancelled(
+    trigger: str, event_type: str, reason: str | None
+):
+    """Failing means that a patient waits for a slot that is gone, or on the wrong clock."""
+    told = [
+        text.replace("S12", trigger).replace("||||ROUTINE|", "||||PATIENT^By the patient^LOCAL|")
+        for text in BOOKING
+    ]
+    found = by_type(joined(told))
+    assert set(found) == {event_type}
+    row = found[event_type]
+    assert (row["event_ts_utc"], row["reason"]) == (utc(2026, 6, 4, 8, 1, 40), reason)
+    assert row["scheduled_for"] == utc(2026, 6, 11, 13, 10)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "event_type"),
+    [("VET", "", "protocolled"), ("REJ", "NOTIND^Not indicated^LOCAL", "protocol_rejected")],
+)
+def test_a_local_status_tells_that_a_request_was_vetted_or_refused(
+    status: str, reason: str, event_type: str
+):
+    """Failing means that a refused request waits for ever, or that vetting times are lost."""
+    order = ORC.format(control="SC", status=status, at="20260604090000")
+    order = order.replace("|||||||||ZZC^", f"||||{reason}|||||ZZC^")
+    message = [header("OMG^O19", "20260604090007", "C8"), PATIENT, VISIT, order, ASKED]
+    found = by_type(joined(message))
+    assert set(found) == {event_type, "order_received"}
+    row = found[event_type]
+    assert row["event_ts_utc"] == utc(2026, 6, 4, 8)
+    assert row["reason"] == (reason.partition("^")[0] or None)
+
+
 def test_a_completed_exam_tells_its_start_and_end_from_the_order():
     """Failing means that scanner time is measured from plans or from sending times."""
     found = by_type(joined(PERFORMED))

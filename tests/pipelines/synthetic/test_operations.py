@@ -12,7 +12,7 @@ from openpyxl import load_workbook
 
 from pipelines.network import Network
 from pipelines.sources.inbox import FEED_KINDS
-from pipelines.synthetic import activity, beds, finance, operations, workforce
+from pipelines.synthetic import activity, beds, downtime, finance, operations, workforce
 from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, day_number, months_between
 from pipelines.synthetic.dirt import DirtLedger
@@ -76,7 +76,7 @@ def simulated(world: str = "effect") -> operations.Operations:
         activity.count_exams(exams),
         activity.count_reports(exams),
         beds.admissions(exams, PERIOD.end, np.random.default_rng(3)),
-        scanner_sessions(network),
+        downtime.scanner_downtime(scanner_sessions(network), network, PERIOD, 7),
         network,
         PERIOD,
         effects_of(world),

@@ -55,7 +55,15 @@ folded as (
             where
             event_type in ('appointment_booked', 'appointment_moved')
             and scheduled_for is not null
-        ) as scheduled_for,
+        ) as last_scheduled_for,
+        max(assertion_no) filter (
+            where
+            event_type in ('appointment_booked', 'appointment_moved')
+            and scheduled_for is not null
+        ) as last_scheduled_no,
+        max(assertion_no) filter (
+            where event_type = 'appointment_cancelled'
+        ) as last_given_up_no,
         {{ latest_asserted('event_at', 'exam_started') }} as started_at,
         {{ latest_asserted('event_at_local', 'exam_started') }} as started_at_local,
         {{ latest_asserted('event_at', 'exam_completed') }} as completed_at,
@@ -64,10 +72,16 @@ folded as (
         {{ latest_asserted('is_time_doubtful', 'exam_completed') }} as is_completed_time_doubtful,
         {{ earliest_event('event_at', 'report_verified') }} as first_verified_at,
         {{ earliest_event('event_at_local', 'report_verified') }} as first_verified_at_local,
-        {{ latest_asserted('event_at', 'order_cancelled') }} as cancelled_at,
-        {{ latest_asserted('event_at_local', 'order_cancelled') }} as cancelled_at_local,
+        -- a request that vetting refused ends as a cancelled one does
+        max_by(event_at, assertion_no) filter (
+            where event_type in ('order_cancelled', 'protocol_rejected') and event_at is not null
+        ) as cancelled_at,
+        max_by(event_at_local, assertion_no) filter (
+            where event_type in ('order_cancelled', 'protocol_rejected') and event_at is not null
+        ) as cancelled_at_local,
         max(event_at) filter (
-            where event_type in ('order_placed', 'order_received', 'order_changed')
+            where
+            event_type in ('order_placed', 'order_received', 'order_changed', 'protocolled')
         ) as last_ordered_at,
         count(distinct cast(event_at_local as date)) filter (
             where event_type = 'patient_dna'
@@ -120,7 +134,11 @@ select
     folded.received_at,
     folded.received_at_local,
     folded.booked_at,
-    folded.scheduled_for,
+    -- none stands once it was cancelled and not booked again
+    case
+        when coalesce(folded.last_given_up_no > folded.last_scheduled_no, false) then null
+        else folded.last_scheduled_for
+    end as scheduled_for,
     folded.started_at,
     folded.started_at_local,
     folded.completed_at,
