@@ -169,7 +169,8 @@ class Simulation:
         plain = (
             "exam_no", "party_code", "site_code", "resource", "modality_group", "dicom_modality",
             "exam_code", "source_setting", "priority", "patient_no", "is_unscheduled",
-            "cancel_reason", "is_refused_at_vetting", "move", "reporter_org", "is_cross_site", *_TIMES, *_DRAWN,
+            "cancel_reason", "is_refused_at_vetting", "move", "reporter_org", "is_cross_site",
+            *_TIMES, *_DRAWN,
         )  # fmt: skip
         exams = pl.DataFrame({name: a[name] for name in plain}).sort("exam_no")
         exams = exams.with_columns(

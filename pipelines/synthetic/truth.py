@@ -39,7 +39,8 @@ _PLAIN = (
     "exam_no", "party_code", "site_code", "trust_as_was", "station_name", "accession_number",
     "study_instance_uid", "patient_no", "patient_id", "modality_group", "dicom_modality",
     "exam_code", "exam_code_delivered", "snomed_code", "body_region", "dm01_test",
-    "source_setting", "priority", "cancel_reason", "is_refused_at_vetting", "moved_by", "move_reason", "reporter_org", "is_cross_site",
+    "source_setting", "priority", "cancel_reason", "is_refused_at_vetting", "moved_by",
+    "move_reason", "reporter_org", "is_cross_site",
     "is_in_extract", "has_images", "nhs_number_state", "is_date_order_violation", "is_refused",
     "extract_dirt", "live_dirt",
 )  # fmt: skip
