@@ -112,4 +112,3 @@ def note_repeated_hours(exams: pl.DataFrame, period: Period, ledger: DirtLedger)
         found = times.filter(pl.Series(hit) & who)
         for party, accession in found.select("party_code", "accession_number").iter_rows():
             ledger.add(feed, REPEATED, files_of(feed, party), accession)
-

@@ -543,8 +543,7 @@ class MessageDays:
     ) -> None:
         """Change the places of the first and last message of some exams in their file."""
         places: dict[tuple[str, str], list[int]] = {}
-        joint = {key for (party, first), second in self._joint.items() for key in
-                 ((party, first), (party, second))}
+        joint = {*self._joint, *((party, second) for (party, _), second in self._joint.items())}
         for number, message in enumerate(messages):
             for key in _exams_of(message):
                 if key not in joint and not message.event.startswith("SIU"):

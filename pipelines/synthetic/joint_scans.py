@@ -1,7 +1,7 @@
 """Two examinations in one acquisition: two accession numbers, one study, one set of images.
 
 A second examination of the same room time takes the place of one that would have been done later
-in the month at the same trust, so that activity and lists keep their size: each examination code
+in the month at the same party and trust, so that activity and lists keep their size: each examination code
 counts as one exam, as in DM01 and DIDS.
 """
 
@@ -28,7 +28,7 @@ OWN_REPORTS = "own_reports"
 REPORT_SHARING = (SEVERAL_GROUPS, ONE_ACCESSION, OWN_REPORTS)
 
 _OF_THE_REQUEST = (
-    "party_code", "site_code", "resource", "station_name", "trust_as_was", "patient_no",
+    "site_code", "resource", "station_name", "trust_as_was", "patient_no",
     "patient_id", "source_setting", "priority", "is_unscheduled", "is_in_extract",
     "referrer_code", "referring_org_code", "radiographer_code", "study_instance_uid", "requested",
     "received", "first_booked", "first_appointment", "dna", "dna_told", "booked", "appointment",
@@ -95,10 +95,10 @@ class JointScans:
         rows = (
             done.with_columns(is_live=live)
             .filter(live | past)
-            .sort("trust_as_was", "is_live", "is_unscheduled", "started", "exam_no")
+            .sort("trust_as_was", "party_code", "is_live", "is_unscheduled", "started", "exam_no")
         )
         same = pl.lit(True)
-        for name in ("trust_as_was", "is_live"):
+        for name in ("trust_as_was", "party_code", "is_live"):
             same &= pl.col(name) == pl.col(name).shift(-1)
         rows = rows.select(
             "exam_no",
