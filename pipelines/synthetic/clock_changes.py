@@ -83,11 +83,16 @@ def _changes(period: Period) -> list[tuple[int, int, bool]]:
     return sorted(span for span in spans if first <= span[0] and span[1] < period.end)
 
 
-def note_repeated_hours(exams: pl.DataFrame, period: Period, ledger: DirtLedger) -> None:
-    """One piece per exam and feed with an event told in the hour that occurs twice.
+def note_clock_changes(exams: pl.DataFrame, period: Period, ledger: DirtLedger) -> None:
+    """One piece per exam and feed with an event told in an hour that occurs twice, or never."""
+    _note_repeated_hours(exams, period, ledger)
+    stood = exams.filter(pl.col("clock_fault") == NONEXISTENT)
+    for party, accession in stood.select("party_code", "accession_number").iter_rows():
+        ledger.add("hl7", NONEXISTENT, files_of("hl7", party), accession)
 
-    Extracts have no offset; of the messages only those of some parties.
-    """
+
+def _note_repeated_hours(exams: pl.DataFrame, period: Period, ledger: DirtLedger) -> None:
+    """All such exams, planted or not: extracts have no offset, nor have some parties' messages."""
     cutoff = period.cutoff
     booked = pl.when(pl.col("booked") < cutoff).then("booked").otherwise("first_booked")
     times = exams.with_columns(booked_told=booked)

@@ -23,7 +23,7 @@ from pipelines.synthetic import (
     reporting,
     ris_extract,
 )
-from pipelines.synthetic.clock_changes import ClockChanges, note_repeated_hours
+from pipelines.synthetic.clock_changes import ClockChanges, note_clock_changes
 from pipelines.synthetic.hl7_clocks import time_styles
 from pipelines.synthetic.joint_scans import JointScans, note_joint_scans
 from pipelines.synthetic.offices import find_offices
@@ -207,7 +207,7 @@ def note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger)
         .iter_rows()
     ):
         ledger.add("hl7", "addendum", f"hl7/*/{party}_*.hl7", accession)
-    note_repeated_hours(exams, period, ledger)
+    note_clock_changes(exams, period, ledger)
     note_joint_scans(exams, period.cutoff, ledger)
     dirt.note_recodings(exams, ledger)
 
