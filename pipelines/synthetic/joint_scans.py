@@ -17,16 +17,18 @@ from pipelines.synthetic.dirt import DirtLedger, files_of
 from pipelines.synthetic.period import Period
 
 MODALITY = "CT"
-# Share of the CT exams that were done in the scan of another exam; at least so many of those of
-# the live weeks.
+# Share of the CT exams that were done in the scan of another exam.
 JOINT_SHARE = 0.035
+# At least so many exams of the live weeks, of other modalities where CT has too few.
 FEWEST_LIVE = 3
+OTHER_MODALITIES = ("DX", "MR")
 # How the reports of the pairs of the live weeks are sent, in turn.
 SEVERAL_GROUPS = "several_groups"  # one message with an OBR group for each exam
 ONE_ACCESSION = "one_accession"  # one message that names the first exam only
 OWN_REPORTS = "own_reports"
 REPORT_SHARING = (SEVERAL_GROUPS, ONE_ACCESSION, OWN_REPORTS)
 
+_SAME = ("trust_as_was", "party_code", "dicom_modality", "is_live")
 _OF_THE_REQUEST = (
     "site_code", "resource", "station_name", "trust_as_was", "patient_no",
     "patient_id", "source_setting", "priority", "is_unscheduled", "is_in_extract",
@@ -83,7 +85,7 @@ class JointScans:
     def _chosen(self, exams: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
         """One row per pair: exam_no of the second, performed_with, report_sharing."""
         done = exams.filter(
-            (pl.col("dicom_modality") == MODALITY)
+            pl.col("dicom_modality").is_in([MODALITY, *OTHER_MODALITIES])
             & pl.col("completed").is_not_null()
             & pl.col("verified").is_not_null()
         )
@@ -95,33 +97,32 @@ class JointScans:
         rows = (
             done.with_columns(is_live=live)
             .filter(live | past)
-            .sort("trust_as_was", "party_code", "is_live", "is_unscheduled", "started", "exam_no")
+            .sort(*_SAME, "is_unscheduled", "started", "exam_no")
         )
         same = pl.lit(True)
-        for name in ("trust_as_was", "party_code", "is_live"):
+        for name in _SAME:
             same &= pl.col(name) == pl.col(name).shift(-1)
+        # The live weeks of a small network hold too few exams to be choosy.
+        same &= (pl.col("is_unscheduled") == pl.col("is_unscheduled").shift(-1)) | pl.col("is_live")
+        same &= pl.col("started") <= pl.col("started").shift(-1)
         rows = rows.select(
             "exam_no",
             "is_live",
+            is_ct=pl.col("dicom_modality") == MODALITY,
             second=pl.col("exam_no").shift(-1),
             fits=(same & (pl.col("exam_code") != pl.col("exam_code").shift(-1))).fill_null(False),
         )
         chosen = np.zeros(len(rows), dtype=bool)
         for is_live in (False, True):
             mine = (rows["is_live"] == is_live).to_numpy()
-            self.seen[is_live] += int(mine.sum())
-            due = max(
-                round(JOINT_SHARE * self.seen[is_live]),
-                min(FEWEST_LIVE, self.seen[is_live]) if is_live else 0,
-            )
-            usable = np.flatnonzero(mine & rows["fits"].to_numpy())
-            for place in rng.permutation(usable).tolist():
-                if self.given[is_live] >= due:
-                    break
-                # No exam is in two pairs.
-                if not chosen[max(place - 1, 0) : place + 2].any():
-                    chosen[place] = True
-                    self.given[is_live] += 1
+            is_ct = rows["is_ct"].to_numpy()
+            self.seen[is_live] += int((mine & is_ct).sum())
+            due = round(JOINT_SHARE * self.seen[is_live])
+            fits = mine & rows["fits"].to_numpy()
+            self._choose(chosen, rng.permutation(np.flatnonzero(fits & is_ct)), is_live, due)
+            if is_live:
+                others = rng.permutation(np.flatnonzero(fits))
+                self._choose(chosen, others, is_live, FEWEST_LIVE)
         pairs = rows.filter(pl.Series(chosen))
         before = int(self.given[True] - pairs["is_live"].sum())
         number = before + pl.col("is_live").cast(pl.Int64).cum_sum() - 1
@@ -131,6 +132,15 @@ class JointScans:
             pl.col("exam_no").alias("performed_with"),
             pl.when("is_live").then(words).alias("report_sharing"),
         )
+
+    def _choose(self, chosen: np.ndarray, usable: np.ndarray, is_live: bool, due: int) -> None:
+        """Mark rows as first exams until as many are given as due; no exam is in two pairs."""
+        for place in usable.tolist():
+            if self.given[is_live] >= due:
+                break
+            if not chosen[max(place - 1, 0) : place + 2].any():
+                chosen[place] = True
+                self.given[is_live] += 1
 
 
 _REPORT_FAULTS = {
