@@ -533,10 +533,15 @@ class MessageDays:
                 self._note("overtaken_message", file, message.accession)
 
     def _remember(self, messages: list[Message]) -> None:
+        """Keep the newest moment of each exam; no message is held back for so long as a week."""
+        newest = 0
         for message in messages:
+            place = place_in_time(message.sent)
+            newest = max(newest, place)
             for key in _exams_of(message):
-                place = place_in_time(message.sent)
                 self._newest[key] = max(place, self._newest.get(key, place))
+        horizon = newest - 7 * DAY
+        self._newest = {key: place for key, place in self._newest.items() if place > horizon}
 
     def _disorder(
         self, messages: list[Message], day: date, count: int, rng: np.random.Generator
