@@ -26,15 +26,16 @@ def performed_by_party_and_month(truth: Path) -> pl.DataFrame:
 def waiting_list(truth: Path, census: date) -> pl.DataFrame:
     """Requests on the DM01 waiting list at the end of a day: one row per request with its wait.
 
-    Waiting-list activity only: not planned (priority P), not inpatient (01) nor emergency (05).
+    Waiting-list activity only: not planned (priority P), not inpatient (01) nor emergency (05), as
+    far as the feeds say so: what they leave out or call by another stream no warehouse can know.
     The clock starts at the request and is reset by a missed appointment, and by one that the
     patient cancelled: of those only the messages tell, not the history extract.
     """
     rows = exams(truth).filter(
         pl.col("dm01_test").is_not_null()
         & (pl.col("exam_code_delivered") == pl.col("exam_code"))
-        & (pl.col("priority") != "P")
-        & ~pl.col("source_setting").is_in(["01", "05"])
+        & pl.col("priority_delivered").ne_missing("P")
+        & ~pl.col("source_setting_delivered").is_in(["01", "05"]).fill_null(False)
     )
     told_from = date.fromisoformat(
         json.loads((truth / "parameters.json").read_text("utf-8"))["history_extract_on"]

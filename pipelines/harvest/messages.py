@@ -40,6 +40,12 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
     allowed = latest_allowed(files, contract, setup.network.time_zone).drop("issuer_ods")
     rows = rows.join(allowed, on="source_sha", how="left")
     rows = rows.join(issuers, on="sending_facility", how="left").rename({"issuer": "issuer_ods"})
+    rows = rows.with_columns(
+        message_type=pl.when(pl.col("message_code") == "ADT")
+        .then(pl.concat_str("message_code", "trigger_event", separator="^", ignore_nulls=True))
+        .otherwise("message_code"),
+        subject_id=pl.coalesce("filler_id", "prior_patient_id"),
+    )
     events = events_from_messages(rows, read_event_map(), setup.network.time_zone)
     spans = events.group_by("source_sha", "message_id", "obr_set").agg(
         event_count=pl.len().cast(pl.Int64),

@@ -43,7 +43,7 @@ from pipelines.synthetic.generation import (
 from pipelines.synthetic.pathways import Simulation
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
-from pipelines.synthetic.truth import MonthlyTruth
+from pipelines.synthetic.truth import MonthlyTruth, write_identity_truth
 from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_csv
 
@@ -117,7 +117,9 @@ def land_network(
         for file, rows in series_lists.files_of(pl.concat(listed)):
             harvesters.hand("dicom_series", _delivery(file, rows.write_csv().encode()), at_once=40)
         harvesters.hand_over("dicom_series")
-        _land_messages(pl.concat(live).sort("exam_no"), simulation, scale, ledger, harvesters, tell)
+        messages = hl7_messages.MessageDays(period, scale, seed, ledger)
+        _land_messages(messages, pl.concat(live).sort("exam_no"), harvesters, tell)
+        write_identity_truth(truth, messages.identities)
     found = activity.operations(simulation, scale)
     operations.write_operations_truth(found, truth)
     register = simulation.network.scanner_register
@@ -144,19 +146,15 @@ def _claim(setup: Setup, wanted: dict[str, object]) -> None:
 
 
 def _land_messages(
+    messages: hl7_messages.MessageDays,
     live: pl.DataFrame,
-    simulation: Simulation,
-    scale: float,
-    ledger: DirtLedger,
     harvesters: _Harvesters,
     tell: Progress,
 ) -> None:
-    period = simulation.period
-    days = hl7_messages.MessageDays(period, scale, simulation.seed, ledger).days(live)
-    for number, files in enumerate(days, start=1):
+    for number, files in enumerate(messages.days(live), start=1):
         for file, texts in files.items():
             harvesters.hand("hl7", _delivery(file, "".join(texts).encode()), at_once=len(files))
-        tell("hl7", number, len(period.live_days))
+        tell("hl7", number, len(messages.period.live_days))
     harvesters.hand_over("hl7")
 
 

@@ -104,7 +104,8 @@ def pseudonymise_events(
 
     Takes RAW_EVENT_SCHEMA. `event_id` is a keyed hash over feed group (issuer), exam as received,
     event type, raw time, actor and report text; where the time is only the message's own
-    (MSH-7), the message content stands in for it, so that a resend is not a second event.
+    (MSH-7), the message content stands in for it, so that a resend is not a second event. A merge
+    of two patient numbers has no exam; the two numbers stand in its place.
     """
     events = events.with_columns(pl.col("nhs_number").str.replace_all(r"[\s-]", ""))
     text = events["report_text"]
@@ -112,12 +113,15 @@ def pseudonymise_events(
     raw_exam = events.select(
         pl.when(pl.col("accession").is_not_null())
         .then(pl.format("{}|A|{}", "issuer_ods", "accession"))
-        .otherwise(filler_key)
+        .otherwise(pl.coalesce(filler_key, pl.format("{}|{}", "patient_id", "prior_patient_id")))
         .alias("raw_exam")
     )["raw_exam"]
     result_hash = digests(text, "report", keys.pseudonym)
     event_id = _event_ids(events, raw_exam, keys)
-    patient = events.select(pl.format("{}|{}", "issuer_ods", "patient_id"))[:, 0]
+    patient, prior = (
+        events.select(pl.format("{}|{}", "issuer_ods", name))[:, 0]
+        for name in ("patient_id", "prior_patient_id")
+    )
     hashed = events.with_columns(
         accession=pseudonyms(events["accession"], "accession", keys.pseudonym),
         filler_id=pseudonyms(events["filler_id"], "filler", keys.pseudonym),
@@ -125,6 +129,7 @@ def pseudonymise_events(
         appt_id=pseudonyms(events["appt_id"], "appointment", keys.pseudonym),
         study_uid=pseudonyms(events["study_uid"], "study", keys.pseudonym),
         patient_key=pseudonyms(patient, "patient", keys.pseudonym),
+        prior_patient_key=pseudonyms(prior, "patient", keys.pseudonym),
         nhs_key=pseudonyms(events["nhs_number"], "nhs", keys.pseudonym),
         nhs_number_valid=nhs_number_is_valid(events["nhs_number"]),
         actor_id=pseudonyms(events["actor_id"], "staff", keys.pseudonym),
@@ -146,7 +151,7 @@ def pseudonymise_events(
         exam_key=pl.when(pl.col("accession").is_not_null())
         .then(pl.format("{}|A|{}", "issuer_ods", "accession"))
         .otherwise(filler_key)
-    ).drop("patient_id", "nhs_number", "birth_date", "postcode", "report_text")
+    ).drop("patient_id", "prior_patient_id", "nhs_number", "birth_date", "postcode", "report_text")
 
 
 def _event_ids(events: pl.DataFrame, raw_exam: pl.Series, keys: Keys) -> pl.Series:

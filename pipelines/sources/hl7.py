@@ -48,6 +48,8 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("message_time", "MSH-7.1"),
     ("control_id", "MSH-10.1"),
     ("processing_id", "MSH-11.1"),
+    ("recorded_time", "EVN-2.1 EVN-6.1"),
+    ("prior_patient_id", "MRG-1.1"),
     ("patient_authority", "PID-3.4"),
     ("birth_date", "PID-7.1"),
     ("sex", "PID-8.1"),
@@ -100,6 +102,7 @@ TIME_COLUMNS = {
     "SCH-11.4": "scheduled_time",
     "AIS-4": "scheduled_time",
     "MSH-7": "message_time",
+    "EVN-2": "recorded_time",
 }
 ACTOR_COLUMNS = {
     "requester": "requester_id",
@@ -509,6 +512,7 @@ def _events_of_rule(rows: pl.DataFrame, rule: dict[str, str | None], zone: str) 
         "study_uid_source",
         "study_uid_conflict",
         "patient_id",
+        "prior_patient_id",
         "nhs_number",
         pl.col("birth_date").str.slice(0, 8).str.to_date("%Y%m%d", strict=False),
         pl.col("sex").replace({"M": "1", "F": "2", "U": "9", "O": "9"}),

@@ -144,6 +144,11 @@ def _summer_time_edges() -> tuple[Seconds, Seconds]:
 _STARTS, _ENDS = _summer_time_edges()
 
 
+def clock_changes() -> tuple[Seconds, Seconds]:
+    """Instants (UTC) at which the clocks go forward, and go back, in all the years known."""
+    return _STARTS, _ENDS
+
+
 def is_summer_time(utc: Seconds) -> NDArray[np.bool_]:
     """True where the UTC instant falls in British Summer Time."""
     return np.searchsorted(_STARTS, utc, "right") > np.searchsorted(_ENDS, utc, "right")

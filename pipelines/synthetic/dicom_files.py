@@ -133,6 +133,7 @@ def plan_series(
         & pl.col("station_name").is_not_null()
         & (pl.col("started") >= period.cutoff)
         & pl.col("completed").is_not_null()
+        & pl.col("performed_with").is_null()
     )
     live = live.filter(pl.Series(rng.random(live.height) >= NOT_ARCHIVED))
     enhanced = {name for name, row in scanners_of(network).items() if habit_of(row).is_enhanced}
@@ -253,7 +254,8 @@ def _study_attributes(
         "StudyDescription": exam["exam_name"],
         "ProcedureCodeSequence": [
             {
-                "CodeValue": exam["exam_code_delivered"],
+                # A scanner has protocols of its own, so its images name a code all the same.
+                "CodeValue": exam["exam_code_delivered"] or exam["exam_code"],
                 "CodingSchemeDesignator": "NICIP",
                 "CodeMeaning": exam["exam_name"],
             }

@@ -24,12 +24,15 @@ from pipelines.synthetic import (
     reporting,
     ris_extract,
 )
+from pipelines.synthetic.clock_changes import ClockChanges, note_clock_changes
+from pipelines.synthetic.hl7_clocks import time_styles
+from pipelines.synthetic.joint_scans import JointScans, note_joint_scans
 from pipelines.synthetic.offices import find_offices
 from pipelines.synthetic.pathways import Simulation
 from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
-from pipelines.synthetic.truth import write_truth
+from pipelines.synthetic.truth import write_identity_truth, write_truth
 from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_bytes, write_csv
 
@@ -117,7 +120,8 @@ def generate(
     exams = pl.concat(exams).sort("exam_no")
     tell(2)
     written["hl7"] = {}
-    for day in hl7_messages.MessageDays(period, scale, seed, ledger).days(exams):
+    messages = hl7_messages.MessageDays(period, scale, seed, ledger)
+    for day in messages.days(exams):
         for file, texts in day.items():
             write_bytes(inbox / file, "".join(texts).encode("utf-8"))
             written["hl7"][file] = len(texts)
@@ -156,6 +160,7 @@ def generate(
         ledger=ledger,
         parameters=describe_run(simulation, scale),
     )
+    write_identity_truth(truth, messages.identities)
     image_sharing.write_sharing_truth(truth, sharing)
     files = {feed: len(found) for feed, found in written.items()}
     records = {feed: sum(found.values()) for feed, found in written.items()}
@@ -175,18 +180,22 @@ def delivered_months(simulation: Simulation, scale: float) -> Iterator[pl.DataFr
     """
     seed, period = simulation.seed, simulation.period
     people = invent_patients(simulation.network, scale, np.random.default_rng([seed, 0]))
+    scans, changes = JointScans(period), ClockChanges(period, scale)
     spoiler = dirt.ExamDirt(
         sorted(simulation.network.programme_parties["party_code"].to_list()), period
     )
     described = people.rename({"home_party": "patient_home_party"})
     for number, exams in enumerate(simulation.months(people)):
+        exams = scans.perform(exams, np.random.default_rng([seed, 61, number]))
+        exams = changes.move(exams, np.random.default_rng([seed, 62, number]))
         exams = exams.join(described, on="patient_no", how="left", maintain_order="left")
         exams = spoiler.mark(exams, np.random.default_rng([seed, 8, number]))
-        yield dirt.as_delivered(exams)
+        exams = dirt.as_delivered(exams)
+        yield dirt.recoded(exams, np.random.default_rng([seed, 63, number]))
 
 
 def note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger) -> None:
-    """Faults of whole exams of the live weeks; addenda and corrections, a report told again."""
+    """Faults of whole exams, which may come in several messages or files."""
     for party, kind, accession in (
         exams.filter(pl.col("live_dirt").is_not_null())
         .select("party_code", "live_dirt", "accession_number")
@@ -200,6 +209,9 @@ def note_live_dirt(exams: pl.DataFrame, period: Period, ledger: dirt.DirtLedger)
             .iter_rows()
         ):
             ledger.add("hl7", kind, f"hl7/*/{party}_*.hl7", accession)
+    note_clock_changes(exams, period, ledger)
+    note_joint_scans(exams, period.cutoff, ledger)
+    dirt.note_recodings(exams, ledger)
 
 
 def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
@@ -225,4 +237,6 @@ def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
         "go_lives": go_lives.to_dicts(),
         "extract_fault_rates": dirt.EXTRACT_RATES | dirt.EXTRACT_REJECT_RATES,
         "live_fault_rates": dict(dirt.LIVE_RATES),
+        "hl7_time_styles": time_styles(),
+        "stream_recodings": dirt.stream_recodings().to_dicts(),
     }

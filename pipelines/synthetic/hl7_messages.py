@@ -1,7 +1,7 @@
 """Daily HL7 v2 batch files of the live weeks: orders, appointments, exams, reports.
 
-All names and texts are invented. Segments end with a carriage return, characters are UTF-8, times
-are London wall clock without offset.
+All names and texts are invented. Segments end with a carriage return, characters are UTF-8; how
+times are written is told in `hl7_clocks`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ import numpy as np
 import polars as pl
 
 from pipelines.synthetic import appointments, calendar
-from pipelines.synthetic.calendar import DAY
-from pipelines.synthetic.dirt import MESSAGE_COUNTS, DirtLedger, scaled
+from pipelines.synthetic.calendar import DAY, HOUR
+from pipelines.synthetic.clock_changes import NONEXISTENT
+from pipelines.synthetic.dirt import MESSAGE_COUNTS, DirtLedger, files_of, scaled
+from pipelines.synthetic.hl7_clocks import UTC, clock, moments, place_in_time, time_styles
+from pipelines.synthetic.identity import TIMES as IDENTITY_TIMES
+from pipelines.synthetic.identity import Identities, as_known
+from pipelines.synthetic.joint_scans import SEVERAL_GROUPS
 from pipelines.synthetic.period import Period, midnight
 
 FEED = "hl7"
@@ -76,13 +81,14 @@ _ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\
 
 @dataclass(frozen=True)
 class Message:
-    """One message before its header: when it was sent (local seconds), its type and segments."""
+    """One message before its header: when it was sent (a moment), its type and segments."""
 
     party: str
     sent: int
     event: str
     body: str
     accession: str | None
+    second_accession: str | None = None
     version: str = "2.4"
     processing: str = "P"
 
@@ -90,13 +96,6 @@ class Message:
 def escape(text: str) -> str:
     """Replace the delimiters of HL7 by their escape sequences."""
     return text.translate(_ESCAPES)
-
-
-def clock(local: int) -> str:
-    """HL7 time of a local second: YYYYMMDDHHMMSS."""
-    day, second = divmod(local, DAY)
-    date = calendar.day_of_number(day)
-    return f"{date:%Y%m%d}{second // 3600:02d}{second // 60 % 60:02d}{second % 60:02d}"
 
 
 def segment(name: str, fields: dict[int, str]) -> str:
@@ -118,7 +117,9 @@ def exams_told_of(exams: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
     """Exams with anything to say from one UTC second up to, not including, another."""
     return exams.filter(
         pl.any_horizontal(
-            ((pl.col(name) >= since) & (pl.col(name) < until)).fill_null(False) for name in _TOLD
+            ((pl.col(name) >= since) & (pl.col(name) < until)).fill_null(False)
+            for name in (*_TOLD, *IDENTITY_TIMES)
+            if name in exams.columns
         )
     )
 
@@ -128,7 +129,8 @@ def exam_messages(
 ) -> Iterator[Message]:
     """Messages of one exam within a span (UTC seconds), in the order of their events."""
     local: dict[str, Any] = {
-        name: None if exam[name] is None else exam[f"{name}_local"] for name in _TIMES
+        name: None if exam[name] is None else exam[f"{name}_local"]
+        for name in (*_TIMES, *IDENTITY_TIMES)
     }
 
     def is_told(name: str) -> bool:
@@ -143,8 +145,17 @@ def exam_messages(
 
     def message(event: str, moment: int, segments: list[str], version: str = "2.4") -> Message:
         body = "\r".join(segments) + "\r"
-        return Message(exam["party_code"], moment, event, body, exam["accession_number"], version)
+        accession = exam["accession_number"]
+        return Message(exam["party_code"], moment, event, body, accession, version=version)
 
+    if is_told("merged"):
+        body = "\r".join(_merge(exam, parts, local)) + "\r"
+        yield Message(exam["party_code"], sent("merged"), "ADT^A40^ADT_A39", body, None)
+    if is_told("renumbered"):
+        replaced = _shared_parts(exam | {"accession_number": exam["old_accession"]}, local)
+        old = message("OMG^O19", sent("renumbered"), _replacement(replaced, local, "RU", "RP"))
+        yield replace(old, accession=exam["old_accession"])
+        yield message("OMG^O19", sent("renumbered"), _replacement(parts, local, "RO", "SC"))
     if is_told("received"):
         yield message("OMG^O19", sent("received"), _order(parts, local, "NW", "SC"))
     if is_told("vetted"):
@@ -205,25 +216,27 @@ def _shared_parts(exam: dict[str, Any], local: dict[str, Any]) -> dict[str, str]
     snomed = exam["snomed_code"]
     name = escape(exam["exam_name"])
     code = f"{exam['exam_code_delivered']}^{name}^NICIP"
-    if exam["exam_code_delivered"] != exam["exam_code"]:
+    if exam["exam_code_delivered"] is None:
+        code = ""
+    elif exam["exam_code_delivered"] != exam["exam_code"]:
         name = "Unlisted examination"
         code = f"{exam['exam_code_delivered']}^{name}^LOCAL"
     elif snomed:
         code += f"^{snomed}^^SCT"
     referrer = f"{exam['referrer_code']}^REFERRER^EXAMPLE^^^DR"
-    setting = exam["source_setting"]
+    setting = exam["source_setting_delivered"] or ""
     return {
         "placer": f"OC{accession[1:]}^EPR",
         "filler": f"{accession}^RIS",
         "code": code,
         "name": name,
-        "exam_code": exam["exam_code_delivered"],
+        "exam_code": exam["exam_code_delivered"] or "",
         "referrer": referrer,
         "organisation": f"{exam['referring_org_code']}^Example organisation^ODS",
-        "priority": f"^^^^^{exam['priority']}",
+        "priority": f"^^^^^{exam['priority_delivered'] or ''}",
         "accession": accession,
         "modality": exam["dicom_modality"],
-        "site": exam["site_code"],
+        "site": exam["site_code_delivered"] or "",
         "resource": exam["station_name"] or "",
         "uid": exam["study_instance_uid"] or "",
         "radiographer": exam["radiographer_code"] or "",
@@ -243,7 +256,7 @@ def _shared_parts(exam: dict[str, Any], local: dict[str, Any]) -> dict[str, str]
             "PV1",
             {
                 1: "1",
-                2: _CLASS_OF_SETTING.get(setting, "O"),
+                2: _CLASS_OF_SETTING.get(setting or exam["source_setting"], "O"),
                 3: f"LOC{setting}^^^{party}",
                 8: referrer,
                 18: setting,
@@ -299,6 +312,32 @@ def _order(parts: dict[str, str], local: dict[str, Any], control: str, status: s
         return [*segments, segment("OBR", fields)]
     fields |= _performed_fields(parts, local)
     return [*segments, segment("OBR", fields), f"ZDS|{parts['uid']}^RIS^Application^DICOM"]
+
+
+def _replacement(
+    parts: dict[str, str], local: dict[str, Any], control: str, status: str
+) -> list[str]:
+    """The RIS replaces an order: RU names the old number, RO the new one."""
+    common = {
+        1: control,
+        2: parts["placer"],
+        3: parts["filler"],
+        5: status,
+        7: parts["priority"],
+        9: clock(local["renumbered"]),
+        12: parts["referrer"],
+        21: parts["organisation"],
+    }
+    fields = _request_fields(parts, local)
+    del fields[20], fields[21]
+    return [parts["PID"], parts["PV1"], segment("ORC", common), segment("OBR", fields)]
+
+
+def _merge(exam: dict[str, Any], parts: dict[str, str], local: dict[str, Any]) -> list[str]:
+    """PID names the number that stays, MRG the one that is given up."""
+    moment = clock(local["merged"])
+    loser = f"{exam['merging_id']}^^^{exam['party_code']}^MR"
+    return [segment("EVN", {1: "A40", 2: moment}), parts["PID"], segment("MRG", {1: loser})]
 
 
 def _cancellation(exam: dict[str, Any], parts: dict[str, str], local: dict[str, Any]) -> list[str]:
@@ -432,6 +471,31 @@ def _report(
     return [*segments, uid]
 
 
+def _with_joint_reports(messages: list[Message], second_of: dict[tuple[str, str], str]) -> None:
+    """Put reports of two exams into one message: an OBR group for each; in place.
+
+    `second_of` gives the accession of the second exam by party and accession of the first. Both
+    have the same times, so each report of the one meets that of the other.
+    """
+    firsts = {(party, second): (party, first) for (party, first), second in second_of.items()}
+    reports: dict[tuple[str, str], list[int]] = {}
+    for number, message in enumerate(messages):
+        key = (message.party, str(message.accession))
+        if message.event.startswith("ORU") and (key in second_of or key in firsts):
+            reports.setdefault(key, []).append(number)
+    gone = []
+    for second, numbers in reports.items():
+        for number, other in zip(numbers, reports.get(firsts.get(second, second), []), strict=True):
+            if number == other:
+                continue
+            groups = messages[number].body.split("\r")[2:]
+            body = messages[other].body + "\r".join(groups).replace("OBR|1|", "OBR|2|", 1)
+            messages[other] = replace(messages[other], body=body, second_accession=second[1])
+            gone.append(number)
+    for number in sorted(gone, reverse=True):
+        del messages[number]
+
+
 def _header(message: Message, control_id: str) -> str:
     return (
         f"MSH|^~\\&|RIS|{message.party}|GMDW|GM|{clock(message.sent)}||{message.event}|"
@@ -448,15 +512,27 @@ class MessageDays:
         self.wanted = scaled(MESSAGE_COUNTS, scale)
         self.given: Counter[str] = Counter()
         self.sent = 0
+        self.identities = Identities(period, scale, seed)
+        # Newest moment that an earlier file told of an exam, to know what is overtaken.
+        self._newest: dict[tuple[str, str], int] = {}
+        self._joint: dict[tuple[str, str], str] = {}
+        self._awaited = 0
         self._silent_party = ""
         self._held: dict[int, list[Message]] = {}
 
     def days(self, exams: pl.DataFrame) -> Iterator[dict[str, list[str]]]:
         """Texts of the messages by file (relative to the inbox) for one live day after another."""
         live = exams_told_of(exams, self.period.cutoff, self.period.end)
-        for name in _TIMES:
+        live = self.identities.choose(live, self.ledger)
+        for name in (*_TIMES, *IDENTITY_TIMES):
             utc = live[name].fill_null(0).to_numpy()
-            live = live.with_columns(pl.Series(f"{name}_local", calendar.utc_to_local(utc)))
+            live = live.with_columns(pl.Series(f"{name}_local", moments(utc, live["party_code"])))
+        # A clock that was not put forward.
+        stood = (pl.col("clock_fault") == NONEXISTENT).fill_null(False).cast(pl.Int64) * HOUR
+        names = ("verified_local", "verified_delivered_local")
+        live = live.with_columns(pl.col(name) - stood for name in names)
+        self._note_times(live)
+        self._joint = _joint_reports(live)
         days = self.period.live_days
         self._silent_party = str(live["party_code"].max())
         for number, day in enumerate(days):
@@ -466,13 +542,20 @@ class MessageDays:
             told = [
                 message
                 for exam in rows.iter_rows(named=True)
-                for message in exam_messages(exam, since, until, rng)
+                for known, first, last in as_known(exam, since, until)
+                for message in exam_messages(known, first, last, rng)
             ]
+            _with_joint_reports(told, self._joint)
             share = (number + 1) / len(days)
-            good = self._hold_back(told, number, rng)
-            good += self._held.pop(number, [])
-            good.sort(key=lambda m: (m.party, m.sent))
+            soon = exams_told_of(live, until, until + 2 * DAY)
+            soon = set(soon.select("party_code", "accession_number").iter_rows())
+            good = self._hold_back(told, number, soon, rng)
+            held = self._held.pop(number, [])
+            self._note_overtaken(held, day)
             good = self._with_repeats(good, day, self._due("repeated_message", share), rng)
+            good = sorted([*good, *held], key=_order_of)
+            self._remember(good)
+            self._disorder(good, day, self._due("out_of_order", share), rng)
             files: dict[str, list[str]] = {}
             for message in good:
                 self.sent += 1
@@ -489,13 +572,72 @@ class MessageDays:
         self.given[kind] += 1
         self.ledger.add(FEED, kind, file, accession)
 
+    def _note_times(self, live: pl.DataFrame) -> None:
+        """Feeds whose times state an offset, and those where it is not that of the zone."""
+        told = [name for name in (*_TOLD, *IDENTITY_TIMES, "dna") if name != "dna_told"]
+        summer = np.zeros(live.height, dtype=bool)
+        for name in told:
+            utc = live[name].fill_null(0).to_numpy()
+            summer |= calendar.is_summer_time(utc) & (utc >= self.period.cutoff)
+        for party, style in sorted(time_styles().items()):
+            mine = (live["party_code"] == party).to_numpy()
+            if mine.any():
+                self.ledger.add(FEED, "stated_offset", files_of(FEED, party), None)
+            if style == UTC and (mine & summer).any():
+                self.ledger.add(FEED, "offset_of_no_zone", files_of(FEED, party), None)
+
+    def _note_overtaken(self, held: list[Message], day: date) -> None:
+        """Held messages of exams of which an earlier file told something later."""
+        for message in held:
+            place = place_in_time(message.sent)
+            if any(self._newest.get(key, place) > place for key in _exams_of(message)):
+                file = _file_of(message.party, day)
+                self._note("overtaken_message", file, message.accession)
+
+    def _remember(self, messages: list[Message]) -> None:
+        """Keep the newest moment of each exam; no message is held back for so long as a week."""
+        newest = 0
+        for message in messages:
+            place = place_in_time(message.sent)
+            newest = max(newest, place)
+            for key in _exams_of(message):
+                self._newest[key] = max(place, self._newest.get(key, place))
+        horizon = newest - 7 * DAY
+        self._newest = {key: place for key, place in self._newest.items() if place > horizon}
+
+    def _disorder(
+        self, messages: list[Message], day: date, count: int, rng: np.random.Generator
+    ) -> None:
+        """Change the places of the first and last message of some exams in their file."""
+        places: dict[tuple[str, str], list[int]] = {}
+        joint = {*self._joint, *((party, second) for (party, _), second in self._joint.items())}
+        for number, message in enumerate(messages):
+            for key in _exams_of(message):
+                if key not in joint and not message.event.startswith("SIU"):
+                    places.setdefault(key, []).append(number)
+        usable = [
+            (found[0], found[-1])
+            for found in places.values()
+            if place_in_time(messages[found[0]].sent) < place_in_time(messages[found[-1]].sent)
+        ]
+        chosen = rng.permutation(len(usable))[: max(count, 0)].tolist()
+        for first, last in (usable[number] for number in sorted(chosen)):
+            messages[first], messages[last] = messages[last], messages[first]
+            file = _file_of(messages[first].party, day)
+            self._note("out_of_order", file, messages[first].accession)
+
     def _hold_back(
-        self, messages: list[Message], number: int, rng: np.random.Generator
+        self,
+        messages: list[Message],
+        number: int,
+        soon: set[tuple[str, str]],
+        rng: np.random.Generator,
     ) -> list[Message]:
         """The messages sent on their day; the others come with those of a later day.
 
-        A few are late by some days, and for two days one party sends nothing at all: what it had
-        to say comes on the third day, in one file with that day's messages.
+        A few are late by some days, some of them while the files before tell what came after
+        (of the exams in `soon`). For two days one party sends nothing at all: what it had to say
+        comes on the third day, in one file with that day's messages.
         """
         days = self.period.live_days
         silent_until = SILENT_FROM_DAY + SILENT_DAYS
@@ -507,17 +649,25 @@ class MessageDays:
         if number + LONGEST_LATE_DAYS >= len(days):
             return messages
         share = (number + 1) / (len(days) - LONGEST_LATE_DAYS)
-        count = min(self._due("late_message", share), len(messages))
+        count = min(max(self._due("late_message", share), 0), len(messages))
         late = (
             set(rng.choice(len(messages), size=count, replace=False).tolist()) if count else set()
         )
-        for index in sorted(late):
+        awaited = [n for n, m in enumerate(messages) if soon.intersection(_exams_of(m))]
+        wanted = math.ceil(self.wanted["overtaken_message"] * share) - self._awaited
+        overtaken = set(rng.permutation(awaited)[: max(wanted, 0)].tolist())
+        self._awaited += len(overtaken)
+        for index in sorted(late | overtaken):
             message = messages[index]
             arrives = number + int(rng.integers(1, LONGEST_LATE_DAYS + 1))
+            if index in overtaken:
+                arrives = number + LONGEST_LATE_DAYS
+            if message.party == self._silent_party and SILENT_FROM_DAY <= arrives < silent_until:
+                arrives = silent_until
             self._held.setdefault(arrives, []).append(message)
             file = _file_of(message.party, days[arrives])
             self._note("late_message", file, message.accession)
-        return [m for index, m in enumerate(messages) if index not in late]
+        return [m for index, m in enumerate(messages) if index not in late | overtaken]
 
     def _with_repeats(
         self, messages: list[Message], day: date, count: int, rng: np.random.Generator
@@ -538,7 +688,7 @@ class MessageDays:
             again = replace(message, sent=min(message.sent + int(rng.integers(60, 3600)), latest))
             self._note("repeated_message", _file_of(again.party, day), message.accession)
             repeats.append(again)
-        return sorted([*messages, *repeats], key=lambda m: (m.party, m.sent))
+        return [*messages, *repeats]
 
     def _spoil(self, files: dict[str, list[str]], share: float, rng: np.random.Generator) -> None:
         """Add messages that must not be landed, at most two to a file.
@@ -564,6 +714,24 @@ class MessageDays:
             else:
                 texts.append(_test_message(name, self.given[kind]))
             self._note(kind, name, None)
+
+
+def _order_of(message: Message) -> tuple[str, int]:
+    return message.party, place_in_time(message.sent)
+
+
+def _exams_of(message: Message) -> list[tuple[str, str]]:
+    """Party and accession number of each exam that a message tells of."""
+    numbers = (message.accession, message.second_accession)
+    return [(message.party, number) for number in numbers if number is not None]
+
+
+def _joint_reports(live: pl.DataFrame) -> dict[tuple[str, str], str]:
+    """Accession number of the second exam of each joint report, by party and that of the first."""
+    first = live.select(performed_with="exam_no", first="accession_number")
+    both = live.filter(pl.col("report_sharing") == SEVERAL_GROUPS).join(first, on="performed_with")
+    rows = both.sort("exam_no").select("party_code", "first", "accession_number").iter_rows()
+    return {(party, first): second for party, first, second in rows}
 
 
 def _file_of(party: str, day: date) -> str:

@@ -60,7 +60,7 @@ def extract_rows(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
     slot = standing("appointment", "moved_appointment", "first_appointment", period)
     is_done = pl.col("completed") < period.cutoff
     has_report = (pl.min_horizontal("verified", "preliminary") < period.cutoff).fill_null(False)
-    unknown = (pl.col("extract_dirt") == "unknown_exam_code").fill_null(False)
+    unknown = (pl.col("exam_code_delivered") != pl.col("exam_code")).fill_null(True)
     rows = exams.filter("is_in_extract").with_columns(
         pl.col("nhs_number_delivered").alias("nhs_number"),
         pl.col("birth_on").dt.strftime("%d/%m/%Y").alias("birth_date"),
@@ -73,7 +73,10 @@ def extract_rows(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
         pl.when(pl.col("cancelled") < period.cutoff).then("cancel_reason").alias("cancel_reason"),
         wall_clock(known("started")).alias("started_at"),
         wall_clock(known("completed")).alias("completed_at"),
-        pl.col("exam_code_delivered").alias("exam_code"),
+        *(
+            pl.col(f"{name}_delivered").alias(name)
+            for name in ("exam_code", "priority", "source_setting", "site_code")
+        ),
         pl.when(~unknown).then("snomed_code").alias("snomed_code"),
         pl.when(booked.is_not_null() | (pl.col("started") < period.cutoff))
         .then("station_name")

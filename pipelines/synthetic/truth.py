@@ -13,6 +13,7 @@ import polars as pl
 from pipelines.synthetic import calendar
 from pipelines.synthetic.clocks import instant, wall
 from pipelines.synthetic.dirt import DirtLedger
+from pipelines.synthetic.identity import Identities
 from pipelines.synthetic.writer import write_json, write_parquet
 
 _EVENTS = {
@@ -39,8 +40,10 @@ _PLAIN = (
     "exam_no", "party_code", "site_code", "trust_as_was", "station_name", "accession_number",
     "study_instance_uid", "patient_no", "patient_id", "modality_group", "dicom_modality",
     "exam_code", "exam_code_delivered", "snomed_code", "body_region", "dm01_test",
-    "source_setting", "priority", "cancel_reason", "is_refused_at_vetting", "moved_by",
-    "move_reason", "reporter_org", "is_cross_site",
+    "performed_with", "report_sharing", "clock_fault", "source_setting",
+    "source_setting_delivered", "priority", "priority_delivered", "site_code_delivered",
+    "cancel_reason", "is_refused_at_vetting", "moved_by", "move_reason", "reporter_org",
+    "is_cross_site",
     "is_in_extract", "has_images", "nhs_number_state", "is_date_order_violation", "is_refused",
     "extract_dirt", "live_dirt",
 )  # fmt: skip
@@ -57,6 +60,9 @@ def exam_truth(exams: pl.DataFrame) -> pl.DataFrame:
     the one that was missed, moved_* the one cancelled at moved_at by the patient or the hospital
     (moved_by, with a code of pathway_reasons.csv), of whom only the live weeks tell. A request
     refused at vetting is cancelled then. has_images: the archive feed holds at least one series.
+    performed_with: the exam_no in whose scan this exam was done; it has the times and the study
+    of that one and no series of its own. report_sharing: how its report came; `one_accession`
+    means that the report of the other exam covers it, which no feed says, so it has none here.
     is_repeated_hour: an event falls in the October hour that occurs twice, where the wall clock
     alone does not tell the instant.
     """
@@ -106,6 +112,12 @@ class MonthlyTruth:
     def close(self, *, rota: pl.DataFrame, ledger: DirtLedger, parameters: dict[str, Any]) -> None:
         """Write what is not told by the month."""
         _write_rest(self.folder, rota, ledger, parameters)
+
+
+def write_identity_truth(folder: Path, identities: Identities) -> None:
+    """Write patient_merges and accession_changes (Parquet)."""
+    write_parquet(folder / "patient_merges.parquet", identities.merges)
+    write_parquet(folder / "accession_changes.parquet", identities.accession_changes)
 
 
 def _write_rest(

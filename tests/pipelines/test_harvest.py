@@ -287,7 +287,7 @@ FAULTS = {
     ("ris_extract", "missing_column"): "has_all_columns",
     ("ris_extract", "wrong_type"): "requested_at_is_a_timestamp",
     ("ris_extract", "future_dates"): "started_at_is_not_in_the_future",
-    ("hl7", "missing_column"): "filler_id_is_given",
+    ("hl7", "missing_column"): "subject_id_is_given",
     ("hl7", "wrong_type"): "event_time_is_readable",
     ("hl7", "future_dates"): "event_is_not_in_the_future",
 }

@@ -150,6 +150,27 @@ def test_an_exam_without_accession_is_known_by_its_filler_number(network: Networ
     assert row["exam_key"] == f"RMC|F|{row['filler_id']}|1"
 
 
+def test_a_merge_is_known_by_the_two_numbers_it_joins(network: Network):
+    """Failing means that merges of one moment become one, or that a merge finds no patient."""
+    merge = {
+        "accession": None,
+        "filler_id": None,
+        "actor_id": None,
+        "report_text": None,
+        "event_type": "patient_merged",
+        "prior_patient_id": "Q1",
+    }
+    first, other, before = landed(network, merge, merge | {"prior_patient_id": "Q2"}, {}).rows(
+        named=True
+    )
+    assert first["event_id"] != other["event_id"]
+    assert first["exam_key"] is None
+    assert first["prior_patient_key"] != other["prior_patient_key"]
+    as_patient = landed(network, {"patient_id": "Q1"}).row(0, named=True)
+    assert first["prior_patient_key"] == as_patient["patient_key"]
+    assert before["prior_patient_key"] is None
+
+
 def test_numbers_are_the_same_however_they_are_spaced(network: Network):
     """Failing means that one person has two keys, by the habit of a feed."""
     rows = landed(network, {}, {"nhs_number": "999 000 1235"}, {"nhs_number": "999-000-1235"})

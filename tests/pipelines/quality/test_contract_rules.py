@@ -104,11 +104,13 @@ TABLES: dict[str, dict[str, str]] = {
 MESSAGES: dict[str, dict[str, Any]] = {
     "hl7_messages": {
         "message_code": "ORU",
+        "message_type": "ORU",
         "trigger_event": "R01",
         "sending_facility": "RMC",
         "message_time": "20251201090000",
         "processing_id": "P",
         "filler_id": "RMC1",
+        "subject_id": "RMC1",
         "patient_id": "Q1",
         "issuer_ods": "RMC",
         "event_count": 1,
@@ -146,7 +148,7 @@ BREAKERS: dict[str, dict[str, Any]] = {
     "improvement_is_known": {"improvement": "sideways"},
     "attribution_rate_is_a_share": {"attribution_rate": "1.1"},
     "high_is_not_below_low": {"high_gbp": "9"},
-    "message_code_is_imaging": {"message_code": "ADT"},
+    "message_code_is_imaging": {"message_type": "ADT^A08"},
     "message_time_is_an_hl7_time": {"message_time": "45321.5"},
     "message_is_for_production": {"processing_id": "T"},
     "status_is_mapped": {"event_count": 0},
