@@ -149,6 +149,12 @@ def is_summer_time(utc: Seconds) -> NDArray[np.bool_]:
     return np.searchsorted(_STARTS, utc, "right") > np.searchsorted(_ENDS, utc, "right")
 
 
+def clock_changes(start: int, end: int) -> list[tuple[int, int]]:
+    """Changes of the London clock from `start` to before `end` (UTC): when, seconds put forward."""
+    every = [(int(at), HOUR) for at in _STARTS] + [(int(at), -HOUR) for at in _ENDS]
+    return sorted((at, seconds) for at, seconds in every if start <= at < end)
+
+
 def utc_to_local(utc: Seconds) -> Seconds:
     """London wall clock of UTC instants, in local seconds."""
     instants = np.asarray(utc, dtype=np.int64)

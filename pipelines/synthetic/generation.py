@@ -13,7 +13,9 @@ import polars as pl
 from pipelines.demo import DEMO_SCALE, DEMO_SEED, DEMO_WORLD
 from pipelines.problems import Problem
 from pipelines.synthetic import (
+    archive,
     calendar,
+    device_clocks,
     dicom_files,
     dirt,
     hl7_messages,
@@ -30,7 +32,7 @@ from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
 from pipelines.synthetic.truth import write_truth
 from pipelines.synthetic.worlds import World
-from pipelines.synthetic.writer import write_bytes, write_csv
+from pipelines.synthetic.writer import write_bytes, write_csv, write_parquet
 
 if TYPE_CHECKING:
     from pipelines.network import Network
@@ -102,13 +104,13 @@ def generate(
     tell(0)
     simulation = Simulation(network, profile, period, scale, seed, chosen)
     exams, parts = [], ris_extract.ExtractParts(period, ledger)
-    activity, planned = operations.MonthlyActivity(period, seed), []
+    activity = operations.MonthlyActivity(period, seed)
+    images, planned = archive.ImageArchive(simulation, scale, ledger), []
     extracts: dict[str, int] = {}
     for month in delivered_months(simulation, scale):
         exams.append(month)
         activity.add(month)
-        rng = np.random.default_rng([seed, 10, len(planned)])
-        planned.append(dicom_files.plan_series(month, network, period, rng))
+        planned.append(images.add(month))
         extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.add(month)}
     tell(1)
     extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.close()}
@@ -121,9 +123,16 @@ def generate(
             write_bytes(inbox / file, "".join(texts).encode("utf-8"))
             written["hl7"][file] = len(texts)
     tell(3)
-    series = pl.concat(planned)
+    scans, series = map(pl.concat, zip(*planned, images.close(), strict=True))
     folders, told_series, dose_events = dicom_files.write_dicom(
-        exams, series, network, scale, inbox, np.random.default_rng([seed, 11]), ledger
+        scans,
+        series,
+        network,
+        images.clocks,
+        scale,
+        inbox,
+        np.random.default_rng([seed, 11]),
+        ledger,
     )
     tell(4)
     written["rota"] = reference_feeds.write_rota(simulation.sessions, network, period, inbox)
@@ -156,6 +165,7 @@ def generate(
         parameters=describe_run(simulation, scale),
     )
     image_sharing.write_sharing_truth(truth, sharing)
+    write_parquet(truth / "device_clocks.parquet", device_clocks.clock_truth(images.clocks))
     files = {feed: len(found) for feed, found in written.items()}
     records = {feed: sum(found.values()) for feed, found in written.items()}
     files["dicom"] = records["dicom"] = sum(folders.values())
