@@ -14,6 +14,7 @@ import polars as pl
 
 from pipelines.synthetic import device_clocks, dicom_files, migrated_priors, phantoms
 from pipelines.synthetic.calendar import DAY, HOUR
+from pipelines.synthetic.dicom_encoding import new_uids
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.pathways import Simulation
 from pipelines.synthetic.reference_tables import read_text_table
@@ -105,7 +106,7 @@ class ImageArchive:
             [phantoms.phantom_series(found, enhanced), migrated_priors.prior_series(old)]
         )
         rng = np.random.default_rng([seed, 54])
-        uids = pl.Series("series_instance_uid", dicom_files.new_uids(series.height, rng), pl.String)
+        uids = pl.Series("series_instance_uid", new_uids(series.height, rng), pl.String)
         scans = pl.concat([checks.select(SCAN_COLUMNS), old.select(SCAN_COLUMNS)])
         series = self._by_clock(series.with_columns(uids), scans)
         return scans, series.with_columns(resent=pl.lit(None, pl.Int64))
@@ -149,7 +150,7 @@ def _numbered(scans: pl.DataFrame, first: int) -> pl.DataFrame:
 
 def _as_scans(found: pl.DataFrame, exams: pl.DataFrame, seed: int) -> pl.DataFrame:
     """Scans of phantoms with the columns of an exam: no accession number, a patient id of QA."""
-    uids = dicom_files.new_uids(found.height, np.random.default_rng([seed, 52, 1]))
+    uids = new_uids(found.height, np.random.default_rng([seed, 52, 1]))
     empty = {
         name: pl.lit(None, exams.schema[name])
         for name in ("accession_number", "exam_name", "exam_code_delivered", "birth_on", "sex")
@@ -158,7 +159,7 @@ def _as_scans(found: pl.DataFrame, exams: pl.DataFrame, seed: int) -> pl.DataFra
         pl.Series("study_instance_uid", uids, pl.String),
         patient_id=pl.format("QA{}", "station_name"),
         exam_code=pl.lit("XMAML"),  # a mammograph takes one view of its phantom
-        body_region=pl.lit(""),
+        body_region=pl.lit("phantom"),
         surname=pl.lit(""),
         given_name=pl.lit(""),
         delivered="completed",

@@ -6,6 +6,7 @@ change, until somebody mends them. A device that sends a time zone knows of the 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,14 +95,14 @@ def _drifting(
     set_at = [period.cutoff - int(rng.exponential(between) * DAY)]
     while set_at[-1] < period.end:
         set_at.append(set_at[-1] + int((0.25 + rng.exponential(0.75)) * between * DAY))
-    for begun, ended in zip(set_at, set_at[1:], strict=False):
+    for begun, ended in pairwise(set_at):
         left = round(float(rng.normal(0, habits["set_within_seconds"])), 1)
         if ended <= period.cutoff:
             continue
         # Service that sets a clock also mends a missed change.
         behind = [(a, min(b, ended), s) for a, b, s in missed if begun <= a < ended]
         cuts = sorted({begun, ended, *(a for a, _, _ in behind), *(b for _, b, _ in behind)})
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             start, end = max(start, period.cutoff), min(end, period.end)
             if start >= end:
                 continue

@@ -24,7 +24,7 @@ from pipelines.synthetic import (
 )
 from pipelines.synthetic.calendar import DAY
 from pipelines.synthetic.clocks import instant, london, wall
-from pipelines.synthetic.dicom_encoding import EXPLICIT, IMPLICIT, part10_file
+from pipelines.synthetic.dicom_encoding import EXPLICIT, IMPLICIT, new_uids, part10_file
 from pipelines.synthetic.dicom_mammography import view_attributes, views
 from pipelines.synthetic.dicom_modules import (
     IN_SPACE,
@@ -233,11 +233,6 @@ def _clock(local: int, habit: Habit) -> tuple[str, str]:
     return f"{date:%Y%m%d}", habit.time_format.format(
         second // 3600, second // 60 % 60, second % 60
     )
-
-
-def new_uids(count: int, rng: np.random.Generator) -> list[str]:
-    high, low = rng.integers(2**60, 2**61, count), rng.integers(0, 2**62, count)
-    return [f"2.25.{(h << 62) | w}" for h, w in zip(high.tolist(), low.tolist(), strict=True)]
 
 
 def _study_attributes(

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.synthetic.calendar import DAY, HOUR, MINUTE
+from pipelines.synthetic.dicom_encoding import new_uids
 from pipelines.synthetic.period import Period, midnight
 
 AE_TITLE = "MIGRATION_SCU"
@@ -56,14 +57,12 @@ def plan_priors(
         years = rng.uniform(1, habits["longest_years_migrated"], wanted)
         started = midnight(day) - (years * _YEAR).astype(np.int64)
         started = started // DAY * DAY + 8 * HOUR + rng.integers(0, 9 * HOUR, wanted)
-        high, low = rng.integers(2**60, 2**61, wanted), rng.integers(0, 2**62, wanted)
-        uids = [(h << 62) | w for h, w in zip(high.tolist(), low.tolist(), strict=True)]
         old = chosen.with_columns(
             pl.lit(None, pl.String).alias("station_name"),
             pl.format("OLD{}", pl.int_range(1, wanted + 1).cast(pl.String).str.zfill(7)).alias(
                 "accession_number"
             ),
-            pl.Series("study_instance_uid", [f"2.25.{uid}" for uid in uids], dtype=pl.String),
+            pl.Series("study_instance_uid", new_uids(wanted, rng), dtype=pl.String),
             pl.Series("started", started),
             pl.Series("completed", started + 12 * MINUTE),
             delivered=pl.lit(midnight(day) + 12 * HOUR, pl.Int64),
