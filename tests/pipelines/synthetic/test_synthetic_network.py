@@ -446,6 +446,22 @@ def test_progress_is_told_step_by_step(tmp_path: Path) -> None:
     assert [number for _, number, _ in told] == list(range(1, told[0][2] + 1))
 
 
+def test_the_time_of_each_kind_is_that_of_the_timer_handed_in(tmp_path: Path) -> None:
+    """Failing means that nobody can say which kind of file takes long, or that a clock is read."""
+    ticks = iter(range(10_000))
+    summary = generate(
+        Network.load(SEEDS),
+        tmp_path / "inbox",
+        tmp_path / "truth",
+        scale=0.0001,
+        timer=lambda: float(next(ticks)),
+    )
+    months = len(Period.of().months)
+    assert summary.seconds["exams"] == months
+    assert summary.seconds["dicom"] == months + 1
+    assert {"ris_extract", "hl7", "dicom", "rota", "images", "truth"} <= set(summary.seconds)
+
+
 @pytest.mark.parametrize(
     ("year", "day"),
     [(2018, date(2018, 4, 1)), (2024, date(2024, 3, 31)), (2026, date(2026, 4, 5))],
