@@ -106,7 +106,7 @@ def _print_stages(entries: list[Any]) -> None:
             f"{entry.files:,}" if entry.files else "",
             f"{entry.rows:,}" if entry.rows else "",
             f"{entry.rejects:,}" if entry.rejects else "",
-            f"{entry.seconds:.1f}",
+            "" if entry.seconds is None else f"{entry.seconds:.1f}",
         )
     console.print(table)
 
@@ -229,7 +229,6 @@ def _synthesise(
     from pipelines.synthetic import generate
     from pipelines.synthetic.period import Period
 
-    began = time.monotonic()
     with _watching() as watch:
         summary = generate(
             Network.load(settings.seeds),
@@ -240,12 +239,15 @@ def _synthesise(
             period=Period.of(*span),
             world=world,
             progress=watch.progress,
+            timer=time.perf_counter,
         )
+    seconds = dict(summary.seconds)
     entries = [
-        Entry("sources", feed, files, summary.records[feed])
+        Entry("sources", feed, files, summary.records[feed], seconds=seconds.pop(feed, None))
         for feed, files in summary.files.items()
     ]
-    entries[-1].seconds = time.monotonic() - began
+    # What several feeds come from together has one time.
+    entries += [Entry("simulation", step, seconds=took) for step, took in seconds.items()]
     _print_stages(entries)
 
 

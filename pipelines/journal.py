@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Entry:
-    """Counts of one step for the table a run prints."""
+    """Counts of one step for the table a run prints; its seconds where they were measured."""
 
     stage: str
     name: str
     files: int = 0
     rows: int = 0
     rejects: int = 0
-    seconds: float = 0.0
+    seconds: float | None = 0.0
 
 
 @dataclass

@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from pipelines.demo import LANDING_STAMP
@@ -25,6 +24,7 @@ from pipelines.harvest.model import HarvestResult, Progress, Setup
 from pipelines.problems import Problem
 from pipelines.sources.inbox import Delivery, deliveries
 from pipelines.synthetic import (
+    archive,
     calendar,
     dicom_files,
     hl7_messages,
@@ -90,6 +90,7 @@ def land_network(
     ledger, told = DirtLedger(), MonthlyTruth(truth)
     parts = ris_extract.ExtractParts(period, ledger)
     activity = operations.MonthlyActivity(period, seed)
+    images = archive.ImageArchive(simulation, scale, ledger)
     live: list[pl.DataFrame] = []
     listed: list[pl.DataFrame] = []
     with _Harvesters(setup, datetime.fromtimestamp(period.end, UTC)) as harvesters:
@@ -99,21 +100,23 @@ def land_network(
             for file, rows in parts.add(exams):
                 harvesters.hand("ris_extract", _delivery(file, rows.write_csv().encode()))
             live.append(hl7_messages.exams_told_of(exams, period.cutoff, period.end))
-            rng = np.random.default_rng([seed, 10, number - 1])
-            series = dicom_files.plan_series(exams, simulation.network, period, rng)
-            listed.append(series_lists.list_series(exams, series, simulation.network))
+            scans, series = images.add(exams)
+            listed.append(series_lists.list_series(scans, series, simulation.network))
             activity.add(exams)
             note_live_dirt(exams, period, ledger)
             has_images = pl.col("exam_no").is_in(series["exam_no"].unique().to_list())
             told.add(
                 months[number - 1],
                 exams.with_columns(has_images=has_images),
-                dicom_files.series_truth(series, exams, set()),
+                dicom_files.series_truth(scans, series, set()),
             )
             tell("exams", number, len(months))
         for file, rows in parts.close():
             harvesters.hand("ris_extract", _delivery(file, rows.write_csv().encode()))
         harvesters.hand_over("ris_extract")
+        scans, series = images.close()
+        listed.append(series_lists.list_series(scans, series, simulation.network))
+        told.add_other_scans(dicom_files.series_truth(scans, series, set()), images.clocks)
         for file, rows in series_lists.files_of(pl.concat(listed)):
             harvesters.hand("dicom_series", _delivery(file, rows.write_csv().encode()), at_once=40)
         harvesters.hand_over("dicom_series")

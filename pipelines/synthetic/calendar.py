@@ -144,14 +144,15 @@ def _summer_time_edges() -> tuple[Seconds, Seconds]:
 _STARTS, _ENDS = _summer_time_edges()
 
 
-def clock_changes() -> tuple[Seconds, Seconds]:
-    """Instants (UTC) at which the clocks go forward, and go back, in all the years known."""
-    return _STARTS, _ENDS
-
-
 def is_summer_time(utc: Seconds) -> NDArray[np.bool_]:
     """True where the UTC instant falls in British Summer Time."""
     return np.searchsorted(_STARTS, utc, "right") > np.searchsorted(_ENDS, utc, "right")
+
+
+def clock_changes(start: int, end: int) -> list[tuple[int, int]]:
+    """Changes of the London clock from `start` to before `end` (UTC): when, seconds put forward."""
+    every = [(int(at), HOUR) for at in _STARTS] + [(int(at), -HOUR) for at in _ENDS]
+    return sorted((at, seconds) for at, seconds in every if start <= at < end)
 
 
 def utc_to_local(utc: Seconds) -> Seconds:

@@ -78,10 +78,12 @@ def _changes(period: Period) -> list[tuple[int, int, bool]]:
 
     The clocks of the systems that made the history were put forward in time.
     """
-    forward, back = calendar.clock_changes()
-    spans = [(int(t), int(t) + HOUR, True) for t in forward if t >= period.cutoff]
-    spans += [(int(t) - HOUR, int(t) + HOUR, False) for t in back]
     first = calendar.day_number(period.first_on) * DAY
+    spans = [
+        (at, at + HOUR, True) if ahead > 0 else (at - HOUR, at + HOUR, False)
+        for at, ahead in calendar.clock_changes(first, period.end)
+        if ahead < 0 or at >= period.cutoff
+    ]
     return sorted(span for span in spans if first <= span[0] and span[1] < period.end)
 
 

@@ -53,7 +53,7 @@ def plan_events(
     """One entry per irradiation event of an exam, in order: what `event_frame` holds of it.
 
     `series` are those of the exam that irradiate; every CT exam begins with a planning view,
-    also where its image is not archived. Local starts are of the wall clock, in seconds.
+    also where its image is not archived. Local starts are of the clock of the device, in seconds.
     """
     ahead = series[0]["start_local"] - series[0]["start"]
     events = []
@@ -98,8 +98,8 @@ def event_frame(events: list[dict[str, Any]]) -> pl.DataFrame:
     """One row per irradiation event that a report tells, in however many reports.
 
     Columns: exam_no, study_instance_uid, station_name, irradiation_event_uid, modality, series
-    (number of its archived series, else null), acquisition, started_at (UTC), started_at_local,
-    exposure_seconds, ctdi_vol_mgy, dlp_mgy_cm, dap_gy_m2, agd_mgy (null where the modality has no
+    (number of its archived series, else null), acquisition, started_at (UTC), started_at_device
+    (by the clock of the scanner), exposure_seconds, ctdi_vol_mgy, dlp_mgy_cm, dap_gy_m2, agd_mgy (null where the modality has no
     such dose), is_time_told (the report has its start), report_count.
     """
     numbers = ("exposure_seconds", "ctdi_vol_mgy", "dlp_mgy_cm", "dap_gy_m2", "agd_mgy")
@@ -117,7 +117,7 @@ def event_frame(events: list[dict[str, Any]]) -> pl.DataFrame:
         .with_columns(
             started=instant(pl.col("started")), started_local=wall(pl.col("started_local"))
         )
-        .rename({"started": "started_at", "started_local": "started_at_local"})
+        .rename({"started": "started_at", "started_local": "started_at_device"})
     )
 
 

@@ -10,6 +10,7 @@ import struct
 from functools import cache
 from typing import Any
 
+import numpy as np
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -96,3 +97,9 @@ def part10_file(dataset: dict[str, Any], *, transfer_syntax: str, charset: str =
     )
     body = encode_dataset(dataset, explicit=transfer_syntax != IMPLICIT, charset=charset)
     return b"\0" * 128 + b"DICM" + length + meta + body
+
+
+def new_uids(count: int, rng: np.random.Generator) -> list[str]:
+    """Unique identifiers, as many as asked for."""
+    high, low = rng.integers(2**60, 2**61, count), rng.integers(0, 2**62, count)
+    return [f"2.25.{(h << 62) | w}" for h, w in zip(high.tolist(), low.tolist(), strict=True)]

@@ -7,16 +7,24 @@ without AcquisitionDateTime, almost never with a time zone. The habits are those
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from pipelines.synthetic import calendar, dicom_dose, dicom_enhanced
+from pipelines.synthetic import (
+    calendar,
+    device_clocks,
+    dicom_dose,
+    dicom_enhanced,
+    migrated_priors,
+    phantoms,
+)
 from pipelines.synthetic.calendar import DAY
-from pipelines.synthetic.clocks import instant, wall
-from pipelines.synthetic.dicom_encoding import EXPLICIT, IMPLICIT, part10_file
+from pipelines.synthetic.clocks import instant, london, wall
+from pipelines.synthetic.dicom_encoding import EXPLICIT, IMPLICIT, new_uids, part10_file
 from pipelines.synthetic.dicom_mammography import view_attributes, views
 from pipelines.synthetic.dicom_modules import (
     IN_SPACE,
@@ -126,7 +134,7 @@ def plan_series(
     One row per series: exam_no, series (from 1), series_modality, is_planning_view, instances (in
     the scanner), files (1 or 2), start, end (UTC seconds of the first and last acquisition that
     a header tells), frames_end (when the last frame of a multi-frame file ends, else null),
-    start_local, end_local (seconds of the wall clock), series_instance_uid.
+    series_instance_uid.
     """
     live = exams.filter(
         pl.col("dicom_modality").is_in(IMAGED)
@@ -136,7 +144,7 @@ def plan_series(
         & pl.col("performed_with").is_null()
     )
     live = live.filter(pl.Series(rng.random(live.height) >= NOT_ARCHIVED))
-    enhanced = {name for name, row in scanners_of(network).items() if habit_of(row).is_enhanced}
+    enhanced = enhanced_stations(scanners_of(network))
     rows = []
     for number, modality, code, station, started, completed in live.select(
         "exam_no", "dicom_modality", "exam_code", "station_name", "started", "completed"
@@ -154,9 +162,7 @@ def plan_series(
     series = pl.DataFrame(rows, schema=_SERIES, orient="row")
     return series.with_columns(
         pl.col("exam_no").cast(exams.schema["exam_no"]),
-        pl.Series("start_local", calendar.utc_to_local(series["start"].to_numpy())),
-        pl.Series("end_local", calendar.utc_to_local(series["end"].to_numpy())),
-        pl.Series("series_instance_uid", _uids(series.height, rng), dtype=pl.String),
+        pl.Series("series_instance_uid", new_uids(series.height, rng), dtype=pl.String),
     )
 
 
@@ -230,15 +236,23 @@ def _clock(local: int, habit: Habit) -> tuple[str, str]:
     )
 
 
-def _uids(count: int, rng: np.random.Generator) -> list[str]:
-    high, low = rng.integers(2**60, 2**61, count), rng.integers(0, 2**62, count)
-    return [f"2.25.{(h << 62) | w}" for h, w in zip(high.tolist(), low.tolist(), strict=True)]
-
-
 def _study_attributes(
     exam: dict[str, Any], scanner: dict[str, Any], habit: Habit
 ) -> dict[str, Any]:
-    """Attributes that are the same in every file of a study."""
+    """Attributes that are the same in every file of a study of a patient or a phantom."""
+    if exam["scan_kind"] == "phantom":
+        blank = {"accession_number": "", "exam_name": "", "birth_on": _NOT_BORN}
+        study = _attributes_of_patient(exam | blank, scanner, habit)
+        return phantoms.study_attributes(study, exam["every_days"])
+    return _attributes_of_patient(exam, scanner, habit)
+
+
+_NOT_BORN = date(1900, 1, 1)
+
+
+def _attributes_of_patient(
+    exam: dict[str, Any], scanner: dict[str, Any], habit: Habit
+) -> dict[str, Any]:
     age = (exam["completed"] // DAY - calendar.day_number(exam["birth_on"])) // 365
     date, time = _clock(exam["started_local"], habit)
     attributes: dict[str, Any] = {
@@ -292,9 +306,8 @@ def _study_attributes(
     if habit.has_step_start:
         attributes["PerformedProcedureStepStartDate"] = date
         attributes["PerformedProcedureStepStartTime"] = time
-    if scanner["number"] % TIME_ZONE_EVERY == 0:
-        summer = exam["started_local"] != exam["started"]
-        attributes["TimezoneOffsetFromUTC"] = "+0100" if summer else "+0000"
+    if tells_zone(scanner):
+        attributes["TimezoneOffsetFromUTC"] = "+0100" if exam["is_summer"] else "+0000"
     return attributes
 
 
@@ -411,6 +424,16 @@ def habit_of(scanner: dict[str, Any]) -> Habit:
     return HABITS_OF_MODEL.get(scanner["manufacturer_model_name"], usual)
 
 
+def tells_zone(scanner: dict[str, Any]) -> bool:
+    """Whether a scanner of the register sends a time zone with its times."""
+    return scanner["number"] % TIME_ZONE_EVERY == 0
+
+
+def enhanced_stations(scanners: dict[str, dict[str, Any]]) -> set[str]:
+    """Stations that write a whole MR series into one multi-frame file."""
+    return {name for name, row in scanners.items() if habit_of(row).is_enhanced}
+
+
 def scanners_of(network: Network) -> dict[str, dict[str, Any]]:
     """Rows of the scanner register by station name, with the site's name and a running number."""
     names = network.sites.select("site_code", "site_name")
@@ -422,67 +445,130 @@ def scanners_of(network: Network) -> dict[str, dict[str, Any]]:
 
 
 def write_dicom(
-    exams: pl.DataFrame,
+    scans: pl.DataFrame,
     series: pl.DataFrame,
     network: Network,
+    clocks: pl.DataFrame,
     scale: float,
     inbox: Path,
     rng: np.random.Generator,
     ledger: DirtLedger,
 ) -> tuple[dict[str, int], pl.DataFrame, pl.DataFrame]:
-    """Write the files of the planned series.
+    """Write the files of the planned series of an `archive.ImageArchive`.
 
     Returns files by folder `dicom/<day>/<party>`, the truth of the series, and the irradiation
     events that dose reports tell.
     """
     wanted = scaled(DICOM_COUNTS, scale)
-    needed = exams.join(series.select("exam_no").unique(), on="exam_no", how="semi")
-    needed = needed.with_columns(
-        pl.Series("started_local", calendar.utc_to_local(needed["started"].to_numpy())),
-        pl.Series("completed_local", calendar.utc_to_local(needed["completed"].to_numpy())),
-    ).sort("completed", "exam_no")
+    needed = _as_written(scans, clocks)
     of_exam = series.partition_by("exam_no", as_dict=True, maintain_order=True)
+    exams_only = needed.filter(pl.col("scan_kind") == "exam")
     unnamed = set(
-        rng.choice(series["series_instance_uid"].to_list(), wanted["missing_station_name"], False)
+        rng.choice(
+            series.filter(pl.col("resent").is_null()).join(exams_only, on="exam_no", how="semi")[
+                "series_instance_uid"
+            ],
+            wanted["missing_station_name"],
+            replace=False,
+        ).tolist()
     )
     scanners = scanners_of(network)
-    folders: dict[str, int] = {}
-    counters: dict[tuple[str, str], int] = {}
+    places = _Places()
     good: list[tuple[str, bytes, str]] = []
-    instance_uids = iter(_uids(2 * series.height, rng))
+    instance_uids = iter(new_uids(2 * series.height, rng))
     sources: list[tuple[str, dict[str, Any], Habit, int]] = []
-    dose = _DoseReports(scanners, needed, wanted, inbox, ledger, rng.spawn(1)[0])
-    for exam in needed.iter_rows(named=True):
-        scanner = scanners[exam["station_name"]]
+    dose = _DoseReports(scanners, exams_only, wanted, inbox, ledger, rng.spawn(1)[0])
+    for scan in needed.iter_rows(named=True):
+        kind, accession = scan["scan_kind"], scan["accession_number"]
+        scanner = migrated_priors.SCANNER if kind == "prior" else scanners[scan["station_name"]]
         habit = habit_of(scanner)
-        study = _study_attributes(exam, scanner, habit)
-        day = str(calendar.day_of_number(exam["completed_local"] // DAY))
-        counters[day, exam["party_code"]] = counters.get((day, exam["party_code"]), 0) + 1
-        folder = f"{FEED}/{day}/{exam['party_code']}"
-        place = f"{folder}/{counters[day, exam['party_code']]}"
-        rows = of_exam[(exam["exam_no"],)].rows(named=True)
-        event_uids = dose.event_uids(exam, rows)
+        study = _study_attributes(scan, scanner, habit)
+        place = places.new(scan["delivered_local"], scan["party_code"])
+        if kind != "exam":
+            ledger.add(FEED, _KIND_OF_SCAN[kind], place, accession)
+        rows = of_exam[(scan["exam_no"],)].rows(named=True)
+        event_uids = dose.event_uids(scan, rows) if kind == "exam" else {}
         for row in rows:
             uids = [row["series_instance_uid"], next(instance_uids), next(instance_uids)]
+            again = _Resent.of(row, study, places, scan["party_code"])
             is_unnamed = row["series_instance_uid"] in unnamed
-            for dataset in _series_files(study, row, habit, exam, uids):
-                file = f"{place}/IM{row['series']:02d}{dataset['InstanceNumber']:04d}.dcm"
+            for dataset in _series_files(study, row, habit, scan, uids):
+                name = f"IM{row['series']:02d}{dataset['InstanceNumber']:04d}.dcm"
                 dataset["IrradiationEventUID"] = event_uids.get(row["series"])
                 if is_unnamed:
                     dataset.pop("StationName")
-                    ledger.add(FEED, "missing_station_name", file, exam["accession_number"])
+                    ledger.add(FEED, "missing_station_name", f"{place}/{name}", accession)
                 content = _encode(dataset, habit)
-                write_bytes(inbox / file, content)
-                folders[folder] = folders.get(folder, 0) + 1
-                good.append((file, content, exam["accession_number"]))
-            sources.append((place, study, habit, row["end_local"]))
-        sent = dose.write(exam, rows, study, habit, place)
-        folders[folder] = folders.get(folder, 0) + sent
-    spoiled = _spoil(good, sources, wanted, inbox, rng, ledger)
-    for file in spoiled:
-        folder = file.rsplit("/", 2)[0]
-        folders[folder] = folders.get(folder, 0) + 1
-    return folders, series_truth(series, exams, unnamed), dicom_dose.event_frame(dose.told)
+                write_bytes(inbox / place / name, content)
+                places.count(place)
+                if kind == "exam":
+                    good.append((f"{place}/{name}", content, accession))
+                if again is not None:
+                    corrected = _encode(dataset | again.corrected, habit)
+                    write_bytes(inbox / again.place / name, corrected)
+                    places.count(again.place)
+            if again is not None:
+                ledger.add(FEED, "resent_series", again.place, accession)
+            if kind == "exam":
+                sources.append((place, study, habit, row["end_local"]))
+        if kind == "exam":
+            places.count(place, dose.write(scan, rows, study, habit, place))
+    for file in _spoil(good, sources, wanted, inbox, rng, ledger):
+        places.count(file.rsplit("/", 1)[0])
+    told = series_truth(scans, series, unnamed)
+    return places.folders, told, dicom_dose.event_frame(dose.told)
+
+
+_KIND_OF_SCAN = {"phantom": "qa_phantom", "prior": "migrated_prior"}
+
+
+def _as_written(scans: pl.DataFrame, clocks: pl.DataFrame) -> pl.DataFrame:
+    """The scans in order of delivery, with what the device's clock shows at the start."""
+    ahead = device_clocks.seconds_ahead(scans, "started", clocks)
+    return scans.with_columns(
+        started_local=device_clocks.wall_seconds(pl.col("started")) + ahead,
+        delivered_local=device_clocks.wall_seconds(pl.col("delivered")),
+        is_summer=pl.Series(calendar.is_summer_time(scans["started"].to_numpy())),
+    ).sort("delivered", "exam_no")
+
+
+class _Places:
+    """Folders of studies, numbered by day and party, and the files of each day and party."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, int] = {}
+        self._studies: dict[str, int] = {}
+
+    def new(self, local: int, party: str) -> str:
+        """A folder for one study that arrives at `local` (seconds of the wall clock)."""
+        folder = f"{FEED}/{calendar.day_of_number(local // DAY)}/{party}"
+        self._studies[folder] = self._studies.get(folder, 0) + 1
+        return f"{folder}/{self._studies[folder]}"
+
+    def count(self, place: str, files: int = 1) -> None:
+        folder = place.rsplit("/", 1)[0]
+        self.folders[folder] = self.folders.get(folder, 0) + files
+
+
+@dataclass(frozen=True)
+class _Resent:
+    """A series that comes a second time: where to, and what the archive corrected."""
+
+    place: str
+    corrected: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, row: dict[str, Any], study: dict[str, Any], places: _Places, party: str
+    ) -> _Resent | None:
+        if row["resent"] is None:
+            return None
+        local = int(calendar.utc_to_local(np.array([row["resent"]]))[0])
+        corrected = {
+            "PatientName": f"{study['PatientName']}^A",
+            "StudyDescription": f"{study['StudyDescription']} corrected",
+        }
+        return cls(places.new(local, party), corrected)
 
 
 # Attributes of a study's images that no document has.
@@ -524,8 +610,8 @@ class _DoseReports:
         seen = [row for row in rows if row["series_modality"] in ("CT", "DX", "MG")]
         self.pending = []
         if seen and dicom_dose.sends_reports(self.scanners[exam["station_name"]]):
-            uids = _uids(len(seen) + 1, self.rng)
-            self.pending = dicom_dose.plan_events(exam, seen, uids, self.rng)
+            new = new_uids(len(seen) + 1, self.rng)
+            self.pending = dicom_dose.plan_events(exam, seen, new, self.rng)
         return {event["series"]: event["irradiation_event_uid"] for event in self.pending}
 
     def write(
@@ -565,7 +651,7 @@ class _DoseReports:
         starts = [event["started_local"] for event in events]
         clock = [_clock(local, habit) for local in (*starts, ended)]
         date, time = _clock(ended + 40, habit)
-        series_uid, instance_uid = _uids(2, self.rng)
+        series_uid, instance_uid = new_uids(2, self.rng)
         about = {name: value for name, value in study.items() if name not in _OF_IMAGES}
         tree = dicom_dose.report_content(events, clock, scanner, study["StudyInstanceUID"])
         return (
@@ -643,7 +729,7 @@ def _secondary_capture(
 ) -> dict[str, Any]:
     """A screen saved later on a workstation: never a time of the scanner."""
     date, time = _clock(local, habit)
-    series_uid, instance_uid = _uids(2, rng)
+    series_uid, instance_uid = new_uids(2, rng)
     return secondary_capture(study) | {
         "SOPClassUID": _SOP_CLASS["SC"],
         "SOPInstanceUID": instance_uid,
@@ -660,26 +746,32 @@ def _secondary_capture(
     }
 
 
-def series_truth(series: pl.DataFrame, exams: pl.DataFrame, unnamed: set[str]) -> pl.DataFrame:
+def series_truth(scans: pl.DataFrame, series: pl.DataFrame, unnamed: set[str]) -> pl.DataFrame:
     """One row per series in the archive, secondary captures left out.
 
-    Columns: exam_no, party_code, site_code, station_name, dicom_modality (of the exam),
-    accession_number, study_instance_uid, series_instance_uid, series, series_modality,
-    is_planning_view, files, start_at, end_at (UTC; the first and last acquisition that the
-    headers tell), start_at_local, end_at_local, frames_end_at (UTC; where one file holds several
-    frames, when the last of them ends), has_station_name.
+    Columns: exam_no (null where the scan is no exam), scan_kind (exam, phantom, prior),
+    party_code, site_code, station_name, dicom_modality (of the exam), accession_number,
+    study_instance_uid, series_instance_uid, series, series_modality, is_planning_view, files,
+    start_at, end_at (UTC; when the first and last acquisition that the headers tell really were),
+    start_at_local, end_at_local, start_at_device, end_at_device (the same by the clock of the
+    device, which is what the headers say), frames_end_at (UTC; where one file holds several
+    frames, when the last of them ends), delivered_at, resent_at, has_station_name.
     """
-    about = exams.select(
+    about = scans.select(
         "exam_no",
+        "scan_kind",
         "party_code",
         "site_code",
         "station_name",
         "dicom_modality",
         "accession_number",
         "study_instance_uid",
+        "delivered",
     )
-    return series.join(about, on="exam_no", how="left", maintain_order="left").select(
-        *about.columns,
+    told = series.join(about, on="exam_no", how="left", maintain_order="left")
+    return told.select(
+        pl.when(pl.col("scan_kind") == "exam").then("exam_no").alias("exam_no"),
+        *about.columns[1:-1],
         "series_instance_uid",
         "series",
         "series_modality",
@@ -687,8 +779,12 @@ def series_truth(series: pl.DataFrame, exams: pl.DataFrame, unnamed: set[str]) -
         "files",
         instant(pl.col("start")).alias("start_at"),
         instant(pl.col("end")).alias("end_at"),
-        wall(pl.col("start_local")).alias("start_at_local"),
-        wall(pl.col("end_local")).alias("end_at_local"),
+        london(pl.col("start")).alias("start_at_local"),
+        london(pl.col("end")).alias("end_at_local"),
+        wall(pl.col("start_local")).alias("start_at_device"),
+        wall(pl.col("end_local")).alias("end_at_device"),
         instant(pl.col("frames_end")).alias("frames_end_at"),
+        instant(pl.col("delivered")).alias("delivered_at"),
+        instant(pl.col("resent")).alias("resent_at"),
         (~pl.col("series_instance_uid").is_in(list(unnamed))).alias("has_station_name"),
     )

@@ -59,10 +59,11 @@ IN_SPACE = ("CT", "MR", "PT")
 
 # Anatomic regions (CID 4009 and 4031, SNOMED CT) of the body regions of plain radiographs.
 _REGIONS = {
-    "chest": ("51185008", "Chest"),
-    "pelvis": ("12921003", "Pelvis"),
-    "lower limb": ("61685007", "Lower limb"),
-    "upper limb": ("53120007", "Upper limb"),
+    "chest": ("51185008", "SCT", "Chest"),
+    "pelvis": ("12921003", "SCT", "Pelvis"),
+    "lower limb": ("61685007", "SCT", "Lower limb"),
+    "upper limb": ("53120007", "SCT", "Upper limb"),
+    "phantom": ("113681", "DCM", "Phantom"),
 }
 
 
@@ -70,8 +71,8 @@ def anatomic_region(body_region: str) -> list[dict[str, str]] | None:
     """AnatomicRegionSequence of a plain radiograph; None where the region is not known."""
     if body_region not in _REGIONS:
         return None
-    code, meaning = _REGIONS[body_region]
-    return [{"CodeValue": code, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}]
+    code, scheme, meaning = _REGIONS[body_region]
+    return [{"CodeValue": code, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning}]
 
 
 # Regions that a validator knows to be single; of any other the side must at least be left open.

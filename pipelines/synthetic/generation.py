@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from pipelines.demo import DEMO_SCALE, DEMO_SEED, DEMO_WORLD
 from pipelines.problems import Problem
 from pipelines.synthetic import (
     appointments,
+    archive,
     calendar,
+    device_clocks,
     dicom_files,
     dirt,
     hl7_messages,
@@ -34,7 +37,7 @@ from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
 from pipelines.synthetic.truth import write_identity_truth, write_truth
 from pipelines.synthetic.worlds import World
-from pipelines.synthetic.writer import write_bytes, write_csv
+from pipelines.synthetic.writer import write_bytes, write_csv, write_parquet
 
 if TYPE_CHECKING:
     from pipelines.network import Network
@@ -53,13 +56,33 @@ class SyntheticSummary:
     """What was written. Keys are feed names.
 
     files and records (CSV rows, messages, DICOM files) by feed; dirt by "feed.kind"; exams is
-    the number of requests in the truth.
+    the number of requests in the truth. seconds, where a timer was handed in, by feed or by step
+    of STEPS where several feeds are made together.
     """
 
     files: dict[str, int]
     records: dict[str, int]
     dirt: dict[str, int]
     exams: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class _Stopwatch:
+    """Seconds by what was done; without a timer nothing is measured."""
+
+    timer: Callable[[], float] | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def on(self, what: str) -> Generator[None]:
+        """Add the time until the end of the block."""
+        if self.timer is None:
+            yield
+            return
+        began = self.timer()
+        yield
+        self.seconds[what] = self.seconds.get(what, 0.0) + self.timer() - began
 
 
 def check_scale(scale: float) -> None:
@@ -86,12 +109,14 @@ def generate(
     period: Period | None = None,
     world: str = DEMO_WORLD,
     progress: Progress | None = None,
+    timer: Callable[[], float] | None = None,
 ) -> SyntheticSummary:
     """Write the inbox and the truth folder of a synthetic network.
 
     Scale 1 is about 2.6 million exams a year. The same network, seed and scale give
     the same bytes. `progress` is called with (step, number of the step, number of steps).
-    `world` names a world of `worlds`. Raises NotAScale when the scale is not positive,
+    `timer` gives seconds, for the summary only; no file depends on it. `world` names a world of
+    `worlds`. Raises NotAScale when the scale is not positive,
     RegisterTooSmall when the scanners cannot hold it, UnknownWorld.
     """
     period, profile = period or Period.of(), load_profile()
@@ -104,64 +129,87 @@ def generate(
     chosen = World.load(world, calendar.day_number(period.first_on))
     ledger = dirt.DirtLedger()
     tell(0)
+    watch, written = _Stopwatch(timer), {}
     simulation = Simulation(network, profile, period, scale, seed, chosen)
     exams, parts = [], ris_extract.ExtractParts(period, ledger)
-    activity, planned = operations.MonthlyActivity(period, seed), []
+    activity = operations.MonthlyActivity(period, seed)
+    images, planned = archive.ImageArchive(simulation, scale, ledger), []
     extracts: dict[str, int] = {}
-    for month in delivered_months(simulation, scale):
-        exams.append(month)
-        activity.add(month)
-        rng = np.random.default_rng([seed, 10, len(planned)])
-        planned.append(dicom_files.plan_series(month, network, period, rng))
-        extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.add(month)}
+    months = delivered_months(simulation, scale)
+    for _ in period.months:
+        with watch.on("exams"):
+            month = next(months)
+            exams.append(month)
+        with watch.on("operations"):
+            activity.add(month)
+        with watch.on("dicom"):
+            planned.append(images.add(month))
+        with watch.on("ris_extract"):
+            extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.add(month)}
     tell(1)
-    extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.close()}
-    written = {"ris_extract": extracts}
+    with watch.on("ris_extract"):
+        extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.close()}
+    written["ris_extract"] = extracts
     exams = pl.concat(exams).sort("exam_no")
     tell(2)
-    written["hl7"] = {}
-    messages = hl7_messages.MessageDays(period, scale, seed, ledger)
-    for day in messages.days(exams):
-        for file, texts in day.items():
-            write_bytes(inbox / file, "".join(texts).encode("utf-8"))
-            written["hl7"][file] = len(texts)
+    with watch.on("hl7"):
+        written["hl7"] = {}
+        messages = hl7_messages.MessageDays(period, scale, seed, ledger)
+        for day in messages.days(exams):
+            for file, texts in day.items():
+                write_bytes(inbox / file, "".join(texts).encode("utf-8"))
+                written["hl7"][file] = len(texts)
     tell(3)
-    series = pl.concat(planned)
-    folders, told_series, dose_events = dicom_files.write_dicom(
-        exams, series, network, scale, inbox, np.random.default_rng([seed, 11]), ledger
-    )
+    with watch.on("dicom"):
+        scans, series = map(pl.concat, zip(*planned, images.close(), strict=True))
+        folders, told_series, dose_events = dicom_files.write_dicom(
+            scans,
+            series,
+            network,
+            images.clocks,
+            scale,
+            inbox,
+            np.random.default_rng([seed, 11]),
+            ledger,
+        )
     tell(4)
-    written["rota"] = reference_feeds.write_rota(simulation.sessions, network, period, inbox)
-    for file, rows in reference_feeds.write_reference_feeds(network, period, inbox).items():
-        written[file.split("/")[0]] = {file: rows}
+    with watch.on("rota"):
+        written["rota"] = reference_feeds.write_rota(simulation.sessions, network, period, inbox)
+    with watch.on("reference feeds"):
+        for file, rows in reference_feeds.write_reference_feeds(network, period, inbox).items():
+            written[file.split("/")[0]] = {file: rows}
     tell(5)
-    found = activity.operations(simulation, scale)
-    operations.write_operations_truth(found, truth)
-    written |= operations.write_operations(found, network, period, inbox, ledger)
+    with watch.on("operations"):
+        found = activity.operations(simulation, scale)
+        operations.write_operations_truth(found, truth)
+        written |= operations.write_operations(found, network, period, inbox, ledger)
     tell(6)
     parties = network.programme_parties["party_code"].to_list()
-    sharing = image_sharing.simulate_sharing(
-        exams, network, profile.go_lives, period, chosen, (seed,)
-    )
-    written |= image_sharing.write_feeds(
-        sharing, exams, parties, period, scale, inbox, (seed,), ledger
-    )
+    with watch.on("images"):
+        sharing = image_sharing.simulate_sharing(
+            exams, network, profile.go_lives, period, chosen, (seed,)
+        )
+        written |= image_sharing.write_feeds(
+            sharing, exams, parties, period, scale, inbox, (seed,), ledger
+        )
     tell(7)
     exams = exams.with_columns(
         pl.col("exam_no").is_in(series["exam_no"].unique().to_list()).alias("has_images")
     )
-    note_live_dirt(exams, period, ledger)
-    write_truth(
-        truth,
-        exams=exams,
-        series=told_series,
-        dose_events=dose_events,
-        rota=reference_feeds.session_instants(simulation.sessions, period),
-        ledger=ledger,
-        parameters=describe_run(simulation, scale),
-    )
-    write_identity_truth(truth, messages.identities)
-    image_sharing.write_sharing_truth(truth, sharing)
+    with watch.on("truth"):
+        note_live_dirt(exams, period, ledger)
+        write_truth(
+            truth,
+            exams=exams,
+            series=told_series,
+            dose_events=dose_events,
+            rota=reference_feeds.session_instants(simulation.sessions, period),
+            ledger=ledger,
+            parameters=describe_run(simulation, scale),
+        )
+        write_identity_truth(truth, messages.identities)
+        image_sharing.write_sharing_truth(truth, sharing)
+        write_parquet(truth / "device_clocks.parquet", device_clocks.clock_truth(images.clocks))
     files = {feed: len(found) for feed, found in written.items()}
     records = {feed: sum(found.values()) for feed, found in written.items()}
     files["dicom"] = records["dicom"] = sum(folders.values())
@@ -170,7 +218,9 @@ def generate(
         for feed, kinds in ledger.counts().items()
         for kind, number in kinds.items()
     }
-    return SyntheticSummary(files=files, records=records, dirt=pieces, exams=exams.height)
+    return SyntheticSummary(
+        files=files, records=records, dirt=pieces, exams=exams.height, seconds=watch.seconds
+    )
 
 
 def delivered_months(simulation: Simulation, scale: float) -> Iterator[pl.DataFrame]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pipelines.synthetic import migrated_priors
 from pipelines.synthetic.clocks import london
 from pipelines.synthetic.dicom_files import (
     EXPOSED,
@@ -24,11 +25,11 @@ FEED = "dicom_series"
 _CLOCK = "%Y-%m-%d %H:%M:%S%.3f"
 
 
-def list_series(exams: pl.DataFrame, series: pl.DataFrame, network: Network) -> pl.DataFrame:
-    """One row per series of `dicom_files.plan_series`, in the columns of the contract.
+def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> pl.DataFrame:
+    """One row per series of an `archive.ImageArchive`, in the columns of the contract.
 
-    With it: day (the local day of the end of the exam) and party_code. Times are what the images
-    would say, wall clock; the end is empty where the maker writes no time of the acquisition. In
+    With it: day (the local day it arrives) and party_code; a series sent again stands in the
+    list of either day. Times are what the images would say, by the clock of the device; the end is empty where the maker writes no time of the acquisition. In
     the October hour that occurs twice a list cannot say which one is meant; headers with a time
     zone can.
     """
@@ -40,19 +41,21 @@ def list_series(exams: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
         schema=["station_name", "device_serial_number", "station_ae_title", "tells_end"],
         orient="row",
     )
-    about = exams.select(
+    about = scans.select(
         "exam_no",
+        "scan_kind",
         "party_code",
         "station_name",
         "accession_number",
         "study_instance_uid",
         "patient_id",
-        day=london(pl.col("completed")).dt.date(),
+        day=london(pl.col("delivered")).dt.date(),
     )
     exposure = pl.col("exam_no") % EXPOSURE_STEPS + SHORTEST_EXPOSURE_MS
     is_exposed = pl.col("series_modality").is_in(EXPOSED)
     end_ms = pl.col("end_local") * 1000 + pl.when(is_exposed).then(exposure).otherwise(0)
-    return (
+    is_prior = pl.col("scan_kind") == "prior"
+    listed = (
         series.join(about, on="exam_no", how="left", maintain_order="left")
         .join(scanners, on="station_name", how="left", maintain_order="left")
         .select(
@@ -65,16 +68,22 @@ def list_series(exams: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
             pl.col("series_modality").alias("modality"),
             "station_name",
             "device_serial_number",
-            "station_ae_title",
+            pl.when(is_prior)
+            .then(pl.lit(migrated_priors.AE_TITLE))
+            .otherwise("station_ae_title")
+            .alias("station_ae_title"),
             pl.col("files").cast(pl.String).alias("number_of_series_related_instances"),
             pl.from_epoch(pl.col("start_local") * 1000, time_unit="ms")
             .dt.strftime(_CLOCK)
             .alias("first_acquired_at"),
-            pl.when("tells_end")
+            pl.when(is_prior | pl.col("tells_end"))
             .then(pl.from_epoch(end_ms, time_unit="ms").dt.strftime(_CLOCK))
             .alias("last_acquired_at"),
+            again=london(pl.col("resent")).dt.date(),
         )
     )
+    resent = listed.filter(pl.col("again").is_not_null()).with_columns(day="again")
+    return pl.concat([listed, resent]).drop("again")
 
 
 def files_of(listed: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -12,6 +12,7 @@ import polars as pl
 
 from pipelines.synthetic import calendar
 from pipelines.synthetic.clocks import instant, wall
+from pipelines.synthetic.device_clocks import clock_truth
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.identity import Identities
 from pipelines.synthetic.writer import write_json, write_parquet
@@ -108,6 +109,12 @@ class MonthlyTruth:
         write_parquet(self.folder / "exams" / name, exam_truth(exams))
         if len(series):
             write_parquet(self.folder / "dicom_series" / name, series)
+
+    def add_other_scans(self, series: pl.DataFrame, clocks: pl.DataFrame) -> None:
+        """Write the series that are no exam, and the clocks of the devices."""
+        if len(series):
+            write_parquet(self.folder / "dicom_series" / "other_scans.parquet", series)
+        write_parquet(self.folder / "device_clocks.parquet", clock_truth(clocks))
 
     def close(self, *, rota: pl.DataFrame, ledger: DirtLedger, parameters: dict[str, Any]) -> None:
         """Write what is not told by the month."""

@@ -192,6 +192,25 @@ class Found:
         headers = self.landed("dicom_headers")
         return headers.filter(pl.col("sop_class_uid") == SECONDARY_CAPTURE).height
 
+    def resent_series(self) -> int:
+        """Series whose instances landed with more than one content."""
+        contents = (
+            self.landed("dicom_headers")
+            .group_by("series_instance_uid", "sop_instance_uid")
+            .agg(pl.col("content_sha").n_unique())
+        )
+        return contents.filter(pl.col("content_sha") > 1)["series_instance_uid"].n_unique()
+
+    def unrequested_studies(self) -> int:
+        headers = self.landed("dicom_headers").filter(pl.col("accession_number").is_null())
+        return headers["study_instance_uid"].n_unique()
+
+    def old_studies(self) -> int:
+        """Studies that came more than half a year after they were made."""
+        headers = self.landed("dicom_headers")
+        age = pl.col("received_at") - pl.col("start_utc")
+        return headers.filter(age > pl.duration(days=180))["study_instance_uid"].n_unique()
+
 
 def _invalid(found: Found, feed: str) -> int:
     events = found.events_of(feed, "nhs_number_invalid")
@@ -349,6 +368,9 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("dicom", "damaged_truncated"): lambda f, feed: f.damaged(),
     ("dicom", "damaged_no_preamble"): lambda f, feed: f.damaged(),
     ("dicom", "resent_copy"): lambda f, feed: f.copies(),
+    ("dicom", "resent_series"): lambda f, feed: f.resent_series(),
+    ("dicom", "qa_phantom"): lambda f, feed: f.unrequested_studies(),
+    ("dicom", "migrated_prior"): lambda f, feed: f.old_studies(),
     ("dicom", "missing_station_name"): lambda f, feed: f.unnamed_images(),
     ("dicom", "secondary_capture"): lambda f, feed: f.captures(),
 }

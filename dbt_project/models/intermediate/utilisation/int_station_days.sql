@@ -52,10 +52,17 @@ series as (
     select
         station_name,
         study_uid,
+        accession,
         started_at,
         has_usable_end
     from {{ ref('int_dicom_series') }}
     where is_timed and station_name is not null
+),
+
+requested_studies as (
+    select distinct study_uid
+    from {{ ref('int_exams_folded') }}
+    where study_uid is not null
 ),
 
 -- every interval is cut at midnight of the wall clock
@@ -134,16 +141,18 @@ clipped as (
     group by staffed_pieces.station_name, staffed_pieces.day_on
 ),
 
--- a study counts on the day it began
+-- a study counts on the day it began; one that nobody asked for is a phantom or a test
 studies as (
     select
-        station_name,
-        study_uid,
-        min(started_at) as started_at,
+        series.station_name,
+        series.study_uid,
+        min(series.started_at) as started_at,
         count(*) as series_count,
-        count(*) filter (where has_usable_end) as series_with_end_count
+        count(*) filter (where series.has_usable_end) as series_with_end_count
     from series
-    group by station_name, study_uid
+    left join requested_studies on series.study_uid = requested_studies.study_uid
+    where series.accession is not null or requested_studies.study_uid is not null
+    group by series.station_name, series.study_uid
 ),
 
 exams_per_day as (

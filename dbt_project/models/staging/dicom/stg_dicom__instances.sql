@@ -22,9 +22,9 @@ select
     try_cast(acquisition_duration as double) as acquisition_seconds,
     try_cast(exposure_time as double) / 1000.0 as exposure_seconds,
     feed_id,
-    received_at as arrived_at
+    min(received_at) over (partition by sop_instance_uid) as arrived_at
 from headers
--- an instance sent twice counts once: the latest arrival stays
+-- an instance sent twice counts once: the latest arrival stays, as of the first
 qualify row_number() over (
     partition by sop_instance_uid
     order by received_at desc nulls last, source_sha

@@ -16,9 +16,9 @@ select
     last_acquired_at_utc as ended_at,
     number_of_series_related_instances as instance_count,
     feed_id,
-    received_at as arrived_at
+    min(received_at) over (partition by series_instance_uid) as arrived_at
 from series_lists
--- a series told again counts once: the latest list stays
+-- a series told again counts once: the latest list stays, as of the first
 qualify row_number() over (
     partition by series_instance_uid
     order by received_at desc nulls last, source_sha

@@ -1,0 +1,122 @@
+"""A network whose live weeks hold a go-live and a clock change: images against their truth.
+
+Header times are compared with what a header can tell, the clock of the device.
+"""
+
+from datetime import date
+
+import duckdb
+import polars as pl
+import pytest
+
+from pipelines.landing.keys import load_keys
+from pipelines.landing.pseudonymise import pseudonyms
+from tests.demo_home import Home
+from tests.end_to_end.test_dirt import FAULTS, Found
+from tests.end_to_end.test_two_ways import OF_DELIVERIES
+from tests.published_files import differences
+
+WANTED = ("--start", "2020-09", "--months", "4", "--scale", "0.0005")
+WAREHOUSE = "warehouse.duckdb"
+GO_LIVE = date(2020, 11, 30)
+
+
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory) -> Home:
+    """The network as files, harvested and built."""
+    folder = tmp_path_factory.mktemp("archive")
+    home = Home(folder / "files", folder / "keys.json")
+    _run(home, "keys", "create")
+    _run(home, "synthesise", *WANTED)
+    _run(home, "harvest")
+    _run(home, "build")
+    return home
+
+
+def _run(home: Home, *arguments: str) -> None:
+    done = home.imaging(*arguments)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def truth(delivered) -> pl.DataFrame:
+    """Series of the truth under their landed key, with UTC instants read off the device."""
+    series = pl.read_parquet(delivered.path / "truth" / "dicom_series.parquet")
+    key = load_keys(delivered.key_file).pseudonym
+    uids = pseudonyms(series["series_instance_uid"], "series", key)
+    read = pl.col("start_at_device").dt.replace_time_zone("Europe/London", ambiguous="earliest")
+    return series.with_columns(uids, read_at=read.dt.convert_time_zone("UTC"))
+
+
+def _warehouse(home: Home, query: str) -> pl.DataFrame:
+    with duckdb.connect(str(home.path / WAREHOUSE), read_only=True) as connection:
+        connection.execute("set timezone = 'UTC'")
+        return connection.sql(query).pl()
+
+
+def test_every_series_is_known_once_at_the_time_of_its_device(delivered, truth):
+    """Failing means that a copy counts twice, or that a header's time was changed unasked."""
+    found = _warehouse(
+        delivered,
+        "select series_instance_uid, started_at, instance_count, first_arrived_at "
+        "from intermediate.int_dicom_series",
+    )
+    both = truth.join(found, on="series_instance_uid", how="left")
+    assert both["started_at"].null_count() == 0
+    assert both.filter(pl.col("resent_at").is_not_null()).height > 0
+    assert (both["instance_count"] == both["files"]).all()
+    read = both["started_at"].dt.convert_time_zone("UTC") - both["read_at"]
+    assert read.abs().max().total_seconds() < 1
+    came = pl.col("first_arrived_at").dt.convert_time_zone("Europe/London").dt.date()
+    sent = pl.col("delivered_at").dt.convert_time_zone("Europe/London").dt.date()
+    assert both.filter(came != sent).is_empty()
+
+
+def test_a_scanner_counts_the_exams_of_its_day_and_neither_phantoms_nor_old_studies(
+    delivered, truth
+):
+    """Failing means that quality assurance or a migration passes for work done."""
+    exams = truth.filter(pl.col("scan_kind") == "exam")
+    starts = exams.group_by("station_name", "study_instance_uid").agg(pl.col("read_at").min())
+    local = pl.col("read_at").dt.convert_time_zone("Europe/London").dt.date()
+    expected = starts.group_by("station_name", day_on=local).len("exams")
+    found = _warehouse(
+        delivered,
+        "select station_name, day_on, cast(exam_count as bigint) as found "
+        "from intermediate.int_station_days where exam_count > 0",
+    )
+    both = expected.join(found, on=["station_name", "day_on"], how="full")
+    assert both.filter(pl.col("exams").fill_null(0) != pl.col("found").fill_null(0)).is_empty()
+    assert set(truth["scan_kind"]) == {"exam", "phantom", "prior"}
+
+
+def test_old_studies_hold_no_scanner_on_the_day_they_came(delivered, truth):
+    """Failing means that a migration shows as a busy day."""
+    old = truth.filter(pl.col("scan_kind") == "prior")
+    assert old.height > 0
+    assert set(old["delivered_at"].dt.date()) == {GO_LIVE}
+    found = _warehouse(
+        delivered,
+        "select series_instance_uid, station_name, started_at from intermediate.int_dicom_series",
+    ).filter(pl.col("series_instance_uid").is_in(old["series_instance_uid"].to_list()))
+    assert found.height == old.height
+    assert found["station_name"].null_count() == old.height
+    assert found["started_at"].dt.year().max() < 2020
+
+
+@pytest.mark.parametrize("kind", ["migrated_prior", "qa_phantom", "resent_series"])
+def test_what_was_put_in_is_what_was_found(delivered, kind):
+    """Failing means that a fault was missed, or that something sound was taken for one."""
+    found = Found(delivered)
+    planted = found.planted.filter(pl.col("kind") == kind).height
+    assert FAULTS["dicom", kind](found, "dicom") == planted > 0
+
+
+def test_series_lists_lead_to_the_same_marts(delivered):
+    """Failing means that a test at scale says nothing about phantoms, clocks or migrations."""
+    home = Home(delivered.path.with_name("landed"), delivered.key_file)
+    _run(home, "synthesise", "--as", "landing", *WANTED)
+    _run(home, "build")
+    found = differences(delivered.path / WAREHOUSE, home.path / WAREHOUSE)
+    tables = {line.split(":")[0] for line in found}
+    assert {t for t in tables - OF_DELIVERIES if t.startswith("marts.")} == set()
