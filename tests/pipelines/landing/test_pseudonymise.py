@@ -292,6 +292,13 @@ def test_the_raw_model_names_no_column_that_landing_lets_through(
 ):
     """Failing means that a new raw column with an identity lands unhashed and unnoticed."""
     written = set(landing_contracts["imaging_events"].column_names())
-    identities = {"patient_id", "nhs_number", "birth_date", "postcode", "report_text"}
+    identities = {
+        "patient_id",
+        "prior_patient_id",
+        "nhs_number",
+        "birth_date",
+        "postcode",
+        "report_text",
+    }
     assert set(RAW_EVENT_SCHEMA) - written == identities
     assert set(landed(network).columns) >= written - {"received_at", "landed_at"}
