@@ -271,4 +271,5 @@ def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
         "go_lives": go_lives.to_dicts(),
         "extract_fault_rates": dirt.EXTRACT_RATES | dirt.EXTRACT_REJECT_RATES,
         "live_fault_rates": dict(dirt.LIVE_RATES),
+        "archive_habits": dict(archive.archive_habits()),
     }
