@@ -49,6 +49,7 @@ class ImageArchive:
     scale: float
     ledger: DirtLedger
     _scans: list[pl.DataFrame] = field(default_factory=list)
+    _busy: list[pl.DataFrame] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         simulation = self.simulation
@@ -75,6 +76,14 @@ class ImageArchive:
             every_days=pl.lit(None, pl.Int64),
         ).select(SCAN_COLUMNS)
         self._scans.append(scans)
+        over = pl.col("completed").fill_null(period.end)
+        self._busy.append(
+            exams.filter(
+                pl.col("station_name").is_not_null()
+                & pl.col("started").is_not_null()
+                & (over >= period.cutoff)
+            ).select("station_name", "started", completed=over)
+        )
         series = self._by_clock(series, scans)
         return scans, self._with_resent(series, scans, np.random.default_rng([seed, 51, number]))
 
@@ -84,7 +93,7 @@ class ImageArchive:
         network, period, seed = simulation.network, simulation.period, simulation.seed
         found = phantoms.plan_phantoms(
             simulation.sessions,
-            exams,
+            pl.concat(self._busy),
             network,
             period,
             self.scale,

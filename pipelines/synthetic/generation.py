@@ -289,4 +289,5 @@ def describe_run(simulation: Simulation, scale: float) -> dict[str, Any]:
         "live_fault_rates": dict(dirt.LIVE_RATES),
         "hl7_time_styles": time_styles(),
         "stream_recodings": dirt.stream_recodings().to_dicts(),
+        "archive_habits": dict(archive.archive_habits()),
     }

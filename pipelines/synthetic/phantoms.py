@@ -27,7 +27,7 @@ _MODALITY = pl.col("dicom_modality")
 
 def plan_phantoms(
     sessions: pl.DataFrame,
-    exams: pl.DataFrame,
+    busy: pl.DataFrame,
     network: Network,
     period: Period,
     scale: float,
@@ -36,8 +36,9 @@ def plan_phantoms(
     """One row per scan of a phantom in the live weeks, in order of time.
 
     Columns: station_name, site_code, party_code, dicom_modality, started, completed (UTC
-    seconds), every_days, minutes, images. A scanner that has a patient just then misses its
-    check. Below the scale of the demo only as large a share of the checks is done as of exams.
+    seconds), every_days, minutes, images. A scanner that has a patient just then (`busy`:
+    station_name, started, completed) misses its check. Below the scale of the demo only as large
+    a share of the checks is done as of exams.
     """
     habits = read_text_table("phantom_habits").select(
         "dicom_modality",
@@ -72,16 +73,12 @@ def plan_phantoms(
         )
         .sort("completed", "station_name")
     )
-    return _while_free(planned, exams).drop("session_start", "turn", "day")
+    return _while_free(planned, busy).drop("session_start", "turn", "day")
 
 
-def _while_free(planned: pl.DataFrame, exams: pl.DataFrame) -> pl.DataFrame:
-    """The scans during which no exam of `exams` has the scanner."""
-    last = (
-        exams.filter(pl.col("station_name").is_not_null() & pl.col("completed").is_not_null())
-        .select("station_name", busy_from="started", busy_to="completed")
-        .sort("busy_from")
-    )
+def _while_free(planned: pl.DataFrame, busy: pl.DataFrame) -> pl.DataFrame:
+    """The scans during which no patient has the scanner: no row of `busy` meets them."""
+    last = busy.select("station_name", busy_from="started", busy_to="completed").sort("busy_from")
     return (
         planned.join_asof(
             last,
