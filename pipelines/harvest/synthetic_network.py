@@ -111,27 +111,25 @@ def land_network(
                 dicom_files.series_truth(scans, series, set()),
             )
             tell("exams", number, len(months))
-        for file, rows in parts.close():
-            harvesters.hand("ris_extract", _delivery(file, rows.write_csv().encode()))
-        harvesters.hand_over("ris_extract")
         scans, series = images.close()
         listed.append(series_lists.list_series(scans, series, simulation.network))
         told.add_other_scans(dicom_files.series_truth(scans, series, set()), images.clocks)
+        operations.write_operations_truth(activity.operations(simulation, scale), truth)
+        write_csv(truth / "scanner_register.csv", simulation.network.scanner_register)
+        rota = reference_feeds.session_instants(simulation.sessions, period)
+        parameters = describe_run(simulation, scale)
+        # The bookings of all the years; what is landed from here on needs the room.
+        del simulation, images, activity, exams
+        for file, rows in parts.close():
+            harvesters.hand("ris_extract", _delivery(file, rows.write_csv().encode()))
+        harvesters.hand_over("ris_extract")
         for file, rows in series_lists.files_of(pl.concat(listed)):
             harvesters.hand("dicom_series", _delivery(file, rows.write_csv().encode()), at_once=40)
         harvesters.hand_over("dicom_series")
         messages = hl7_messages.MessageDays(period, scale, seed, ledger)
         _land_messages(messages, pl.concat(live).sort("exam_no"), harvesters, tell)
         write_identity_truth(truth, messages.identities)
-    found = activity.operations(simulation, scale)
-    operations.write_operations_truth(found, truth)
-    register = simulation.network.scanner_register
-    write_csv(truth / "scanner_register.csv", register)
-    told.close(
-        rota=reference_feeds.session_instants(simulation.sessions, period),
-        ledger=ledger,
-        parameters=describe_run(simulation, scale),
-    )
+    told.close(rota=rota, ledger=ledger, parameters=parameters)
     return harvesters.results()
 
 
