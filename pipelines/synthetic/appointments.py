@@ -8,6 +8,7 @@ lies before the slot that took place and took none of the office's slots, so no 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -98,6 +99,37 @@ def set_bookings(
     is_cancelled and is_refused_at_vetting, the code cancel_reason, and `move` (see `moves`, -1
     for none).
     """
+    slots = _find_slots(a, is_vetted, rng, vetting_rng)
+    _book(a, slots, is_vetted, rng, vetting_rng, moves_rng)
+    a["proposed"] = _due(a, slots, rng)
+    _cancel(a, slots, rng, vetting_rng)
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """What the offices gave each request: local slot, appointments (UTC, NEVER where none)."""
+
+    found: NDArray[np.bool_]
+    has_booking: NDArray[np.bool_]
+    is_missed: NDArray[np.bool_]
+    refused: NDArray[np.bool_]
+    slot: Seconds
+    appointment: Seconds
+    missed: Seconds
+    left: Seconds
+    no_show: Seconds
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+
+def _find_slots(
+    a: Columns,
+    is_vetted: NDArray[np.bool_],
+    rng: np.random.Generator,
+    vetting_rng: np.random.Generator,
+) -> _Slots:
+    """Whose slot took place or was missed; adds is_cancelled and is_refused_at_vetting."""
     count = len(a["slot"])
     u = rng.random(count)
     a["is_cancelled"] = (a["left"] >= 0) | (
@@ -106,25 +138,45 @@ def set_bookings(
     is_booked_work = ~a["is_unscheduled"] & ~a["is_walk_in"]
     left = calendar.local_to_utc(np.maximum(a["left"], 0))
     refused = _refused(a, is_vetted & is_booked_work, left, vetting_rng)
+    a["is_refused_at_vetting"] = refused
     is_missed = a["missed_slot"] >= 0
-    no_show = rng.integers(15 * MINUTE, 50 * MINUTE, count)
     found = (a["slot"] >= 0) & ~refused
     slot = np.maximum(a["slot"], 0) // MINUTE * MINUTE
     first_slot = np.maximum(a["missed_slot"], 0) // MINUTE * MINUTE
-    appointment = np.where(found, calendar.local_to_utc(slot), NEVER)
-    missed = np.where(is_missed, calendar.local_to_utc(first_slot), NEVER)
-    has_booking = (found | is_missed) & is_booked_work
-    lag = (rng.uniform(0.03, 1.0, count) ** 2 * 4 * DAY).astype(np.int64)
+    return _Slots(
+        found=found,
+        has_booking=(found | is_missed) & is_booked_work,
+        is_missed=is_missed,
+        refused=refused,
+        slot=slot,
+        appointment=np.where(found, calendar.local_to_utc(slot), NEVER),
+        missed=np.where(is_missed, calendar.local_to_utc(first_slot), NEVER),
+        left=left,
+        no_show=rng.integers(15 * MINUTE, 50 * MINUTE, count),
+    )
 
+
+def _book(
+    a: Columns,
+    slots: _Slots,
+    is_vetted: NDArray[np.bool_],
+    rng: np.random.Generator,
+    vetting_rng: np.random.Generator,
+    moves_rng: np.random.Generator,
+) -> None:
+    """When each request was vetted, and each appointment made, missed, cancelled, made again."""
+    count = len(slots)
+    is_missed, missed, has_booking = slots.is_missed, slots.missed, slots.has_booking
+    lag = (rng.uniform(0.03, 1.0, count) ** 2 * 4 * DAY).astype(np.int64)
     by_patient = is_missed & has_booking
     by_patient &= moves_rng.random(count) < habits()["patient_cancellation_rate"]
-    usable = has_booking & found & ~is_missed & ~a["is_cancelled"]
-    by_hospital, earlier = _earlier_slots(usable, slot, a["received"], moves_rng)
-    initial = np.select([by_hospital, is_missed], [earlier, missed], appointment)
+    usable = has_booking & slots.found & ~is_missed & ~a["is_cancelled"]
+    by_hospital, earlier = _earlier_slots(usable, slots.slot, a["received"], moves_rng)
+    initial = np.select([by_hospital, is_missed], [earlier, missed], slots.appointment)
     # A slot of the next morning: the request must be there before it.
     in_time = np.maximum(a["requested"] + MINUTE, initial - 6 * HOUR)
     a["received"] = np.where(has_booking, np.minimum(a["received"], in_time), a["received"])
-    vets = is_vetted & is_booked_work & ~refused
+    vets = is_vetted & ~a["is_unscheduled"] & ~a["is_walk_in"] & ~slots.refused
     a["vetted"] = _vetted(a, vets, initial, vetting_rng)
     start = np.where(vets, a["vetted"], a["received"])
     room = np.clip(initial - start - 2 * HOUR, 60, None)
@@ -144,34 +196,44 @@ def set_bookings(
     # A missed slot is missed when it begins; the department says so some minutes later.
     is_dna = is_missed & ~by_patient
     a["dna"] = np.where(is_dna, missed, NEVER)
-    a["dna_told"] = np.where(is_dna, missed + no_show, NEVER)
+    a["dna_told"] = np.where(is_dna, missed + slots.no_show, NEVER)
     a["first_booked"] = np.where(has_booking & is_dna, booked_first, NEVER)
     a["first_appointment"] = np.where(has_booking & is_dna, missed, NEVER)
-    again = np.where(is_dna, missed + no_show + HOUR, 0) + np.minimum(lag, DAY)
+    again = np.where(is_dna, missed + slots.no_show + HOUR, 0) + np.minimum(lag, DAY)
     again = np.where(is_moved, moved + _until_rebooked(by_patient, moves_rng), again)
-    again = np.minimum(office_hours(again, appointment, rng), appointment - _SHORTEST_NOTICE)
+    latest = slots.appointment - _SHORTEST_NOTICE
+    again = np.minimum(office_hours(again, slots.appointment, rng), latest)
     again = np.where(told_at_once, moved, again)
-    is_again = is_dna | is_moved
-    a["booked"] = np.where(has_booking & found, np.where(is_again, again, booked_first), NEVER)
-    a["appointment"] = np.where(has_booking & found, appointment, NEVER)
+    booked = np.where(is_dna | is_moved, again, booked_first)
+    is_booked = has_booking & slots.found
+    a["booked"] = np.where(is_booked, booked, NEVER)
+    a["appointment"] = np.where(is_booked, slots.appointment, NEVER)
 
-    u = rng.random(count)
+
+def _due(a: Columns, slots: _Slots, rng: np.random.Generator) -> Seconds:
+    """When each exam is due to start: at its appointment, or by its priority; NEVER if it waits."""
+    u = rng.random(len(slots))
     hours = np.select(
         [a["priority"] == "S", a["source_setting"] == "05", a["priority"] == "U"],
         [0.6 * np.exp(0.7 * (u * 4 - 2)), 1.0 * np.exp(0.6 * (u * 4 - 2)), 1.0 + 11 * u * u],
         2.0 + 20 * u,
     )
     unplanned = a["received"] + (hours * HOUR).astype(np.int64)
-    late = rng.integers(0, 80, count)
-    waits = ~found & ~a["is_unscheduled"]
-    a["proposed"] = np.select(
-        [found, waits], [np.minimum(appointment, NEVER - DAY) + late, NEVER], unplanned
-    )
+    late = rng.integers(0, 80, len(slots))
+    waits = ~slots.found & ~a["is_unscheduled"]
+    booked = np.minimum(slots.appointment, NEVER - DAY) + late
+    return np.select([slots.found, waits], [booked, NEVER], unplanned)
 
+
+def _cancel(
+    a: Columns, slots: _Slots, rng: np.random.Generator, vetting_rng: np.random.Generator
+) -> None:
+    """When and why requests were given up; what was to come after that never did."""
+    count = len(slots)
     wait = np.clip(np.minimum(a["proposed"], a["received"] + 2000 * DAY) - a["received"], 600, None)
     cancelled = a["received"] + (wait * rng.uniform(0.05, 0.95, count)).astype(np.int64)
-    cancelled = np.where(a["left"] >= 0, np.maximum(left, a["received"] + 600), cancelled)
-    told = np.where(is_missed, missed + no_show, 0)
+    cancelled = np.where(a["left"] >= 0, np.maximum(slots.left, a["received"] + 600), cancelled)
+    told = np.where(slots.is_missed, slots.missed + slots.no_show, 0)
     cancelled = np.maximum(cancelled, told + 600)
     a["cancelled"] = np.where(a["is_cancelled"], cancelled, NEVER)
     a["vetted"] = np.where(a["vetted"] < a["cancelled"], a["vetted"], NEVER)
@@ -180,9 +242,8 @@ def set_bookings(
     a["appointment"] = np.where(gone, NEVER, a["appointment"])
     codes = rng.choice(list(CANCEL_REASONS), size=count).astype("<U8")
     refusals, shares = _reasons(REFUSAL)
-    codes = np.where(refused, vetting_rng.choice(refusals, size=count, p=shares), codes)
+    codes = np.where(slots.refused, vetting_rng.choice(refusals, size=count, p=shares), codes)
     a["cancel_reason"] = np.where(a["is_cancelled"], codes, "")
-    a["is_refused_at_vetting"] = refused
 
 
 def _refused(
