@@ -12,7 +12,13 @@ from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
 from pipelines.sources.dicom_headers.first_window import WINDOW, Found, Windows
 from pipelines.sources.dicom_headers.tags import Wanted
-from pipelines.sources.dicom_headers.values import NUMBERS, Undecodable, encodings_of, text_of
+from pipelines.sources.dicom_headers.values import (
+    NUMBERS,
+    Undecodable,
+    encodings_of,
+    is_standard,
+    text_of,
+)
 
 ESCAPE, BACKSLASH = 0x1B, 0x5C
 CHARACTER_SET = "specific_character_set"
@@ -42,6 +48,8 @@ def as_columns(windows: Windows, found: Found) -> pl.DataFrame:
         columns[wanted.column] = _text(raw, wanted, columns.get(CHARACTER_SET), undecodable).alias(
             wanted.column
         )
+    unusual = [one for one in columns[CHARACTER_SET].unique().drop_nulls() if not is_standard(one)]
+    undecodable |= set(columns[CHARACTER_SET].is_in(unusual).fill_null(False).arg_true().to_list())
     view = flat.data
     digests = [
         hashlib.sha256(view[row * WINDOW : row * WINDOW + stop]).digest()[:16]

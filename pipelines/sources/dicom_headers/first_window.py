@@ -28,6 +28,7 @@ SHORTEST = 400
 HEAD = 12
 ROUNDS = 400
 HASH_SIZE = 1 << 14
+CHARACTER_SET = 0x00080005
 
 Rows = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -315,8 +316,10 @@ class _Walk:
         chosen, size = chosen[is_item], size[is_item]
         begin = start[chosen] + 8
         is_open = size == syntax.UNDEFINED
-        end = np.where(is_open, windows.got[rows[chosen]], begin + size)
-        inside = end <= windows.got[rows[chosen]]
+        got = windows.got[rows[chosen]]
+        last = np.where(length[chosen] < 0, got, start[chosen] + length[chosen])
+        end = np.where(is_open, last, begin + size)
+        inside = (end <= last) & (end <= got)
         is_whole[chosen[~inside]] = False
         chosen, begin, end, is_open = (x[inside] for x in (chosen, begin, end, is_open))
         done = ~is_open & (begin == end)
@@ -335,6 +338,8 @@ class _Walk:
             end_here = top & (at.tag == syntax.ITEM_END) & open_of[steps.row]
             bad = at.is_wrong | (top & ~end_here & (at.is_item | (at.tag <= steps.last)))
             bad |= at.next > ends_at[steps.row]
+            # An item with a character set of its own is a matter for pydicom.
+            bad |= top & (at.tag == CHARACTER_SET)
             self._note(found, steps, at, top & ~end_here, bad)
             is_last = ~open_of[steps.row] & (at.next == ends_at[steps.row]) & (at.depth == 0)
             good = (end_here | is_last) & ~bad

@@ -6,6 +6,7 @@ same file, and every tier is held to the same completeness.
 """
 
 import multiprocessing
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,8 +18,8 @@ import polars as pl
 
 from pipelines.sources.dicom_headers.columns import as_columns
 from pipelines.sources.dicom_headers.first_window import read_windows, scan
-from pipelines.sources.dicom_headers.reference import read_by_pydicom
-from pipelines.sources.dicom_headers.scanner import Declined, read_by_scanner
+from pipelines.sources.dicom_headers.reference import digest_of_prefix, read_by_pydicom
+from pipelines.sources.dicom_headers.scanner import Declined, Refused, read_by_scanner
 from pipelines.sources.dicom_headers.tags import TagList, snake_case
 from pipelines.sources.inbox import is_in_transfer
 
@@ -126,8 +127,13 @@ def read_chunk(files: list[Path]) -> HeaderBatch:
 def _read_one(path: Path, tags: TagList) -> dict[str, object]:
     """Header of one file by the scanner, else by pydicom; `reason` where neither can."""
     try:
+        # A pipe under the name of an image would hold up pydicom for ever.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Refused("not a regular file")
         row, digest = read_by_scanner(path, tags)
         return {**row, "reader": SCANNER, "reason": None, "content_sha": digest}
+    except Refused as error:
+        return {"reader": SCANNER, "reason": str(error), "content_sha": digest_of_prefix(path)}
     except (Declined, OSError):
         found, reason, digest = read_by_pydicom(path, tags)
         return {**(found or {}), "reader": PYDICOM, "reason": reason, "content_sha": digest}

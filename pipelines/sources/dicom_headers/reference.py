@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
@@ -18,6 +18,8 @@ from pipelines.sources.dicom_headers.values import DEFAULT_CHARACTER_SET, PADDIN
 Row = dict[str, str | None]
 # What a digest covers of a file that cannot be parsed: enough to know it again, never pixels.
 UNREADABLE_PREFIX = 65_536
+# A value that claims more is left in the file.
+LARGEST_VALUE = 1 << 20
 
 
 def read_by_pydicom(path: Path, tags: TagList) -> tuple[Row | None, str | None, bytes]:
@@ -28,40 +30,68 @@ def read_by_pydicom(path: Path, tags: TagList) -> tuple[Row | None, str | None, 
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+                dataset = pydicom.dcmread(
+                    file, stop_before_pixels=True, force=True, defer_size=LARGEST_VALUE
+                )
                 return _row(dataset, tags), None, _digest(file, max(file.tell(), 132))
             except Exception as error:
                 # pydicom raises many kinds on damaged files; each is a reason, none may stop a run
                 reason = f"not readable: {type(error).__name__}"
                 return None, reason, _digest(file, UNREADABLE_PREFIX)
     except OSError as error:
-        digest = hashlib.sha256(str(path).encode()).digest()[:16]
-        return None, f"not readable: {error.strerror}", digest
+        return None, f"not readable: {error.strerror}", _digest_of_name(path)
+
+
+def digest_of_prefix(path: Path) -> bytes:
+    """Digest of a file that no reader takes: of its first bytes, or its name where it has none."""
+    if not path.is_file():
+        return _digest_of_name(path)
+    with path.open("rb") as file:
+        return _digest(file, UNREADABLE_PREFIX)
+
+
+def _digest_of_name(path: Path) -> bytes:
+    return hashlib.sha256(str(path).encode()).digest()[:16]
 
 
 def _digest(file: BinaryIO, length: int) -> bytes:
     file.seek(0)
-    return hashlib.sha256(file.read(length)).digest()[:16]
+    digest = hashlib.sha256()
+    for start in range(0, length, LARGEST_VALUE):
+        digest.update(file.read(min(LARGEST_VALUE, length - start)))
+    return digest.digest()[:16]
 
 
 def _row(dataset: Dataset, tags: TagList) -> Row:
     meta = getattr(dataset, "file_meta", None)
-    found = getattr(dataset, "_character_set", DEFAULT_CHARACTER_SET)
-    encodings = (found,) if isinstance(found, str) else tuple(found)
+    encodings = _encodings(dataset)
     row: Row = {}
     for keyword in tags.attributes:
         source = meta if keyword in META else dataset
         row[snake_case(keyword)] = None if source is None else _text(source, keyword, encodings)
     for sequence, items in tags.sequences.items():
         first = _first_item(dataset, sequence)
+        own = encodings if first is None else _encodings(first)
         for keyword, column in items.items():
-            row[column] = None if first is None else _text(first, keyword, encodings)
+            row[column] = None if first is None else _text(first, keyword, own)
     return row
+
+
+def _encodings(dataset: Dataset) -> tuple[str, ...]:
+    """Codecs of a data set, or of an item: its own, else those of the data set around it."""
+    found = getattr(dataset, "_character_set", DEFAULT_CHARACTER_SET)
+    return (found,) if isinstance(found, str) else tuple(found)
+
+
+def _is_left_in_file(element: RawDataElement | DataElement) -> bool:
+    return isinstance(element, RawDataElement) and element.value is None and element.length > 0
 
 
 def _first_item(dataset: Dataset, keyword: str) -> Dataset | None:
     if keyword not in dataset:
         return None
+    if _is_left_in_file(dataset.get_item(keyword)):
+        raise ValueError(f"{keyword} is longer than any of its kind")
     items = dataset[keyword].value
     return items[0] if isinstance(items, pydicom.Sequence) and len(items) else None
 
@@ -71,6 +101,8 @@ def _text(dataset: Dataset, keyword: str, encodings: tuple[str, ...]) -> str | N
     if tag is None or tag not in dataset:
         return None
     element = dataset.get_item(tag)
+    if _is_left_in_file(element):
+        raise ValueError(f"{keyword} is longer than any of its kind")
     if isinstance(element, RawDataElement):
         return text_of(
             element.value or b"",

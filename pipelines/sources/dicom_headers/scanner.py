@@ -42,6 +42,10 @@ class Declined(Exception):
     """The file breaks a rule of the format, which the message names, or is none of this reader's."""
 
 
+class Refused(Exception):
+    """No reader may have the file; the message is the reason."""
+
+
 @dataclass(frozen=True)
 class _Value:
     raw: bytes
@@ -117,7 +121,7 @@ class _Syntax:
 def read_by_scanner(path: Path, tags: TagList) -> tuple[Row, bytes]:
     """Header of one file as text by column, and the digest of its header bytes.
 
-    Raises Declined, and OSError where the file cannot be read.
+    Raises Declined, Refused, and OSError where the file cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -134,7 +138,7 @@ def read_by_scanner(path: Path, tags: TagList) -> tuple[Row, bytes]:
     finally:
         os.close(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise Declined("the file changed while it was read")
+        raise Refused("the file changed while it was read")
     return found, digest.digest()[:16]
 
 
@@ -145,8 +149,15 @@ def _scan(file: _File, tags: TagList) -> tuple[Row, int]:
     if not re.fullmatch(rb"[0-9.]+", uid) or uid in (*syntax.JPIP_DEFLATED, syntax.PRIVATE_BIG):
         raise Declined("no transfer syntax that this reader knows")
     how = _Syntax(uid == syntax.IMPLICIT_LITTLE, uid != syntax.EXPLICIT_BIG)
-    source = _Inflated(file, start) if uid == syntax.DEFLATED else file
-    values, items, stop = _data_set(source, 0 if uid == syntax.DEFLATED else start, how, tags)
+    if uid == syntax.DEFLATED:
+        try:
+            values, items, _ = _data_set(_Inflated(file, start), 0, how, tags)
+        except Declined as error:
+            # pydicom would inflate it whole, however large that is.
+            raise Refused(f"not readable: {error}") from None
+        stop = file.size
+    else:
+        values, items, stop = _data_set(file, start, how, tags)
     encodings = DEFAULT_CHARACTER_SET
     if CHARACTER_SET in values:
         encodings = encodings_of(text_of(values[CHARACTER_SET].raw, "CS", CHARACTER_SET, ()))
@@ -154,7 +165,7 @@ def _scan(file: _File, tags: TagList) -> tuple[Row, int]:
     row |= _texts(tags.flat, values, encodings, little=how.little)
     for sequence, wanted in tags.items.items():
         row |= _texts(wanted, items.get(sequence, {}), encodings, little=how.little)
-    return row, file.size if source is not file else stop
+    return row, stop
 
 
 def _texts(
@@ -242,11 +253,19 @@ def _first_item(
     if tag != syntax.ITEM:
         raise Declined("a sequence does not begin with an item")
     start = sequence.position + 8
-    end = None if length == syntax.UNDEFINED else start + length
+    is_open = length == syntax.UNDEFINED
+    end = None if is_open else start + length
+    if sequence.length != syntax.UNDEFINED:
+        last = sequence.position + sequence.length
+        if end is not None and end > last:
+            raise Declined("an item runs past the end of its sequence")
+        end = last if end is None else end
     if end is not None and end > source.size:
         raise Declined("an item runs past the end of the file")
     values = {}
-    for element in _elements(source, start, end, how, in_item=end is None):
+    for element in _elements(source, start, end, how, in_item=is_open):
+        if element.tag == CHARACTER_SET:
+            raise Declined("an item with a character set of its own")
         if element.tag in wanted:
             if element.length == syntax.UNDEFINED:
                 raise Declined("a value of undefined length")
@@ -275,8 +294,8 @@ def _elements(
 ) -> Iterator[_Element]:
     """Elements of one level in their order, each checked against the rules of the format.
 
-    Ends at `end`, at the end of the data, or (`in_item`) at the end of an item of undefined
-    length. Raises Declined at the first broken rule.
+    Ends at `end`, at the end of the data, or (`in_item`) at the delimiter of an item of undefined
+    length, which must come before `end`. Raises Declined at the first broken rule.
     """
     order = "<" if how.little else ">"
     short, wide = struct.Struct(f"{order}HH"), struct.Struct(f"{order}I")
@@ -335,7 +354,7 @@ def _elements(
             if len(opened) > DEEPEST:
                 raise Declined("nested too deeply")
         position = following
-    if opened or (end is not None and position != end):
+    if opened or in_item or (end is not None and position != end):
         raise Declined("a sequence is not closed")
 
 

@@ -1,6 +1,6 @@
 """Facts of the DICOM file format that every scanner of headers relies on (PS3.5, PS3.10)."""
 
-from functools import cache
+from functools import lru_cache
 
 from pydicom.datadict import DicomDictionary, dictionary_VR
 
@@ -27,7 +27,7 @@ ITEM_GROUP = 0xFFFE
 PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 
 
-@cache
+@lru_cache(maxsize=65_536)
 def is_plausible(tag: int, vr: str | None, is_undefined: bool) -> bool:
     """Whether a tag stands in the dictionary with this VR (None where VRs are implicit), or is
     private; of undefined length only where that is allowed."""

@@ -3,9 +3,9 @@
 import re
 import struct
 import warnings
-from functools import cache
+from functools import lru_cache
 
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, TEXT_VR_DELIMS
 
@@ -39,7 +39,15 @@ def text_of(
     return "\\".join(part.strip(PADDING) for part in text.split("\\"))
 
 
-@cache
+def is_standard(character_set: str) -> bool:
+    """Whether bytes below 128 are ASCII text in it: true of the defined terms of DICOM only.
+
+    pydicom takes the names of Python's codecs too, and in some of those they are not.
+    """
+    return all(term in python_encoding for term in character_set.split("\\"))
+
+
+@lru_cache(maxsize=1024)
 def encodings_of(character_set: str) -> tuple[str, ...]:
     """Python codecs for a SpecificCharacterSet (values with backslash between them).
 

@@ -3,6 +3,8 @@
 import os
 import random
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from collections import Counter
@@ -17,7 +19,7 @@ from pipelines.sources.dicom_headers.columns import as_columns
 from pipelines.sources.dicom_headers.first_window import read_windows, scan
 from pipelines.sources.dicom_headers.read import REQUIRED
 from pipelines.sources.dicom_headers.reference import read_by_pydicom
-from pipelines.sources.dicom_headers.scanner import Declined, read_by_scanner
+from pipelines.sources.dicom_headers.scanner import Declined, Refused, read_by_scanner
 from pipelines.sources.dicom_headers.tags import TagList, snake_case
 from tests.dicom_samples import sample_files, written
 
@@ -41,7 +43,7 @@ def by_scanner(paths: list[Path]) -> dict[Path, Row]:
     for path in paths:
         try:
             found[path] = read_by_scanner(path, TAGS)[0]
-        except Declined:
+        except (Declined, Refused):
             continue
     return found
 
@@ -168,22 +170,111 @@ def test_every_transfer_syntax_is_read(tmp_path: Path, uid: str):
     assert (row["transfer_syntax_uid"], row["station_name"], row["rows"]) == (uid, "CT1", "512")
 
 
-def test_what_inflates_without_end_is_refused_and_memory_stays_bounded(tmp_path: Path):
-    """Failing means that one small file fills the memory of the harvest."""
-    path = written(tmp_path)
-    dataset = pydicom.dcmread(path)
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
-    dataset.save_as(path)
+def deflated(folder: Path, zeros: int) -> Path:
+    """A header that goes on, after its file meta, with a private value of so many megabytes."""
+    path = written(folder, syntax="1.2.840.10008.1.2.1.99")
     data = path.read_bytes()
     start = 144 + struct.unpack_from("<I", data, 140)[0]
-    head = struct.pack("<HH2sHI", 0x0009, 0x1001, b"OB", 0, 1 << 30)
+    head = struct.pack("<HH2sHI", 0x0009, 0x1001, b"OB", 0, zeros << 20)
     squeezed = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    zeros = b"\0" * (1 << 20)
-    body = squeezed.compress(head) + b"".join(squeezed.compress(zeros) for _ in range(80))
+    piece = b"\0" * (1 << 20)
+    body = squeezed.compress(head) + b"".join(squeezed.compress(piece) for _ in range(zeros))
     path.write_bytes(data[:start] + body + squeezed.flush())
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(Declined):
-        read_by_scanner(path, TAGS)
+    return path
+
+
+def endless(folder: Path) -> Path:
+    """A file of a few kilobytes on disk that claims a value of a quarter of a gigabyte."""
+    path = written(folder)
+    data = path.read_bytes()
+    start = 144 + struct.unpack_from("<I", data, 140)[0]
+    value = struct.pack("<HH2sHI", 0x0009, 0x1001, b"OB", 0, 1 << 28)
+    path.write_bytes(data[:start] + value)
+    os.truncate(path, start + (1 << 28) + 4096)
+    return path
+
+
+@pytest.mark.parametrize("make", [lambda folder: deflated(folder, 200), endless])
+def test_a_small_file_that_claims_gigabytes_is_refused_and_memory_stays_bounded(
+    tmp_path: Path, make
+):
+    """Failing means that one small file fills the memory of the harvest."""
+    path = make(tmp_path)
+    code = (
+        "import resource, sys\n"
+        "from pipelines.sources.dicom_headers import read_headers\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\n"
+        "batch = read_headers([sys.argv[1]])\n"
+        "print(len(batch.rejected), peak() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=120
+    )
+    rejected, grown = map(int, done.stdout.split())
+    assert rejected == 1
+    assert grown < 150_000, "kilobytes"
+
+
+def test_a_pipe_under_the_name_of_an_image_is_refused(tmp_path: Path):
+    """Failing means that a harvest waits for ever."""
+    path = tmp_path / "a.dcm"
+    os.mkfifo(path)
+    assert read_headers([path]).rejected["reason"].to_list() == ["not a regular file"]
+
+
+@pytest.mark.parametrize("name", ["utf_16", "cp037", "utf_7", "hz", "unicode_escape"])
+def test_a_character_set_that_is_not_of_dicom_is_read_alike_by_every_reader(
+    tmp_path: Path, name: str
+):
+    """Failing means that the name of a station depends on which reader came first."""
+    path = written(tmp_path, StationName="CT1XXX", StudyDescription="CHEST ~{a+AGE-")
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = b"\0" * 1000
+    dataset["PixelData"].VR = "OW"
+    dataset.add_new(0x00080005, "CS", name)
+    content = pydicom.filebase.DicomBytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset.SpecificCharacterSet = "ISO_IR 100"
+        pydicom.dcmwrite(content, dataset)
+    padded = name.encode() + b" " * (len(name) % 2)
+    head = struct.pack("<HH2sH", 8, 5, b"CS", 10) + b"ISO_IR 100"
+    changed = struct.pack("<HH2sH", 8, 5, b"CS", len(padded)) + padded
+    path.write_bytes(content.getvalue().replace(head, changed))
+    row = read_by_pydicom(path, TAGS)[0]
+    assert row is not None and row["specific_character_set"] == name
+    for found in (by_window([path]), by_scanner([path])):
+        assert found.get(path, row) == row
+
+
+def element(tag: int, vr: bytes, value: bytes) -> bytes:
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+
+
+def test_an_item_that_runs_past_its_sequence_lends_it_no_value(tmp_path: Path):
+    """Failing means that an image is linked to the order of somebody else."""
+    path = written(tmp_path)
+    for length in (12, 0xFFFFFFFF):
+        sequence = struct.pack("<HH2sHI", 0x0040, 0x0275, b"SQ", 0, 8)
+        sequence += struct.pack("<HHI", 0xFFFE, 0xE000, length)
+        rest = element(0x00401001, b"SH", b"RP99") + element(0x00402016, b"LO", b"PL")
+        damaged = path.with_name(f"{length}.dcm")
+        damaged.write_bytes(path.read_bytes() + sequence + rest)
+        for found in (by_window([damaged]), by_scanner([damaged])):
+            assert found.get(damaged, {}).get("request_requested_procedure_id") is None
+
+
+def test_an_item_with_a_character_set_of_its_own_is_read_in_that(tmp_path: Path):
+    """Failing means that the step of an order is hashed from garbled text, and nothing fits it."""
+    item = Dataset()
+    item.SpecificCharacterSet, item.ScheduledProcedureStepID = "ISO_IR 192", "\u00e91"
+    path = written(
+        tmp_path, SpecificCharacterSet="ISO_IR 100", RequestAttributesSequence=[item], Rows=1
+    )
+    row = read_headers([path]).accepted.row(0, named=True)
+    assert row["request_scheduled_procedure_step_id"] == "\u00e91"
 
 
 def test_text_in_an_unknown_character_set_stops_nothing(tmp_path: Path):

@@ -64,6 +64,9 @@ folded as (
         max(assertion_no) filter (
             where event_type = 'appointment_cancelled'
         ) as last_given_up_no,
+        max_by(scheduled_for, assertion_no) filter (
+            where event_type = 'appointment_cancelled'
+        ) as last_given_up_for,
         {{ latest_asserted('event_at', 'exam_started') }} as started_at,
         {{ latest_asserted('event_at_local', 'exam_started') }} as started_at_local,
         {{ latest_asserted('event_at', 'exam_completed') }} as completed_at,
@@ -79,10 +82,13 @@ folded as (
         max_by(event_at_local, assertion_no) filter (
             where event_type in ('order_cancelled', 'protocol_rejected') and event_at is not null
         ) as cancelled_at_local,
+        max_by(event_type, assertion_no) filter (
+            where event_type in ('order_cancelled', 'protocol_rejected') and event_at is not null
+        ) as cancelled_by,
         max(event_at) filter (
-            where
-            event_type in ('order_placed', 'order_received', 'order_changed', 'protocolled')
+            where event_type in ('order_placed', 'order_received', 'order_changed')
         ) as last_ordered_at,
+        max(event_at) filter (where event_type = 'protocolled') as last_vetted_at,
         count(distinct cast(event_at_local as date)) filter (
             where event_type = 'patient_dna'
         ) as dna_count,
@@ -94,6 +100,20 @@ folded as (
         ) as exam_event_count
     from exam_events
     group by exam_key
+),
+
+-- an order after the end of a request means that it lives again, and so does vetting after a
+-- refusal; a cancelled appointment leaves the one that was booked before it was cancelled
+standing as (
+    select
+        exam_key,
+        coalesce(last_ordered_at > cancelled_at, false)
+        or coalesce(
+            cancelled_by = 'protocol_rejected' and last_vetted_at > cancelled_at, false
+        ) as is_revived,
+        coalesce(last_given_up_no > last_scheduled_no, false)
+        and coalesce(last_given_up_for = last_scheduled_for, true) as is_given_up
+    from folded
 ),
 
 -- several systems may tell of the first verification: the latest assertion of that instant
@@ -134,11 +154,7 @@ select
     folded.received_at,
     folded.received_at_local,
     folded.booked_at,
-    -- none stands once it was cancelled and not booked again
-    case
-        when coalesce(folded.last_given_up_no > folded.last_scheduled_no, false) then null
-        else folded.last_scheduled_for
-    end as scheduled_for,
+    case when not standing.is_given_up then folded.last_scheduled_for end as scheduled_for,
     folded.started_at,
     folded.started_at_local,
     folded.completed_at,
@@ -146,15 +162,8 @@ select
     folded.first_verified_at,
     folded.first_verified_at_local,
     first_reports.reporting_org_code,
-    -- an order event after the cancellation means the request lives again
-    case
-        when coalesce(folded.last_ordered_at > folded.cancelled_at, false) then null
-        else folded.cancelled_at
-    end as cancelled_at,
-    case
-        when coalesce(folded.last_ordered_at > folded.cancelled_at, false) then null
-        else folded.cancelled_at_local
-    end as cancelled_at_local,
+    case when not standing.is_revived then folded.cancelled_at end as cancelled_at,
+    case when not standing.is_revived then folded.cancelled_at_local end as cancelled_at_local,
     folded.dna_count,
     folded.addendum_count,
     coalesce(folded.is_completed_date_only, false)
@@ -162,6 +171,7 @@ select
     coalesce(folded.is_completed_time_doubtful, false)
     or coalesce(first_reports.is_verified_time_doubtful, false) as is_turnaround_time_doubtful
 from folded
+inner join standing on folded.exam_key = standing.exam_key
 left join first_reports on folded.exam_key = first_reports.exam_key
 -- an appointment whose request was never seen is not an exam
 where folded.exam_event_count > 0

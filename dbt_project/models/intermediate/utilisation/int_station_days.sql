@@ -151,8 +151,8 @@ studies as (
         count(*) filter (where series.has_usable_end) as series_with_end_count
     from series
     left join requested_studies on series.study_uid = requested_studies.study_uid
-    where series.accession is not null or requested_studies.study_uid is not null
     group by series.station_name, series.study_uid
+    having count(series.accession) > 0 or count(requested_studies.study_uid) > 0
 ),
 
 exams_per_day as (
