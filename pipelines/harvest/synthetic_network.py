@@ -90,7 +90,7 @@ def land_network(
     ledger, told = DirtLedger(), MonthlyTruth(truth)
     parts = ris_extract.ExtractParts(period, ledger)
     activity = operations.MonthlyActivity(period, seed)
-    images = archive.ImageArchive(simulation, scale, ledger)
+    images = archive.ImageArchive(simulation, scale, ledger, feed=series_lists.FEED)
     live: list[pl.DataFrame] = []
     listed: list[pl.DataFrame] = []
     with _Harvesters(setup, datetime.fromtimestamp(period.end, UTC)) as harvesters:
@@ -102,6 +102,7 @@ def land_network(
             live.append(hl7_messages.exams_told_of(exams, period.cutoff, period.end))
             scans, series = images.add(exams)
             listed.append(series_lists.list_series(scans, series, simulation.network))
+            series_lists.note_faults(scans, series, ledger)
             activity.add(exams)
             note_live_dirt(exams, period, ledger)
             has_images = pl.col("exam_no").is_in(series["exam_no"].unique().to_list())
@@ -113,6 +114,7 @@ def land_network(
             tell("exams", number, len(months))
         scans, series = images.close()
         listed.append(series_lists.list_series(scans, series, simulation.network))
+        series_lists.note_faults(scans, series, ledger)
         told.add_other_scans(dicom_files.series_truth(scans, series, set()), images.clocks)
         operations.write_operations_truth(activity.operations(simulation, scale), truth)
         write_csv(truth / "scanner_register.csv", simulation.network.scanner_register)

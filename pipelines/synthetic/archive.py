@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pipelines.synthetic import device_clocks, dicom_files, migrated_priors, phantoms
+from pipelines.synthetic import calendar, device_clocks, dicom_files, migrated_priors, phantoms
 from pipelines.synthetic.calendar import DAY, HOUR
 from pipelines.synthetic.dicom_encoding import new_uids
 from pipelines.synthetic.dirt import DirtLedger
@@ -48,6 +48,7 @@ class ImageArchive:
     simulation: Simulation
     scale: float
     ledger: DirtLedger
+    feed: str = dicom_files.FEED
     _scans: list[pl.DataFrame] = field(default_factory=list)
     _busy: list[pl.DataFrame] = field(default_factory=list)
 
@@ -61,8 +62,8 @@ class ImageArchive:
         party = dict(simulation.network.sites.select("site_code", "party_code").iter_rows())
         for station, kind in self.clocks.select("station_name", "kind").iter_rows():
             if kind != "exact":
-                folder = f"{dicom_files.FEED}/*/{party[self.scanners[station]['site_code']]}"
-                self.ledger.add(dicom_files.FEED, f"device_clock_{kind}", folder, None)
+                place = f"{self.feed}/*/{party[self.scanners[station]['site_code']]}"
+                self.ledger.add(self.feed, f"device_clock_{kind}", place, None)
 
     def add(self, exams: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The scans and series of one month of exams; months come in order."""
@@ -93,7 +94,7 @@ class ImageArchive:
         network, period, seed = simulation.network, simulation.period, simulation.seed
         found = phantoms.plan_phantoms(
             simulation.sessions,
-            pl.concat(self._busy),
+            pl.concat([*self._busy, _out_of_order(simulation.downtime)]),
             network,
             period,
             self.scale,
@@ -150,6 +151,15 @@ class ImageArchive:
         return series.with_columns(
             resent=pl.when(chosen & (again < end - HOUR)).then(again).cast(pl.Int64)
         )
+
+
+def _out_of_order(downtime: pl.DataFrame) -> pl.DataFrame:
+    """Downtimes of scanners (local seconds) as station_name, started, completed (UTC seconds)."""
+    spans = {
+        name: pl.Series(calendar.local_to_utc(downtime[column].to_numpy()))
+        for name, column in (("started", "down_from"), ("completed", "down_to"))
+    }
+    return downtime.select(pl.col("asset").alias("station_name")).with_columns(**spans)
 
 
 def _numbered(scans: pl.DataFrame, first: int) -> pl.DataFrame:

@@ -485,7 +485,7 @@ def write_dicom(
         study = _study_attributes(scan, scanner, habit)
         place = places.new(scan["delivered_local"], scan["party_code"])
         if kind != "exam":
-            ledger.add(FEED, _KIND_OF_SCAN[kind], place, accession)
+            ledger.add(FEED, KIND_OF_SCAN[kind], place, accession)
         rows = of_exam[(scan["exam_no"],)].rows(named=True)
         event_uids = dose.event_uids(scan, rows) if kind == "exam" else {}
         for row in rows:
@@ -508,7 +508,7 @@ def write_dicom(
                     write_bytes(inbox / again.place / name, corrected)
                     places.count(again.place)
             if again is not None:
-                ledger.add(FEED, "resent_series", again.place, accession)
+                ledger.add(FEED, RESENT, again.place, accession)
             if kind == "exam":
                 sources.append((place, study, habit, row["end_local"]))
         if kind == "exam":
@@ -519,7 +519,8 @@ def write_dicom(
     return places.folders, told, dicom_dose.event_frame(dose.told)
 
 
-_KIND_OF_SCAN = {"phantom": "qa_phantom", "prior": "migrated_prior"}
+KIND_OF_SCAN = {"phantom": "qa_phantom", "prior": "migrated_prior"}
+RESENT = "resent_series"
 
 
 def _as_written(scans: pl.DataFrame, clocks: pl.DataFrame) -> pl.DataFrame:

@@ -23,6 +23,8 @@ JOINT_SHARE = 0.035
 # At least so many exams of the live weeks, of other modalities where CT has too few.
 FEWEST_LIVE = 3
 OTHER_MODALITIES = ("DX", "MR")
+# The second exam gets the patient of the first, whom these may not fit.
+_OF_ONE_SEX = ["MPROS"]
 # How the reports of the pairs of the live weeks are sent, in turn.
 SEVERAL_GROUPS = "several_groups"  # one message with an OBR group for each exam
 ONE_ACCESSION = "one_accession"  # one message that names the first exam only
@@ -113,7 +115,11 @@ class JointScans:
             "is_live",
             is_ct=pl.col("dicom_modality") == MODALITY,
             second=pl.col("exam_no").shift(-1),
-            fits=(same & (pl.col("exam_code") != pl.col("exam_code").shift(-1))).fill_null(False),
+            fits=(
+                same
+                & (pl.col("exam_code") != pl.col("exam_code").shift(-1))
+                & ~pl.col("exam_code").shift(-1).is_in(_OF_ONE_SEX)
+            ).fill_null(False),
         )
         chosen = np.zeros(len(rows), dtype=bool)
         for is_live in (False, True):

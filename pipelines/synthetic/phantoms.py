@@ -36,8 +36,8 @@ def plan_phantoms(
     """One row per scan of a phantom in the live weeks, in order of time.
 
     Columns: station_name, site_code, party_code, dicom_modality, started, completed (UTC
-    seconds), every_days, minutes, images. A scanner that has a patient just then (`busy`:
-    station_name, started, completed) misses its check. Below the scale of the demo only as large
+    seconds), every_days, minutes, images. A scanner that has a patient just then or is down
+    (`busy`: station_name, started, completed) misses its check. Below the scale of the demo only as large
     a share of the checks is done as of exams.
     """
     habits = read_text_table("phantom_habits").select(
@@ -77,8 +77,12 @@ def plan_phantoms(
 
 
 def _while_free(planned: pl.DataFrame, busy: pl.DataFrame) -> pl.DataFrame:
-    """The scans during which no patient has the scanner: no row of `busy` meets them."""
-    last = busy.select("station_name", busy_from="started", busy_to="completed").sort("busy_from")
+    """The scans during which the scanner is free: no row of `busy` meets them."""
+    last = (
+        busy.select("station_name", busy_from="started", busy_to="completed")
+        .sort("busy_from")
+        .with_columns(pl.col("busy_to").cum_max().over("station_name"))
+    )
     return (
         planned.join_asof(
             last,

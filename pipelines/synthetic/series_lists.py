@@ -11,6 +11,8 @@ from pipelines.synthetic.clocks import london
 from pipelines.synthetic.dicom_files import (
     EXPOSED,
     EXPOSURE_STEPS,
+    KIND_OF_SCAN,
+    RESENT,
     SHORTEST_EXPOSURE_MS,
     habit_of,
     scanners_of,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipelines.network import Network
+    from pipelines.synthetic.dirt import DirtLedger
 
 FEED = "dicom_series"
 _CLOCK = "%Y-%m-%d %H:%M:%S%.3f"
@@ -29,9 +32,9 @@ def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
     """One row per series of an `archive.ImageArchive`, in the columns of the contract.
 
     With it: day (the local day it arrives) and party_code; a series sent again stands in the
-    list of either day. Times are what the images would say, by the clock of the device; the end is empty where the maker writes no time of the acquisition. In
-    the October hour that occurs twice a list cannot say which one is meant; headers with a time
-    zone can.
+    list of either day. Times are what the images would say, by the clock of the device; the end
+    is empty where the maker writes no time of the acquisition. In the October hour that occurs
+    twice a list cannot say which one is meant; headers with a time zone can.
     """
     scanners = pl.DataFrame(
         [
@@ -84,6 +87,18 @@ def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
     )
     resent = listed.filter(pl.col("again").is_not_null()).with_columns(day="again")
     return pl.concat([listed, resent]).drop("again")
+
+
+def note_faults(scans: pl.DataFrame, series: pl.DataFrame, ledger: DirtLedger) -> None:
+    """What the lists hold beside exams: phantoms, old studies, and series sent again."""
+    about = ("party_code", "scan_kind", "accession_number")
+    for party, kind, accession in (
+        scans.filter(pl.col("scan_kind") != "exam").select(about).iter_rows()
+    ):
+        ledger.add(FEED, KIND_OF_SCAN[kind], f"{FEED}/*/series_{party}.csv", accession)
+    resent = series.filter(pl.col("resent").is_not_null()).join(scans, on="exam_no")
+    for party, _, accession in resent.select(about).iter_rows():
+        ledger.add(FEED, RESENT, f"{FEED}/*/series_{party}.csv", accession)
 
 
 def files_of(listed: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

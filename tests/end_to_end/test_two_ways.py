@@ -1,5 +1,8 @@
 """One network delivered as files and landed at once: the marts must not tell which."""
 
+from collections import Counter
+
+import polars as pl
 import pytest
 
 from tests.demo_home import SCALE, Home
@@ -13,6 +16,12 @@ OF_DELIVERIES = {
     "marts.rpt_rejects",
     "catalogue.tables",
 }
+
+# Faults that a series list can hold as well as image files.
+OF_LISTS = [
+    "qa_phantom", "migrated_prior", "resent_series", "device_clock_drift", "device_clock_step",
+    "device_clock_dst",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +39,20 @@ def test_the_marts_are_those_of_the_files(demo, landed):
     """Failing means that a test at scale says nothing about what files would give."""
     found = differences(demo.published_file(), landed.published_file())
     assert [line for line in found if line.split(":")[0] not in OF_DELIVERIES] == []
+
+
+def test_the_faults_put_in_are_those_of_the_files(demo, landed):
+    """Failing means that a landed network is dirtier, or cleaner, than its truth says."""
+    counts = []
+    for home in (demo, landed):
+        planted = pl.read_parquet(home.path / "truth" / "dirt.parquet")
+        listed = planted.filter(pl.col("kind").is_in(OF_LISTS))
+        others = planted.filter(pl.col("feed").is_in(["ris_extract", "hl7"]))
+        counts.append(
+            [Counter(listed["kind"].to_list()), Counter(others.select("feed", "kind").iter_rows())]
+        )
+    assert counts[0] == counts[1]
+    assert len(counts[0][0]) > 2
 
 
 def test_landing_again_changes_nothing(landed):
