@@ -208,10 +208,15 @@ def write_reports(
 
 
 def correct_reports(reports: Reports, rng: np.random.Generator) -> Seconds:
-    """When a verified report was corrected (NEVER for most); one with an addendum never is."""
+    """When a verified report was corrected (NEVER for most); one with an addendum never is.
+
+    At least one report of those given, so that the smallest network has some.
+    """
     habits, count = report_habits(), len(reports.verified)
     usable = (reports.verified < NEVER) & (reports.addendum == NEVER)
-    corrected = usable & (rng.random(count) < habits["correction_rate"])
+    u = np.where(usable, rng.random(count), 1.0)
+    corrected = u < max(habits["correction_rate"], u.min(initial=1.0) + 1e-12)
+    corrected &= usable
     verified = reports.verified[corrected]
     delay = rng.gamma(habits["correction_shape"], habits["correction_days"] * DAY, len(verified))
     found = np.full(count, NEVER)

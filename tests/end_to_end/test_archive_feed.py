@@ -104,12 +104,20 @@ def test_old_studies_hold_no_scanner_on_the_day_they_came(delivered, truth):
     assert found["started_at"].dt.year().max() < 2020
 
 
-@pytest.mark.parametrize("kind", ["migrated_prior", "qa_phantom", "resent_series"])
-def test_what_was_put_in_is_what_was_found(delivered, kind):
+@pytest.mark.parametrize(
+    ("feed", "kind"),
+    [
+        ("dicom", "migrated_prior"),
+        ("dicom", "qa_phantom"),
+        ("dicom", "resent_series"),
+        ("hl7", "repeated_hour"),
+    ],
+)
+def test_what_was_put_in_is_what_was_found(delivered, feed, kind):
     """Failing means that a fault was missed, or that something sound was taken for one."""
     found = Found(delivered)
-    planted = found.planted.filter(pl.col("kind") == kind).height
-    assert FAULTS["dicom", kind](found, "dicom") == planted > 0
+    planted = found.planted.filter((pl.col("feed") == feed) & (pl.col("kind") == kind)).height
+    assert FAULTS[feed, kind](found, feed) == planted > 0
 
 
 def test_series_lists_lead_to_the_same_marts(delivered):
