@@ -102,6 +102,10 @@ def test_exactly_the_known_faults_are_rejected(harvested: Harvested):
             ("accession_number_is_given", "missing_accession"),
             ("started_at_is_a_timestamp", "unparseable_date"),
             ("started_at_is_not_in_the_future", "started_in_future"),
+            ("exam_code_is_given", "missing_exam_code"),
+            ("priority_is_given", "missing_priority"),
+            ("source_setting_is_given", "missing_source_setting"),
+            ("site_code_is_given", "missing_site"),
         )
         if kind in extract
     }
