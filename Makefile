@@ -3,6 +3,8 @@ SHELL := /bin/bash
 SERVE ?= 1
 SCALE ?= 0.01
 BIN := .venv/bin
+# A file of tests stays with one worker, and so do the networks and builds that it shares.
+WORKERS := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test test-all lint format types dashboards dagster bench docs lock clean
@@ -23,11 +25,11 @@ run: ## harvest, build, gate, publish what is in the inbox
 
 test: setup ## lint, types and every test, browser ones last
 	@$(MAKE) --no-print-directory lint types
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(WORKERS)
 
 test-all: setup ## what CI samples, in full
 	@$(MAKE) --no-print-directory lint types
-	@IMAGING_TEST_FULL=1 $(BIN)/python -m pytest
+	@IMAGING_TEST_FULL=1 $(BIN)/python -m pytest $(WORKERS)
 
 lint: ## ruff, sqlfluff, import-linter, documentation drift
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .

@@ -1,6 +1,5 @@
 """What every test room shares: the order of the rooms, their time, and the demo network."""
 
-import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from tests.demo_home import Home, make_demo
 
 ROOT = Path(__file__).resolve().parent.parent
-# Rooms in the order they run, fast ones first; minutes they may take in all on 2 cores
+# Rooms in the order they run, fast ones first; minutes they may take in all, of either worker
 # (docs/testing.md). Seconds are reported, never asserted.
 ROOMS = {
     "contracts": 1,
@@ -33,13 +32,8 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: order.index(room_of(item.path)))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    began = time.monotonic()
-    try:
-        return (yield)
-    finally:
-        _seconds[room_of(item.path)] += time.monotonic() - began
+def pytest_runtest_logreport(report):
+    _seconds[Path(report.nodeid).parts[1]] += report.duration
 
 
 def pytest_terminal_summary(terminalreporter):
