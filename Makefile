@@ -4,7 +4,7 @@ SERVE ?= 1
 SCALE ?= 0.01
 BIN := .venv/bin
 # A file of tests stays with one worker, and so do the networks and builds that it shares.
-WORKERS := -n 2 --dist loadfile
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test test-all lint format types dashboards dagster bench docs lock clean
