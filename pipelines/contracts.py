@@ -24,6 +24,7 @@ class Column:
     physical_type: str
     required: bool
     description: str
+    may_be_absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class Contract:
     def column_names(self) -> list[str]:
         """Names of the columns in contract order."""
         return [column.name for column in self.columns]
+
+    def needed_columns(self) -> list[str]:
+        """Names of the columns without which a delivery is refused."""
+        return [column.name for column in self.columns if not column.may_be_absent]
 
 
 def read_contract(path: Path) -> Contract:
@@ -107,6 +112,7 @@ def _column(path: Path, item: dict[str, Any]) -> Column:
         physical_type=item.get("physicalType", ""),
         required=bool(item.get("required", False)),
         description=item["description"],
+        may_be_absent=bool(_custom(item.get("customProperties", [])).get("mayBeAbsent", False)),
     )
 
 

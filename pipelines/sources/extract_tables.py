@@ -40,14 +40,18 @@ def read_table(data: bytes, contract: Contract, zone: str) -> pl.DataFrame | Ref
             f"not readable as delimited text ({kind}); compare delimiter and encoding with "
             f"{contract.path.name}, and look for lines with too many fields",
         )
-    missing = [name for name in contract.column_names() if name not in raw.columns]
+    missing = [name for name in contract.needed_columns() if name not in raw.columns]
     if missing:
         return Refused(
             "has_all_columns",
             f"missing column(s) {', '.join(missing)}; the contract is {contract.path.name}",
         )
-    names = contract.column_names()
-    text = raw.select(pl.col(name).str.strip_chars().replace("", None) for name in names)
+    text = raw.select(
+        (pl.col(name) if name in raw.columns else pl.lit(None, pl.String).alias(name))
+        .str.strip_chars()
+        .replace("", None)
+        for name in contract.column_names()
+    )
     numbered = typed(text, contract, zone).with_columns(
         row_no=pl.int_range(FIRST_ROW, len(text) + FIRST_ROW, dtype=pl.Int64)
     )

@@ -38,10 +38,28 @@ def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
     """
     scanners = pl.DataFrame(
         [
-            (name, row["device_serial_number"], row["ae_title"], habit_of(row).has_acquisition_time)
+            (
+                name,
+                row["device_serial_number"],
+                row["ae_title"],
+                row["manufacturer"],
+                row["manufacturer_model_name"],
+                habit_of(row).software,
+                row["site_name"],
+                habit_of(row).has_acquisition_time,
+            )
             for name, row in scanners_of(network).items()
         ],
-        schema=["station_name", "device_serial_number", "station_ae_title", "tells_end"],
+        schema=[
+            "station_name",
+            "device_serial_number",
+            "station_ae_title",
+            "manufacturer",
+            "manufacturer_model_name",
+            "software_versions",
+            "institution_name",
+            "tells_end",
+        ],
         orient="row",
     )
     about = scans.select(
@@ -82,11 +100,20 @@ def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
             pl.when(is_prior | pl.col("tells_end"))
             .then(pl.from_epoch(end_ms, time_unit="ms").dt.strftime(_CLOCK))
             .alias("last_acquired_at"),
+            london(pl.col("delivered")).dt.strftime(_CLOCK).alias("archive_received_at"),
+            "manufacturer",
+            "manufacturer_model_name",
+            "software_versions",
+            "institution_name",
+            pl.lit("extract").alias("route"),
             again=london(pl.col("resent")).dt.date(),
+            again_at=london(pl.col("resent")).dt.strftime(_CLOCK),
         )
     )
-    resent = listed.filter(pl.col("again").is_not_null()).with_columns(day="again")
-    return pl.concat([listed, resent]).drop("again")
+    resent = listed.filter(pl.col("again").is_not_null()).with_columns(
+        day="again", archive_received_at="again_at"
+    )
+    return pl.concat([listed, resent]).drop("again", "again_at")
 
 
 def note_faults(scans: pl.DataFrame, series: pl.DataFrame, ledger: DirtLedger) -> None:

@@ -139,6 +139,7 @@ BREAKERS: dict[str, dict[str, Any]] = {
     "pay_type_is_known": {"pay_type": "overtime"},
     "session_ends_after_it_starts": {"session_end": "01/12/2025 08:59"},
     "series_ends_after_it_starts": {"last_acquired_at": "2026-01-07 08:09:59"},
+    "route_is_known": {"route": "post"},
     "weekday_is_1_to_7": {"weekday": "0"},
     "opens_is_a_time": {"opens": "8am"},
     "closes_is_a_time": {"closes": "25:00"},

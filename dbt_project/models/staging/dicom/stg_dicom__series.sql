@@ -14,6 +14,12 @@ select
     first_acquired_at_utc as started_at,
     first_acquired_at_local as started_at_local,
     last_acquired_at_utc as ended_at,
+    archive_received_at_utc as archive_received_at,
+    manufacturer,
+    manufacturer_model_name,
+    software_versions,
+    institution_name,
+    route,
     number_of_series_related_instances as instance_count,
     feed_id,
     min(received_at) over (partition by series_instance_uid) as arrived_at
