@@ -48,6 +48,16 @@ def test_the_cliff_at_six_weeks_emerges(found):
     assert mri[5] < mri[0]
 
 
+def test_the_mixes_are_those_of_a_health_service(found):
+    """Failing means that a tenth of the exams stand under another modality or setting."""
+    mixes = found.mixes.filter(pl.col("category") != "Fluoroscopy")
+    assert set(mixes["mix"]) == {"modality", "setting", "setting of CT", "setting of MRI"}
+    sums = found.mixes.group_by("mix").agg(pl.col("^.*_percent$").sum())
+    assert sums.select(pl.col("^.*_percent$").round(6)).unique().row(0) == (100.0, 100.0)
+    apart = (mixes["published_percent"] - mixes["simulated_percent"]).abs()
+    assert apart.max() < 10.0
+
+
 def test_the_report_names_its_command_and_every_series(found, tmp_path):
     """Failing means that a reader cannot repeat the comparison."""
     text, months, page = write_report(found, tmp_path, command="imaging synthesise --x")
