@@ -161,9 +161,9 @@ def synthesise(
         datetime, typer.Option(formats=["%Y-%m"], help="First month of requests.")
     ] = datetime(DEMO_START.year, DEMO_START.month, 1),
     months: Annotated[
-        int, typer.Option(help="How many; the last 12 weeks arrive live.", min=4)
+        int, typer.Option(help="How many; the last 12 weeks arrive live.", min=4, max=480)
     ] = DEMO_MONTHS,
-    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = DEMO_SEED,
+    seed: Annotated[int, typer.Option(help="Same seed, same files.", min=0)] = DEMO_SEED,
     world: Annotated[
         str, typer.Option(help="What go-lives do: effect, null or confounded.")
     ] = DEMO_WORLD,
@@ -201,7 +201,22 @@ def synthesise(
         _synthesise_landing(settings, to, truth, scale, seed, (start.date(), months), world)
         return
     inbox = to or settings.inbox_dir
+    _claim(inbox, truth, scale, seed, (start.date(), months), world)
     _synthesise(settings, inbox, truth, scale, seed, (start.date(), months), world)
+
+
+def _claim(
+    inbox: Path, truth: Path, scale: float, seed: int, span: tuple[date, int], world: str
+) -> None:
+    from pipelines.synthetic.generation import check_scale
+    from pipelines.synthetic.period import Period
+    from pipelines.synthetic.places import claim
+    from pipelines.synthetic.worlds import World
+
+    check_scale(scale)
+    World.load(world, 0)
+    wanted = {"seed": seed, "scale": scale, "world": world, "period": str(Period.of(*span))}
+    claim(inbox, truth, wanted)
 
 
 def _report_calibration(settings: Settings, folder: Path, scale: float, seed: int) -> None:

@@ -219,10 +219,19 @@ def _due(a: Columns, slots: _Slots, rng: np.random.Generator) -> Seconds:
         2.0 + 20 * u,
     )
     unplanned = a["received"] + (hours * HOUR).astype(np.int64)
-    late = rng.integers(0, 80, len(slots))
+    late = _delay(len(slots), rng)
     waits = ~slots.found & ~a["is_unscheduled"]
     booked = np.minimum(slots.appointment, NEVER - DAY) + late
     return np.select([slots.found, waits], [booked, NEVER], unplanned)
+
+
+def _delay(count: int, rng: np.random.Generator) -> Seconds:
+    """Seconds after the appointment at which a booked patient is called in."""
+    known = habits()
+    is_late = rng.random(count) < known["late_rate"]
+    late = np.minimum(rng.gamma(1.5, known["late_minutes"], count), known["latest_minutes"])
+    at_once = rng.integers(0, 80, count)
+    return np.where(is_late, late * MINUTE, at_once).astype(np.int64)
 
 
 def _cancel(

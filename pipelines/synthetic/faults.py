@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.problems import Problem
 from pipelines.synthetic.reference_tables import read_text_table
 from pipelines.synthetic.writer import write_bytes, write_csv
 
@@ -22,6 +23,10 @@ _TIME_FIELDS: dict[str, tuple[int, ...]] = {"ORC": (9,), "OBR": (6, 7, 8, 14, 22
 _EXAM_FIELDS: dict[str, tuple[int, ...]] = {"OBR": (7, 8)}
 
 
+class UnknownFault(Problem, ValueError):
+    """No broken delivery has this name; the message lists those there are."""
+
+
 def break_batch(
     kind: str,
     inbox: Path,
@@ -34,11 +39,11 @@ def break_batch(
 
     It is made from the newest delivery of that party in the inbox. Kinds: missing_column (no
     accession number anywhere), wrong_type (every time is a spreadsheet number), future_dates
-    (every exam lies five years ahead). Raises ValueError for another kind or feed, and
+    (every exam lies five years ahead). Raises UnknownFault for another kind or feed, and
     FileNotFoundError when the party has no earlier delivery.
     """
     if kind not in KINDS:
-        raise ValueError(f"unknown fault {kind!r}; known: {', '.join(KINDS)}")
+        raise UnknownFault(f"unknown fault {kind!r}; known: {', '.join(KINDS)}")
     if feed == "ris_extract":
         target = inbox / feed / str(day) / f"{feed}_{party}.csv"
         rows = read_text_table(f"{feed}_{party}", _newest(inbox / feed, f"{feed}_{party}.csv", day))
@@ -49,7 +54,7 @@ def break_batch(
         source = next(iter(sorted(folder.glob(f"{party}_*.hl7"))))
         write_bytes(target, _broken_messages(source.read_bytes().decode("utf-8"), kind))
     else:
-        raise ValueError(f"no broken batch for feed {feed!r}; known: ris_extract, hl7")
+        raise UnknownFault(f"no broken batch for feed {feed!r}; known: ris_extract, hl7")
     return target
 
 

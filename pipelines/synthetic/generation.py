@@ -35,7 +35,7 @@ from pipelines.synthetic.pathways import Simulation
 from pipelines.synthetic.patients import invent_patients
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import load_profile
-from pipelines.synthetic.truth import write_identity_truth, write_truth
+from pipelines.synthetic.truth import patient_truth, write_identity_truth, write_truth
 from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_bytes, write_csv, write_parquet
 
@@ -47,8 +47,12 @@ Progress = Callable[[str, int, int], None]
 STEPS = ("exams", "ris_extract", "hl7", "dicom", "reference feeds", "operations", "images", "truth")
 
 
+# Below, tables come out empty; above, no region is so large.
+SMALLEST_SCALE, LARGEST_SCALE = 0.0001, 20.0
+
+
 class NotAScale(Problem, ValueError):
-    """A network of no size, or less, was asked for."""
+    """A network of no size, or larger than any, was asked for."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,11 @@ class _Stopwatch:
 
 
 def check_scale(scale: float) -> None:
-    """Raise NotAScale where a network of this scale would be empty."""
-    if scale <= 0:
+    """Raise NotAScale where a network of this scale would be empty, or larger than any."""
+    if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
         raise NotAScale(
-            f"scale must be positive, got {scale}; 1.0 is about 2.6 million exams a year"
+            f"scale must be from {SMALLEST_SCALE} to {LARGEST_SCALE}, got {scale}; 1.0 is about "
+            "2.6 million exams a year"
         )
 
 
@@ -208,6 +213,7 @@ def generate(
             parameters=describe_run(simulation, scale),
         )
         write_identity_truth(truth, messages.identities)
+        write_parquet(truth / "patients.parquet", patient_truth(exams))
         image_sharing.write_sharing_truth(truth, sharing)
         write_parquet(truth / "device_clocks.parquet", device_clocks.clock_truth(images.clocks))
     files = {feed: len(found) for feed, found in written.items()}

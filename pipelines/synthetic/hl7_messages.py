@@ -35,35 +35,70 @@ SILENT_FROM_DAY, SILENT_DAYS = 30, 2
 # Local codes of an order status; hl7_event_map.csv reads them.
 VETTED, REFUSED = "VET", "REJ"
 
+_CHEST_FILM = (
+    "Heart size & mediastinal contours within normal limits.",
+    "Lungs & pleural spaces clear. No effusion.",
+    "Patchy consolidation in the right lower zone.",
+)
+_BONE_FILM = (
+    "No fracture or dislocation. Joint spaces preserved.",
+    "Degenerative change, worse in the medial compartment.",
+    "Undisplaced fracture; alignment satisfactory.",
+)
+_CHEST_CT = (
+    "Nodule of 4 mm in the right upper lobe, <5 mm, unchanged.",
+    "No filling defect in the pulmonary arteries; RV|LV ratio normal.",
+)
+_ABDOMINAL_CT = (
+    "Liver, spleen & pancreas appear normal. No free fluid.",
+    "Simple cyst in the left kidney, 12 mm. No enlarged nodes.",
+)
+# By modality and region of the body; some hold characters that HL7 must escape.
 _FINDINGS = {
-    "DX": (
-        "No fracture or dislocation. Joint spaces preserved.",
-        "Heart size & mediastinal contours within normal limits.",
-        "Degenerative change, worse in the medial compartment.",
-        "Lungs & pleural spaces clear. No effusion.",
-    ),
-    "CT": (
-        "Liver, spleen & pancreas appear normal. No free fluid.",
+    ("DX", "chest"): _CHEST_FILM,
+    ("DX", "pelvis"): _BONE_FILM,
+    ("DX", "upper limb"): _BONE_FILM,
+    ("DX", "lower limb"): _BONE_FILM,
+    ("CT", "head"): (
         "No intracranial haemorrhage. Grey/white differentiation preserved.",
-        "Nodule of 4 mm in the right upper lobe, <5 mm, unchanged.",
-        "No filling defect in the pulmonary arteries; RV|LV ratio normal.",
+        "Small vessel change of the white matter. No mass effect.",
     ),
-    "MR": (
-        "L4/5 & L5/S1 disc bulges without nerve root contact.",
+    ("CT", "chest"): _CHEST_CT,
+    ("CT", "abdomen"): _ABDOMINAL_CT,
+    ("CT", "trunk"): (*_ABDOMINAL_CT, *_CHEST_CT),
+    ("MR", "head"): (
         "Menière's disease queried: no mass in the internal auditory canal.",
-        "Meniscal tear, grade 3, with a small effusion ^ see series 4.",
         "No restricted diffusion. Ventricles of normal size.",
     ),
-    "US": (
+    ("MR", "spine"): (
+        "L4/5 & L5/S1 disc bulges without nerve root contact.",
+        "Conus ends at L1. No cord signal change.",
+    ),
+    ("MR", "lower limb"): (
+        "Meniscal tear, grade 3, with a small effusion ^ see series 4.",
+        "Cruciate & collateral ligaments intact.",
+    ),
+    ("MR", "pelvis"): (
+        "Focal lesion of 9 mm in the peripheral zone, PI-RADS 4.",
+        "Transition zone enlarged. No suspicious lesion, PI-RADS 2.",
+    ),
+    ("US", "abdomen"): (
         "Gallbladder thin walled, no calculi. CBD 3 mm.",
         "Both kidneys normal: right 10.4 cm & left 10.9 cm.",
         "Post-void residual 20 ml ~ not significant.",
+    ),
+    ("US", "obstetric"): (
         "Growth along the 50th centile; liquor normal.",
+        "Placenta posterior & clear of the os.",
+    ),
+    ("BMD", "skeleton"): (
+        "T-score \u2264 \u22122.5 at the hip & spine.",
+        "Bone density within the range for the age.",
     ),
 }
 _OTHER_FINDINGS = (
     "Study completed without complication.",
-    "T-score \u2264 \u22122.5 at the hip & spine.",
+    "No previous study for comparison.",
 )
 _CONCLUSIONS = (
     "No acute abnormality.",
@@ -443,7 +478,7 @@ def _report(
         12: parts["referrer"],
         21: parts["organisation"],
     }
-    findings = _FINDINGS.get(parts["modality"], _OTHER_FINDINGS)
+    findings = _FINDINGS.get((parts["modality"], exam["body_region"]), _OTHER_FINDINGS)
     pick = exam["exam_no"]
     lines = [
         ("GDT", findings[pick % len(findings)], first),

@@ -23,7 +23,7 @@ _TUMOUR_SITES = {
     "chest": {"lung": 1.0},
     "trunk": {"colorectal": 0.4, "haematology": 0.3, "upper GI": 0.3},
     "abdomen": {"upper GI": 0.4, "colorectal": 0.35, "urology": 0.25},
-    "pelvis": {"urology": 0.65, "gynaecology": 0.35},
+    "pelvis": {"urology": 1.0},  # the only exam of the pelvis that is listed is of the prostate
     "head": {"brain": 0.6, "head and neck": 0.4},
     "spine": {"brain": 0.5, "haematology": 0.5},
     "lower limb": {"sarcoma": 1.0},

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, MINUTE, Seconds
 from pipelines.synthetic.offices import Office, Room, find_offices, keep_diaries, register_of
 from pipelines.synthetic.period import Period, midnight
-from pipelines.synthetic.reference_tables import Profile
+from pipelines.synthetic.reference_tables import Profile, read_text_table
 from pipelines.synthetic.reporting import NEVER
 from pipelines.synthetic.requests import Columns, Requests, joined, taken
 from pipelines.synthetic.scanner_queue import ScannerQueue
@@ -30,19 +31,21 @@ from pipelines.synthetic.worlds import World
 if TYPE_CHECKING:
     from pipelines.network import Network
 
-# Minutes in the room: shortest, usual, longest. The longest fits the shortest session.
-_MINUTES = {
-    "DX": (4, 6, 12),
-    "CT": (7, 12, 22),
-    "MR": (17, 25, 45),
-    "US": (9, 14, 24),
-    "RF": (15, 20, 30),
-    "BMD": (8, 12, 18),
-    "NM": (15, 28, 45),
-    "PT": (20, 30, 45),
-    "MG": (7, 11, 18),
-}
 _MAMMOGRAMS = ("XMAMB", "XMAML", "XMAMR")
+# Sex and age in years (from, below) of those an exam fits: any other exam, a children's hospital,
+# obstetric ultrasound, prostate, bone density, mammogram.
+_ANYONE = ("1", "2", "9")
+_FITS = (
+    (_ANYONE, 4, 200),
+    (_ANYONE, 0, 16),
+    (("2",), 18, 44),
+    (("1",), 50, 200),
+    (_ANYONE, 45, 200),
+    (("2",), 35, 200),
+)
+# Share of the exams of patients who live with the party; how often the same patients come again
+# (1 = all alike); draws after which an exam keeps a patient of another age.
+_SEEN_AT_HOME, _RETURNING, _MOST_DRAWS = 0.86, 1.25, 60
 _TIMES = (
     "requested",
     "received",
@@ -131,10 +134,10 @@ class Simulation:
         a["modality_group"] = np.array([o.modality_group for o in self.offices])[a["office"]]
         a["dicom_modality"] = np.array([o.dicom_modality for o in self.offices])[a["office"]]
         rng = streams.of(3)
-        a["seconds"] = _durations(a["dicom_modality"], rng)
         a["requested"] = calendar.local_to_utc(a["requested"])
         a["received"] = a["requested"] + _received_after(a, rng)
         chooser.choose(a, streams.of(4))
+        a["seconds"] = _durations(a["exam_code"], rng)
         is_vetted = np.array([o.is_vetted for o in self.offices])[a["office"]]
         appointments.set_bookings(a, is_vetted, streams.of(5), streams.of(12), streams.of(13))
         numbers.give(a, streams.of(7))
@@ -227,17 +230,10 @@ class _Chooser:
         self.codes = [_codes_of(office, codes.fill_null(0.0)) for office in offices]
         is_for_children = pl.col("site_name").str.to_lowercase().str.contains("children")
         self.child_sites = network.sites.filter(is_for_children)["site_code"].to_list()
-        birth = people["birth_on"].cast(pl.Int32).to_numpy()
+        self.birth = people["birth_on"].cast(pl.Int32).to_numpy()
         sex = people["sex"].to_numpy().astype(str)
-        age = (calendar.day_number(date(2022, 7, 1)) - birth) / 365.25
-        fits = [
-            age > 4,
-            age < 16,
-            (sex == "2") & (age > 18) & (age < 44),
-            (sex == "1") & (age > 50),
-            age > 45,
-            (sex == "2") & (age > 35),
-        ]
+        # Whoever may fit at some time; who does at the time of the request is looked at later.
+        fits = [np.isin(sex, sexes) for sexes, _, _ in _FITS]
         home = people["home_party"].to_numpy().astype(str)
         self.everyone = [np.flatnonzero(fit) for fit in fits]
         self.of_party = {
@@ -261,18 +257,44 @@ class _Chooser:
         breast = np.isin(exam, _MAMMOGRAMS)
         fits = [child, exam == "UOBST", exam == "MPROS", exam == "NDEXA", breast]
         fit = np.select(fits, [1, 2, 3, 4, 5], 0)
-        local = rng.random(count) < 0.86
-        u = rng.random(count)
+        local = rng.random(count) < _SEEN_AT_HOME
+        day = a["requested"] // DAY
         chosen = np.zeros(count, dtype=np.int64)
+        left = np.arange(count)
+        for _ in range(_MOST_DRAWS):
+            chosen[left] = self._drawn(left, fit, local, a["party_code"], rng.random(len(left)))
+            left = left[~self._is_of_age(chosen[left], fit[left], day[left])]
+            if not len(left):
+                break
+        a["patient_no"] = chosen
+
+    def _drawn(
+        self,
+        rows: NDArray[np.int64],
+        fit: NDArray[np.int64],
+        local: NDArray[np.bool_],
+        party_code: NDArray[np.str_],
+        u: NDArray[np.float64],
+    ) -> NDArray[np.int64]:
+        """A patient of the right sex for each of the rows, some of them more often than others."""
+        found = np.zeros(len(rows), dtype=np.int64)
+        fit, local, party = fit[rows], local[rows], party_code[rows]
         for number, everyone in enumerate(self.everyone):
             visitors = (fit == number) & ~local
-            chosen[visitors] = everyone[(u[visitors] ** 1.6 * len(everyone)).astype(np.int64)]
-            for party in np.unique(a["party_code"]).tolist():
-                mask = (fit == number) & local & (a["party_code"] == party)
-                pool = self.of_party.get((number, party), everyone)
+            found[visitors] = everyone[(u[visitors] ** _RETURNING * len(everyone)).astype(np.int64)]
+            for name in np.unique(party_code).tolist():
+                mask = (fit == number) & local & (party == name)
+                pool = self.of_party.get((number, name), everyone)
                 pool = pool if len(pool) else everyone
-                chosen[mask] = pool[(u[mask] ** 1.6 * len(pool)).astype(np.int64)]
-        a["patient_no"] = chosen
+                found[mask] = pool[(u[mask] ** _RETURNING * len(pool)).astype(np.int64)]
+        return found
+
+    def _is_of_age(
+        self, patient: NDArray[np.int64], fit: NDArray[np.int64], day: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        years = (day - self.birth[patient]) / 365.25
+        youngest, oldest = np.array([ages for _, *ages in _FITS]).T
+        return (years >= youngest[fit]) & (years < oldest[fit])
 
 
 def _codes_of(office: Office, codes: pl.DataFrame) -> pl.DataFrame:
@@ -332,12 +354,18 @@ def _room_sessions(sessions: pl.DataFrame, rooms: list[Room]) -> pl.DataFrame:
     return sessions.join(described, on="room", how="left", maintain_order="left").drop("room")
 
 
-def _durations(modality: NDArray[np.str_], rng: np.random.Generator) -> Seconds:
-    seconds = np.zeros(len(modality), dtype=np.int64)
-    for name, (low, usual, high) in _MINUTES.items():
-        mask = modality == name
-        seconds[mask] = rng.triangular(low, usual, high, int(mask.sum())) * MINUTE
-    return seconds
+def _durations(exam_code: NDArray[np.str_], rng: np.random.Generator) -> Seconds:
+    """Seconds in the room, by the code of the exam; the longest fits the shortest session."""
+    minutes = {code: tuple(map(float, row)) for code, *row in _exam_minutes().iter_rows()}
+    codes, place = np.unique(exam_code, return_inverse=True)
+    low, usual, high = np.array([minutes[code] for code in codes]).reshape(-1, 3)[place].T
+    return (rng.triangular(low, usual, high) * MINUTE).astype(np.int64)
+
+
+@cache
+def _exam_minutes() -> pl.DataFrame:
+    """exam_code, shortest, usual and longest minutes in the room (text)."""
+    return read_text_table("exam_minutes").drop("source_status")
 
 
 def _received_after(a: dict[str, NDArray], rng: np.random.Generator) -> Seconds:

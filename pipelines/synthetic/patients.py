@@ -18,6 +18,12 @@ PATIENTS_AT_FULL_SCALE = 7_000_000
 # The range 999 holds some 909,000 numbers with a usable check digit; larger networks share them.
 MOST_PATIENTS = 900_000
 
+# Day on which the ages are drawn; the youngest are born years later.
+AGES_ON = date(2022, 7, 1)
+_YOUNGEST, _YOUNG_RATE = -6, 0.13
+# How much likelier a patient lives in a sector of an own postcode area than in another.
+_NEARER = 12.0
+
 _SURNAMES = (
     "Testwell", "Oakhurst", "Brönte", "Fairclough-Ame", "Ó Maille", "Khánam", "Nowaczyk",
     "Ashgrove", "Lindqvist", "Müllerson", "Adébayo", "Ramsbottomly", "Tannerby", "Iqbalson",
@@ -69,19 +75,21 @@ def invent_patients(network: Network, scale: float, rng: np.random.Generator) ->
     count = min(max(800, round(PATIENTS_AT_FULL_SCALE * scale)), MOST_PATIENTS)
     parties = network.programme_parties["party_code"].to_list()
     sectors = network.postcode_deprivation["postcode_sector"].to_list()
+    # Below 0: born after AGES_ON, and nobody's patient before.
     age = np.concatenate(
         [
-            rng.uniform(0, 17, round(count * 0.10)),
-            rng.triangular(17, 72, 96, count - round(count * 0.10)),
+            rng.uniform(_YOUNGEST, 17, round(count * _YOUNG_RATE)),
+            rng.triangular(17, 72, 96, count - round(count * _YOUNG_RATE)),
         ]
     )
     rng.shuffle(age)
-    born = calendar.day_number(date(2022, 7, 1)) - (age * 365.25).astype(np.int64)
+    born = calendar.day_number(AGES_ON) - (age * 365.25).astype(np.int64)
     female = rng.random(count) < 0.54
     surname = rng.integers(len(_SURNAMES), size=count)
     given = rng.integers(len(_FEMALE), size=count)
     unit = rng.integers(len(_POSTCODE_LETTERS), size=(count, 2))
-    sector = rng.integers(len(sectors), size=count)
+    home = rng.choice(len(parties), size=count, p=_sizes(network, parties))
+    sector = _near_home(home, parties, sectors, network, rng)
     letters = np.array(list(_POSTCODE_LETTERS))
     postcode = [
         f"{sectors[s]}{a}{b}"
@@ -90,7 +98,6 @@ def invent_patients(network: Network, scale: float, rng: np.random.Generator) ->
     ethnic = rng.choice(
         list(_ETHNIC), size=count, p=np.array(list(_ETHNIC.values())) / sum(_ETHNIC.values())
     )
-    home = rng.integers(len(parties), size=count)
     return pl.DataFrame(
         {
             "patient_no": np.arange(count, dtype=np.int64),
@@ -106,6 +113,40 @@ def invent_patients(network: Network, scale: float, rng: np.random.Generator) ->
             ],
         }
     ).with_columns(pl.col("birth_on").cast(pl.Date))
+
+
+def _sizes(network: Network, parties: list[str]) -> NDArray[np.float64]:
+    """Share of the patients who live with each party: that of its sites."""
+    at = network.sites["party_code"].to_list()
+    counts = np.array([at.count(party) for party in parties], dtype=np.float64) + 1.0
+    return counts / counts.sum()
+
+
+def _near_home(
+    home: NDArray[np.int64],
+    parties: list[str],
+    sectors: list[str],
+    network: Network,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Postcode sector of each patient: most live in a postcode area where their party has a site.
+
+    A party whose sites name no area of the sectors has patients from everywhere.
+    """
+    areas = np.array([_area(sector) for sector in sectors])
+    sites = network.sites.select("party_code", "postcode").drop_nulls().rows()
+    found = np.zeros(len(home), dtype=np.int64)
+    for number, party in enumerate(parties):
+        own = np.isin(areas, [_area(postcode) for code, postcode in sites if code == party])
+        weight = np.where(own, _NEARER, 1.0)
+        mine = home == number
+        found[mine] = rng.choice(len(sectors), size=int(mine.sum()), p=weight / weight.sum())
+    return found
+
+
+def _area(postcode: str) -> str:
+    """Letters that a postcode begins with."""
+    return postcode[: len(postcode) - len(postcode.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))]
 
 
 def local_patient_ids(

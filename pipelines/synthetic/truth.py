@@ -34,6 +34,7 @@ _EVENTS = {
     "completed": "completed",
     "preliminary": "preliminary",
     "verified_delivered": "verified",
+    "verified": "signed",
     "addendum": "addendum",
     "corrected": "corrected",
 }
@@ -56,7 +57,7 @@ def exam_truth(exams: pl.DataFrame) -> pl.DataFrame:
     For every event a pair of columns: `<event>_at` (UTC) and `<event>_at_local` (London wall
     clock), null when it has not happened by the end of the period. Times are as delivered:
     to the minute before the history extract, and a report dated before its exam
-    (is_date_order_violation) stands as it was sent. Rows with is_refused cannot be landed, so a
+    (is_date_order_violation) stands as it was sent; signed_at is when it was really verified. Rows with is_refused cannot be landed, so a
     warehouse does not know these requests. booked and appointment are the last booking, first_*
     the one that was missed, moved_* the one cancelled at moved_at by the patient or the hospital
     (moved_by, with a code of pathway_reasons.csv), of whom only the live weeks tell. A request
@@ -78,6 +79,24 @@ def exam_truth(exams: pl.DataFrame) -> pl.DataFrame:
         at_local = pl.select(pl.when(known).then(wall(pl.lit(local)))).to_series()
         columns.append(at_local.alias(f"{name}_at_local"))
     return exams.select(*columns, pl.Series("is_repeated_hour", repeated))
+
+
+def patient_truth(exams: pl.DataFrame) -> pl.DataFrame:
+    """One row per patient with a request: what is true of them, whatever a feed says.
+
+    Columns: patient_no, home_party, nhs_number, sex, birth_on, ethnic_category, postcode. The
+    numbers of a patient at each party are patient_id of the exams.
+    """
+    told = exams.select(
+        "patient_no",
+        pl.col("patient_home_party").alias("home_party"),
+        "nhs_number",
+        "sex",
+        "birth_on",
+        "ethnic_category",
+        "postcode",
+    )
+    return told.unique("patient_no", keep="first").sort("patient_no")
 
 
 def write_truth(

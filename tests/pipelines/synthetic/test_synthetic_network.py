@@ -433,7 +433,7 @@ def test_an_unknown_fault_names_the_known_ones(written: Written) -> None:
 
 def test_a_scale_of_nothing_is_refused(tmp_path: Path) -> None:
     """Failing means that an empty network passes for a small one."""
-    with pytest.raises(ValueError, match="scale must be positive"):
+    with pytest.raises(ValueError, match="scale must be from"):
         _generate(tmp_path, scale=0)
 
 
