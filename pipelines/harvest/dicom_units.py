@@ -56,14 +56,16 @@ def units(delivery: Delivery) -> Iterator[Unit]:
     files: list[str] = []
     lines: list[str] = []
     weight, is_first = 0, True
+    # Names count from the delivery day's folder on, so that a home may be moved or restored.
+    base = f"{str(delivery.path.parent.parent).rstrip('/')}/"
     for path in all_files(delivery.path):
-        line, size = _line(delivery, path)
-        text, name = text_of_path(path), path.name
-        is_large = is_archive(name) and size > LARGEST_SHARED_ARCHIVE
+        line, size = _line(path, base)
+        text = text_of_path(path)
+        is_large = size > LARGEST_SHARED_ARCHIVE and is_archive(path)
         if is_large and files:
             yield _unit(delivery, files, lines, weight, is_first=is_first)
             files, lines, weight, is_first = [], [], 0, False
-        own = 1 + size // BYTES_PER_MEMBER if is_archive(name) else 1
+        own = 1 + size // BYTES_PER_MEMBER if is_archive(path) else 1
         files.append(text)
         lines.append(line)
         weight += own
@@ -74,9 +76,9 @@ def units(delivery: Delivery) -> Iterator[Unit]:
         yield _unit(delivery, files, lines, weight, is_first=is_first)
 
 
-def all_files(path: Path) -> Iterator[Path]:
+def all_files(path: Path) -> Iterator[str]:
     """Everything of a delivery that is no folder, sorted; what is still in transfer left out."""
-    return files_below(path) if path.is_dir() else iter([path])
+    return files_below(path) if path.is_dir() else iter([str(path)])
 
 
 def parts(unit: Unit, archive: Archive) -> Iterator[Unit]:
@@ -118,18 +120,15 @@ def _is_cut(line: str, own: int, weight: int) -> bool:
     return weight >= SMALLEST_UNIT and zlib.crc32(name) % SMALLEST_UNIT < own
 
 
-def _line(delivery: Delivery, path: Path) -> tuple[str, int]:
-    """A file in the manifest, and its size.
-
-    Names count from the delivery day's folder on, so that a home may be moved or restored.
-    """
-    base = delivery.path.parent.parent
+def _line(path: str, base: str) -> tuple[str, int]:
+    """A file in the manifest, and its size."""
+    name = path.removeprefix(base)
     try:
-        found = path.stat()
+        found = Path(path).stat()
     except OSError:
         # Gone, or a link to nowhere: it is read all the same, and rejected with the reason.
-        return f"{path.relative_to(base)}|?|?", 0
-    return f"{path.relative_to(base)}|{found.st_size}|{found.st_mtime_ns}", found.st_size
+        return f"{name}|?|?", 0
+    return f"{name}|{found.st_size}|{found.st_mtime_ns}", found.st_size
 
 
 def _unit(

@@ -156,9 +156,10 @@ class Archive:
                 reason = "the member is encrypted"
             if is_other:
                 reason = "not a regular file"
-            found.append(Member(info.filename, info.file_size, place, reason))
+            if reason is not None or not _is_hidden(info.filename):
+                found.append(Member(info.filename, info.file_size, place, reason))
         self._weigh(len(infos), total)
-        return [member for member in found if not _is_hidden(member.name)]
+        return found
 
     def _tar_members(self) -> list[Member]:
         guarded = _Guarded(self.file)
@@ -174,11 +175,13 @@ class Archive:
                         raise ArchiveRefused(DAMAGED)
                     last = tar.offset
                     self._weigh(count, total)
-                    if info.isdir() or _is_hidden(info.name):
+                    if info.isdir():
                         continue
                     reason = _reason(info.name)
                     if not info.isreg() or info.issparse():
                         reason = "not a regular file"
+                    if reason is None and _is_hidden(info.name):
+                        continue
                     found.append(Member(info.name, info.size, info.offset_data, reason))
                 end = tar.offset
             # tarfile takes any block that is no header for the end.

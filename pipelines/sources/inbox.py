@@ -11,7 +11,7 @@ from pipelines.sources.archives import is_archive
 from pipelines.sources.clock import end_of_day
 
 FEED_KINDS = tuple(FEEDS)
-TEMPORARY_SUFFIXES = {".tmp", ".part", ".filepart", ".crdownload"}
+TEMPORARY_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
 
 
 class InboxProblem(Problem, ValueError):
@@ -79,7 +79,12 @@ def _has_files(folder: Path) -> bool:
 
 def is_in_transfer(path: Path) -> bool:
     """Say whether a file is hidden or still being written under a temporary name."""
-    return path.name.startswith(".") or path.suffix.lower() in TEMPORARY_SUFFIXES
+    return is_name_in_transfer(path.name)
+
+
+def is_name_in_transfer(name: str) -> bool:
+    """The same by the name alone, for folders of very many files."""
+    return name.startswith(".") or name.lower().endswith(TEMPORARY_SUFFIXES)
 
 
 def fingerprint(data: bytes) -> str:

@@ -10,6 +10,7 @@ from pipelines.sources.archives import Archive, ArchiveRefused, split_inside
 from pipelines.sources.dicom_headers.read import (
     LARGEST_MEMBER,
     PYDICOM,
+    HeaderTooLong,
     Named,
     Source,
     as_files,
@@ -23,7 +24,9 @@ from pipelines.sources.dicom_headers.tags import TagList, snake_case
 RULE = "pydicom_reads_the_same"
 # A sample of fewer says nothing of a small delivery.
 AT_LEAST = 20
-WHOLE = "the whole header"
+WHOLE = "the header as a whole"
+# A larger deflated file is not inflated for a comparison.
+INFLATED = 64 << 10
 MAKER = ("manufacturer", "manufacturer_model_name", "software_versions")
 Maker = tuple[str | None, ...]
 
@@ -53,8 +56,8 @@ def chosen(
 def differing(header: dict[str, object], tags: TagList) -> list[str] | None:
     """Keywords of the attributes in which pydicom reads something else; never a value.
 
-    `header` is a row of the accepted headers. None where the file is gone, so that nothing can
-    be compared. A file that changed since is read anew by both.
+    `header` is a row of the accepted headers. None where nothing can be compared: the file is
+    gone, or its header too long for pydicom. A file that changed since is read anew by both.
     """
     path = str(header["path"])
     try:
@@ -67,14 +70,13 @@ def differing(header: dict[str, object], tags: TagList) -> list[str] | None:
     return found
 
 
-def _differing(path: str, ours: dict[str, object], tags: TagList) -> list[str]:
+def _differing(path: str, ours: dict[str, object], tags: TagList) -> list[str] | None:
     with as_files([_source(path)]) as (file,):
-        size = file.stat().st_size
         with file.open("rb"):
             pass
-        theirs, reason, _ = bounded_pydicom(file, size, tags)
+        theirs, reason, _ = bounded_pydicom(file, tags, inflates=INFLATED)
     if theirs is None:
-        return [] if reason is not None and "does not end within" in reason else [WHOLE]
+        return None if str(reason).endswith(HeaderTooLong.__name__) else [WHOLE]
     return [name for name, column in _keywords(tags) if ours[column] != theirs[column]]
 
 

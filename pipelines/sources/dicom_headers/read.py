@@ -7,7 +7,9 @@ memory under a name, or as members of an archive; all take the same way.
 """
 
 import ctypes
+import errno
 import hashlib
+import io
 import multiprocessing
 import os
 import stat
@@ -16,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PosixPath
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -24,13 +26,12 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import polars as pl
 
 from pipelines.sources.archives import INSIDE, Archive, ArchiveRefused, Member
-from pipelines.sources.dicom_headers import syntax
 from pipelines.sources.dicom_headers.columns import as_columns
 from pipelines.sources.dicom_headers.first_window import read_windows, scan
 from pipelines.sources.dicom_headers.reference import digest_of_prefix, read_by_pydicom
 from pipelines.sources.dicom_headers.scanner import Declined, Refused, read_by_scanner
 from pipelines.sources.dicom_headers.tags import TagList, snake_case
-from pipelines.sources.inbox import is_in_transfer
+from pipelines.sources.inbox import is_name_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
 CHUNK = 2048
@@ -40,10 +41,8 @@ CHUNK_IN_MEMORY, CHUNK_BYTES = 128, 64 << 20
 HEAD_OF_MEMBER = 64 << 10
 # ... and of the few others so much, which stays in memory.
 LARGEST_MEMBER = 256 << 20
-# pydicom keeps an object per element: of a longer header it would fill the memory.
-LARGEST_HEADER = 8 << 20
-# The file meta, which names the transfer syntax, lies within so many bytes.
-PLACE_OF_SYNTAX = 4096
+# pydicom takes two reads and keeps an object per element: more of them is no header.
+MOST_READS, MOST_BYTES = 300_000, 128 << 20
 FIRST_WINDOW, SCANNER, PYDICOM = "first_window", "scanner", "pydicom"
 REQUIRED = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
 REJECTED = {"path": pl.String, "reason": pl.String, "content_sha": pl.Binary}
@@ -192,18 +191,18 @@ def _files(sources: Iterable[Source | str]) -> Iterator[Source]:
         if isinstance(source, Named):
             yield source
         elif Path(source).is_dir():
-            yield from files_below(Path(source))
+            yield from map(Path, files_below(Path(source)))
         else:
             yield Path(source)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[str]:
     """All that lies below a folder and is no folder, in order of name, level by level.
 
     What is still in transfer is left out; a link to a folder is not followed. A folder that
     cannot be listed is given itself, so that it is rejected rather than passed over.
     """
-    waiting: list[Iterator[tuple[str, bool]]] = [iter([(str(folder), True)])]
+    waiting = [iter([(str(folder), True)])]
     while waiting:
         found = next(waiting[-1], None)
         if found is None:
@@ -211,15 +210,20 @@ def files_below(folder: Path) -> Iterator[Path]:
             continue
         name, is_folder = found
         if not is_folder:
-            yield Path(name)
+            yield name
             continue
         try:
             with os.scandir(name) as entries:
-                listed = sorted((e.path, e.is_dir(follow_symlinks=False)) for e in entries)
+                found = [(e.name, e.path, e.is_dir(follow_symlinks=False)) for e in entries]
         except OSError:
-            yield Path(name)
+            yield name
             continue
-        waiting.append(iter([one for one in listed if one[1] or not is_in_transfer(Path(one[0]))]))
+        listed = [
+            (path, is_folder)
+            for name, path, is_folder in sorted(found)
+            if is_folder or not is_name_in_transfer(name)
+        ]
+        waiting.append(iter(listed))
 
 
 def _chunks(sources: Iterable[Source]) -> Iterator[list[Source]]:
@@ -381,7 +385,7 @@ def _attempted(path: Path, tags: TagList) -> dict[str, object]:
         reason = CHANGED if "changed while" in str(error) else str(error)
         return {"reader": SCANNER, "reason": reason, "content_sha": _digest_of(path)}
     except (Declined, OSError):
-        found, reason, digest = bounded_pydicom(path, before.st_size, tags)
+        found, reason, digest = bounded_pydicom(path, tags)
     if found is not None and _is_changed(path, before):
         found, reason = None, CHANGED
     return {**(found or {}), "reader": PYDICOM, "reason": reason, "content_sha": digest}
@@ -402,25 +406,51 @@ def _digest_of(path: Path) -> bytes:
         return _digest(os.fsencode(path))
 
 
-def bounded_pydicom(path: Path, size: int, tags: TagList) -> tuple[Row | None, str | None, bytes]:
-    """Header by pydicom, which is given no more than a header can be: it has no limits itself."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(LARGEST_HEADER if size > LARGEST_HEADER else PLACE_OF_SYNTAX)
-    except OSError:
-        return read_by_pydicom(path, tags)
-    if syntax.DEFLATED in head[:PLACE_OF_SYNTAX]:
-        # It would be inflated whole, however large that is.
-        reason = "not readable: a deflated data set behind a damaged file meta"
-        return None, reason, _digest_of(path)
-    if size <= LARGEST_HEADER:
-        return read_by_pydicom(path, tags)
-    with as_files([Named("", head)]) as (short,):
-        found, reason, digest = read_by_pydicom(short, tags)
-    if found is not None and digest == _digest(head):
-        limit = LARGEST_HEADER >> 20
-        return None, f"not readable: its header does not end within {limit} MiB", digest
-    return found, reason, digest
+class HeaderTooLong(OSError):
+    """Reading went on far beyond what a header can hold."""
+
+
+class _Bounded(io.BufferedReader):
+    """A file that pydicom may read a header from, and no more: it has no limits itself."""
+
+    def __init__(self, path: Path, inflates: int) -> None:
+        super().__init__(io.FileIO(path))
+        self.inflates = inflates
+        self.reads = self.kept = 0
+        self.is_refused = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = size
+        if size is None or size < 0:
+            # A deflated data set is inflated whole, a thousand times its size.
+            wanted = os.fstat(self.fileno()).st_size
+            self.reads += MOST_READS if wanted > self.inflates else 0
+        self.reads += 1
+        self.kept += wanted or 0
+        # Refused once, the file is read for its digest only.
+        if not self.is_refused and (self.reads > MOST_READS or self.kept > MOST_BYTES):
+            self.is_refused = True
+            raise HeaderTooLong(errno.EFBIG, "header too long")
+        return super().read(size)
+
+
+class _BoundedPath(PosixPath):
+    inflates = 0
+
+    def open(self, *_: object, **__: object) -> _Bounded:  # ty: ignore[incompatible-method-override]
+        return _Bounded(Path(self), self.inflates)
+
+
+def bounded_pydicom(
+    path: Path, tags: TagList, *, inflates: int = 0
+) -> tuple[Row | None, str | None, bytes]:
+    """Header by pydicom within bounds: so many elements and bytes as a header can have.
+
+    A deflated data set is inflated where the file has at most `inflates` bytes.
+    """
+    bounded = _BoundedPath(path)
+    bounded.inflates = inflates
+    return read_by_pydicom(bounded, tags)
 
 
 def refusal() -> pl.Expr:
