@@ -19,6 +19,7 @@ from pipelines.durable import write_bytes
 from pipelines.feeds import FEEDS
 from pipelines.landing.quarantine import Entry
 from pipelines.quality.reconcile import imbalances, unbacked_rejects
+from pipelines.sources.dicom_headers.comparison import RULE as READS_THE_SAME
 
 GATE_FILE = "gate.json"
 
@@ -72,7 +73,8 @@ def standing(
     entries: list[Entry],
     contracts: dict[str, Contract],
 ) -> dict[str, list[GateFailure]]:
-    """Failures of what has landed, per check: one contract check per feed kind, one of the ledger.
+    """Failures of what has landed, per check: one contract check per feed kind, one of the readers
+    of DICOM headers, one of the ledger.
 
     Computed from the ledger each time, so that no remembered verdict can open the gate.
     """
@@ -82,6 +84,7 @@ def standing(
         )
         for kind in FEEDS
     }
+    found["dicom_readers"] = reader_differences(rejects, entries)
     return found | {"reconciliation": reconciliation_failures(receipts, rejects)}
 
 
@@ -133,6 +136,35 @@ def open_failures(
                 rejects_path=f"quarantine/{entry.feed_kind}/{entry.entry_id}.enc",
                 message=f"{row['file_name']}: {row['detail']}; deliver it again in good order, or "
                 f"`imaging harvest {row['feed_kind']} --replay`, or "
+                f'`imaging gate --dismiss {entry.entry_id} --reason "..."`',
+            )
+        )
+    return failures
+
+
+def reader_differences(rejects: pl.DataFrame, entries: list[Entry]) -> list[GateFailure]:
+    """DICOM files that pydicom reads otherwise than our readers do, while their entry is open.
+
+    The files themselves did not land; what else the same reader has read may be as wrong.
+    """
+    waiting = {e.source_sha: e for e in entries if e.state == "open" and e.scope == "row"}
+    broken = rejects.filter(
+        (pl.col("rule") == READS_THE_SAME) & pl.col("source_sha").is_in(list(waiting))
+    ).unique(["source_sha", "row_no"])
+    failures = []
+    for (sha, file_name, reason), rows in broken.group_by(
+        "source_sha", "file_name", "reason", maintain_order=True
+    ):
+        entry = waiting[str(sha)]
+        failures.append(
+            GateFailure(
+                contract="dicom_files.odcs.yaml",
+                rule=READS_THE_SAME,
+                file_name=str(file_name),
+                count=len(rows),
+                rejects_path=f"quarantine/{entry.feed_kind}/{entry.entry_id}.enc",
+                message=f"{file_name}, {reason}; mend the reader, then "
+                f"`imaging harvest dicom --replay`, or "
                 f'`imaging gate --dismiss {entry.entry_id} --reason "..."`',
             )
         )

@@ -34,6 +34,20 @@ class Settings(BaseSettings):
         7, ge=0, description="Days a source file stays in the inbox after it has landed."
     )
     harvest_workers: int = Field(2, ge=1, description="Processes that read DICOM headers.")
+    harvest_compare_share: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="Share of the DICOM headers of a harvest, at least 20, that pydicom reads once "
+        "more for comparison; 0 compares none.",
+    )
+    harvest_pydicom_limit: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of the DICOM headers of a harvest that only pydicom could read, beyond "
+        "which a check warns.",
+    )
     publish_unsuppressed: bool = Field(
         False, description="Allow a file with real, unsuppressed rows to be published."
     )

@@ -66,6 +66,7 @@ class Pipeline:
             # A description that names an exam of the code list is no free text.
             known_descriptions=frozenset(network.exam_codes["exam_name"]),
             workers=self.settings.harvest_workers,
+            compare_share=self.settings.harvest_compare_share,
         )
 
     def waiting(self) -> list[Delivery]:

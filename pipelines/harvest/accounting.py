@@ -24,8 +24,6 @@ def account(
     written: dict[str, int],
     setup: Setup,
     now: datetime,
-    seen: int,
-    known: int,
 ) -> HarvestResult:
     """Quarantine what did not land, then write rejects, then receipts: the commit."""
     rejects, receipts, failures, kept = [], [], [], []
@@ -52,8 +50,6 @@ def account(
             setup.landing.write(table, batch_name, frame)
     return HarvestResult(
         feed_kind=feed_kind,
-        files_seen=seen,
-        files_known=known,
         files_landed=sum(file.refused is None for file in files),
         files_refused=len(failures),
         rows_received=sum(row["rows_received"] for row in receipts),

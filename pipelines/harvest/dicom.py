@@ -1,100 +1,370 @@
-"""The DICOM feed: folders of files to header rows."""
+"""The DICOM feed: folders of files, and archives of them, to header rows, unit by unit."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of, empty_rejects
+from pipelines.harvest.dicom_units import (
+    LARGEST_BATCH,
+    Unit,
+    by_archive,
+    parts,
+    units,
+)
+from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import feed_of, latest_allowed, unregistered
 from pipelines.landing.pseudonymise import pseudonymise_headers, pseudonymise_path
+from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
-from pipelines.sources.dicom_headers import acquisition_starts, read_headers
-from pipelines.sources.inbox import Delivery, is_in_transfer
+from pipelines.sources.archives import Archive, ArchiveRefused, Member
+from pipelines.sources.dicom_headers import acquisition_times, comparison
+from pipelines.sources.dicom_headers.read import (
+    HeaderBatch,
+    HeaderReaders,
+    name_inside,
+    path_of_text,
+    read_members,
+    rejected_as,
+    text_of_path,
+)
+from pipelines.sources.dicom_headers.tags import TagList
+from pipelines.sources.dicom_headers.times import TIMES
+from pipelines.sources.inbox import Delivery
 
-STARTS = [
-    "start_raw",
-    "start_local",
-    "start_utc",
-    "start_rung",
-    "ts_precision",
-    "tz_source",
-    "ts_flag",
-]
+UNREADABLE = "header_is_readable"
+TABLE = "dicom_headers"
 
 
-def read_dicom(
-    deliveries: Sequence[Delivery], setup: Setup, tell: Progress, replay_of: str | None
-) -> tuple[list[SourceFile], Batch, int]:
-    """Read the DICOM folders whose listing is new; drop the files whose header is known."""
-    manifests = {d.path: manifest_of(d.path) for d in deliveries}
-    fresh = list(deliveries) if replay_of else unseen_folders(deliveries, setup)
-    if not fresh:
-        return [], Batch(pl.DataFrame(), empty_rejects(), lambda frame: frame), len(deliveries)
-    total = sum(1 for d in fresh for p in d.path.rglob("*") if p.is_file())
-    done = 0
+class DicomHarvest:
+    """One harvest of DICOM deliveries: what is known, and the processes that read.
 
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        tell("read dicom", done, total)
+    A context: its end ends the processes. `known` counts the deliveries without anything new.
+    """
 
-    headers = read_headers([d.path for d in fresh], workers=setup.workers, progress=advance)
-    known = _known_headers(setup, with_rejects=replay_of is None)
-    copies_dropped = headers.accepted.unique("content_sha", keep="first", maintain_order=True)
-    accepted = _new_headers(copies_dropped, known)
-    rejected = _new_headers(headers.rejected, known)
-    contract = contract_of("dicom", setup)
-    files, frames, rejects = [], [], []
-    for delivery in fresh:
-        file, mine, bad = _dicom_unit(delivery, accepted, rejected, manifests[delivery.path], setup)
-        file.replay_of = replay_of
-        files.append(file)
-        frames.append(mine)
-        rejects.append(bad)
-    zone = setup.network.time_zone
-    allowed = latest_allowed(files, contract, zone)
-    records = pl.concat(frames).join(allowed, on="source_sha", how="left")
-    records = records.hstack(acquisition_starts(records, zone).get_columns())
+    def __init__(
+        self, setup: Setup, tell: Progress, *, replay_of: str | None, compares_all: bool
+    ) -> None:
+        """Prepare; `compares_all` lets pydicom read every header once more."""
+        self.setup, self.tell = setup, tell
+        self.replay_of, self.compares_all = replay_of, compares_all
+        self.readers = HeaderReaders(setup.workers)
+        self.seen = set(setup.landing.receipts()["manifest_sha"].drop_nulls())
+        self.known = 0
+        self.done = self.total = 0
+        self.compared = 0
 
-    def landing_rows(good: pl.DataFrame) -> pl.DataFrame:
-        starts = good.select(STARTS)
-        parts = []
-        for (issuer,), rows in good.with_columns(index=pl.int_range(pl.len())).group_by(
-            "issuer_ods", maintain_order=True
-        ):
-            parts.append(
+    def __enter__(self) -> "DicomHarvest":
+        """Use as a context."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the processes that read."""
+        self.readers.__exit__(None, None, None)
+
+    @cached_property
+    def _headers(self) -> "_KnownHeaders":
+        return _KnownHeaders(self.setup, with_rejects=self.replay_of is None)
+
+    @cached_property
+    def _makers(self) -> set[comparison.Maker]:
+        return comparison.makers_in(_landed_files(self.setup))
+
+    @cached_property
+    def _quarantined(self) -> set[str]:
+        return quarantined_paths(self.setup)
+
+    def fresh(self, delivery: Delivery) -> Iterator[Unit]:
+        """Units whose listing no receipt speaks of; reads no file.
+
+        A unit of which retention has left nothing but quarantined files is not new.
+        """
+        for unit in units(delivery):
+            if self.replay_of is None and unit.manifest in self.seen:
+                continue
+            if self.replay_of is None and set(unit.files) <= self._quarantined:
+                continue
+            yield unit
+
+    def batches(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[list[SourceFile], Batch]]:
+        """What is new, in batches that are landed one after another; memory holds one of them."""
+        counts = [sum(unit.weight for unit in self.fresh(d)) for d in deliveries]
+        self.total = sum(counts)
+        self.known = counts.count(0)
+        waiting: list[Unit] = []
+        weight = 0
+        for delivery, count in zip(deliveries, counts, strict=True):
+            for unit in self.fresh(delivery) if count else ():
+                if waiting and (unit.is_large_archive or weight + unit.weight > LARGEST_BATCH):
+                    yield self._batch(waiting)
+                    waiting, weight = [], 0
+                if unit.is_large_archive:
+                    yield from self._large_archive(unit)
+                    continue
+                waiting.append(unit)
+                weight += unit.weight
+        if waiting:
+            yield self._batch(waiting)
+
+    def _large_archive(self, unit: Unit) -> Iterator[tuple[list[SourceFile], Batch]]:
+        (text,) = unit.files
+        try:
+            archive = Archive(path_of_text(text))
+        except (ArchiveRefused, OSError) as error:
+            yield self._landable([unit], [(0, rejected_as([(text, _why(error))]))])
+            return
+        with archive:
+            for part in parts(unit, archive):
+                if self.replay_of is not None or part.manifest not in self.seen:
+                    members = archive.members[part.start : part.stop]
+                    read = read_members(archive, text, members)
+                    yield self._landable([part], [(0, self._counted(batch)) for batch in read])
+
+    def _batch(self, waiting: list[Unit]) -> tuple[list[SourceFile], Batch]:
+        """Read the files of some units; those of all units side by side."""
+        singles: list[Path] = []
+        place: dict[str, int] = {}
+        found: list[tuple[int | None, HeaderBatch]] = []
+        for number, unit in enumerate(waiting):
+            single, archives = by_archive(unit.files)
+            singles += single
+            place.update(dict.fromkeys(unit.files, number))
+            for text, wanted in archives.items():
+                found += [(number, batch) for batch in self._members(text, wanted)]
+        read = [(None, self._counted(batch)) for batch in self.readers.read(singles)]
+        return self._landable(waiting, [*read, *found], place)
+
+    def _members(self, text: str, wanted: list[str] | None) -> Iterator[HeaderBatch]:
+        """Headers of the members of an archive, of all or of those of these names."""
+        try:
+            archive = Archive(path_of_text(text))
+        except (ArchiveRefused, OSError) as error:
+            yield self._counted(rejected_as([(path, _why(error)) for path in wanted or [text]]))
+            return
+        with archive:
+            by_name = {name_inside(text, member): member for member in archive.members}
+            members: list[Member] = archive.members
+            if wanted is not None:
+                members = [by_name[path] for path in wanted if path in by_name]
+                gone = [(path, "the member is gone") for path in wanted if path not in by_name]
+                yield rejected_as(gone)
+            yield from map(self._counted, read_members(archive, text, members))
+
+    def _counted(self, batch: HeaderBatch) -> HeaderBatch:
+        self.done += len(batch.accepted) + len(batch.rejected)
+        self.tell("read dicom", self.done, max(self.total, self.done))
+        return batch
+
+    def _landable(
+        self,
+        waiting: list[Unit],
+        read: list[tuple[int | None, HeaderBatch]],
+        place: dict[str, int] | None = None,
+    ) -> tuple[list[SourceFile], Batch]:
+        """Source files and records of some units, without the headers that are known."""
+        accepted = _of_units([(n, b.accepted) for n, b in read], place or {})
+        rejected = _of_units([(n, b.rejected) for n, b in read], place or {})
+        tallies = Counter(dict(accepted["reader"].value_counts().iter_rows()))
+        tallies["quarantined"] = len(rejected)
+        accepted = accepted.unique("content_sha", keep="first", maintain_order=True)
+        accepted = self._headers.unknown(accepted)
+        rejected = self._headers.unknown(_known_by_name(rejected, waiting))
+        rejected = rejected.with_columns(rule=pl.lit(UNREADABLE))
+        accepted, differing = self._compared(accepted, waiting, tallies)
+        rejected = pl.concat([rejected, differing])
+        self._headers.add(accepted["content_sha"])
+        files, frames, rejects = [], [], []
+        for number, unit in enumerate(waiting):
+            is_mine = pl.col("unit") == number
+            file, mine, bad = self._file(unit, accepted.filter(is_mine), rejected.filter(is_mine))
+            files.append(file)
+            frames.append(mine)
+            rejects.append(bad)
+            if unit.manifest is not None:
+                self.seen.add(unit.manifest)
+        zone = self.setup.network.time_zone
+        allowed = latest_allowed(files, contract_of("dicom", self.setup), zone)
+        records = pl.concat(frames).join(allowed, on="source_sha", how="left")
+        records = records.hstack(acquisition_times(records, zone).get_columns())
+        rows = _Landed(self.setup)
+        return files, Batch(records, pl.concat(rejects), rows, dict(tallies))
+
+    def _compared(
+        self, headers: pl.DataFrame, waiting: list[Unit], tallies: Counter[str]
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The headers that pydicom reads alike or that were not compared; and the others.
+
+        What the reference reads otherwise does not land: it is rejected, and stands until a
+        replay with a mended reader, or until it is dismissed.
+        """
+        seed = "".join(str(unit.manifest) for unit in waiting)
+        least = max(comparison.AT_LEAST - self.compared, 0)
+        share = 1.0 if self.compares_all else self.setup.compare_share
+        rows = comparison.chosen(headers, share, least, self._makers, seed)
+        tags = TagList.load()
+        wrong: dict[int, str] = {}
+        for row in rows:
+            found = comparison.differing(headers.row(row, named=True), tags)
+            if found is None:
+                continue
+            self.compared += 1
+            tallies["compared_with_pydicom"] += 1
+            if found:
+                wrong[row] = ", ".join(found)
+        is_wrong = pl.Series([row in wrong for row in range(len(headers))], dtype=pl.Boolean)
+        names = [
+            pseudonymise_path(path, self.setup.keys)[:12]
+            for path in headers.filter(is_wrong)["path"]
+        ]
+        reasons = [
+            f"file {name}: pydicom reads something else in {keywords}"
+            for name, keywords in zip(names, wrong.values(), strict=True)
+        ]
+        differing = headers.filter(is_wrong).select(
+            "path",
+            pl.Series("reason", reasons, dtype=pl.String),
+            "content_sha",
+            "unit",
+            pl.lit(comparison.RULE).alias("rule"),
+        )
+        return headers.filter(~is_wrong), differing
+
+    def _file(
+        self, unit: Unit, mine: pl.DataFrame, bad: pl.DataFrame
+    ) -> tuple[SourceFile, pl.DataFrame, pl.DataFrame]:
+        delivery, setup = unit.delivery, self.setup
+        digests = sorted(mine["content_sha"].to_list() + bad["content_sha"].to_list())
+        listing = unit.manifest or "\n".join(unit.files)
+        sha = hashlib.sha256(b"".join(digests) or listing.encode()).hexdigest()
+        feed_id, issuer = _dicom_feed(delivery, setup.network)
+        name = public_name(delivery, setup)
+        if unit.first:
+            name += f"#{pseudonymise_path(unit.first, setup.keys)[:12]}"
+        file = SourceFile(delivery, name, sha, feed_id or "dicom", issuer, manifest=unit.manifest)
+        file.replay_of = self.replay_of
+        if feed_id is None and delivery.path.parent.name == delivery.delivered_on.isoformat():
+            # Patients would be hashed without their issuer. A folder given by hand has no feed.
+            file.refused = unregistered(delivery)
+        file.received = len(mine) + len(bad)
+        columns = ("path", "content_sha")
+        both = pl.concat([mine.select(columns), bad.select(columns)]).sort("path")
+        file.paths = dict(enumerate(both["path"].to_list(), start=1))
+        file.record_shas = {
+            number: digest.hex() for number, digest in enumerate(both["content_sha"], start=1)
+        }
+        numbers = both.select("path", row_no=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+        source = pl.lit(sha).alias("source_sha")
+        rows = mine.join(numbers, on="path", how="left", maintain_order="left")
+        rejects = bad.join(numbers, on="path", how="left", maintain_order="left").select(
+            source, "row_no", "rule", "reason", pl.lit("").alias("column_name")
+        )
+        return file, rows.with_columns(source).drop("unit"), rejects
+
+
+class _Landed:
+    """Accepted records as landing rows: identities hashed, issuer by issuer."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+
+    def __call__(self, good: pl.DataFrame) -> pl.DataFrame:
+        found = []
+        indexed = good.with_columns(index=pl.int_range(pl.len()))
+        for (issuer,), rows in indexed.group_by("issuer_ods", maintain_order=True):
+            found.append(
                 pseudonymise_headers(
-                    rows.drop(STARTS),
-                    starts[rows["index"]],
-                    setup.keys,
-                    set(setup.known_descriptions),
+                    rows.drop(TIMES),
+                    rows.select(TIMES),
+                    self.setup.keys,
+                    set(self.setup.known_descriptions),
                     issuer,
                 )
             )
-        return pl.concat(parts)
+        return pl.concat(found)
 
-    return files, Batch(records, pl.concat(rejects), landing_rows), len(deliveries) - len(fresh)
+
+class _KnownHeaders:
+    """Digests of the headers that a receipt speaks of, 16 bytes each.
+
+    What a killed harvest left without a receipt is read again.
+    """
+
+    def __init__(self, setup: Setup, *, with_rejects: bool) -> None:
+        digests = [
+            pl.read_parquet(file, columns=["content_sha"])["content_sha"]
+            for file in _landed_files(setup)
+        ]
+        if with_rejects:
+            receipts = setup.landing.receipts().select("source_sha")
+            rejects = setup.landing.read("rejects").join(receipts, on="source_sha", how="semi")
+            digests.append(rejects["record_sha"].drop_nulls().str.decode("hex"))
+        self.sorted = np.unique(np.concatenate([_array(), *map(_array, digests)]))
+
+    def unknown(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of headers that are not known."""
+        digests = _array(frame["content_sha"])
+        if not len(self.sorted) or not len(digests):
+            return frame
+        place = np.searchsorted(self.sorted, digests).clip(max=len(self.sorted) - 1)
+        return frame.filter(pl.Series(self.sorted[place] != digests))
+
+    def add(self, digests: pl.Series) -> None:
+        """Know these too."""
+        self.sorted = np.union1d(self.sorted, _array(digests))
+
+
+def _array(digests: pl.Series | None = None) -> np.ndarray:
+    """Digests side by side; all have 16 bytes, so that one that ends in zeros is no other."""
+    data = b"" if digests is None else b"".join(digests.to_list())
+    return np.frombuffer(data, dtype="S16")
+
+
+def _landed_files(setup: Setup) -> list[Path]:
+    """Landing files of headers that have a receipt."""
+    receipts = set(setup.landing.receipts()["source_sha"])
+    files = sorted((setup.landing.root / TABLE).glob("*.parquet"))
+    return [file for file in files if file.name.partition(".")[0] in receipts]
+
+
+def _of_units(found: list[tuple[int | None, pl.DataFrame]], place: dict[str, int]) -> pl.DataFrame:
+    """Frames as one with the number of the unit of each row, in order of unit and path."""
+    frames = []
+    for number, frame in found:
+        unit = (
+            pl.Series([place[path] for path in frame["path"]], dtype=pl.Int64)
+            if number is None
+            else pl.Series([number], dtype=pl.Int64).new_from_index(0, len(frame))
+        )
+        frames.append(frame.with_columns(unit.alias("unit")))
+    return pl.concat(frames).sort("unit", "path", maintain_order=True)
+
+
+def _known_by_name(rejected: pl.DataFrame, waiting: list[Unit]) -> pl.DataFrame:
+    """Rejects known by their content and their name: one empty file is not all empty files."""
+    digests = []
+    for path, digest, number in rejected.select("path", "content_sha", "unit").iter_rows():
+        base = str(waiting[number].delivery.path.parent.parent)
+        name = path.removeprefix(base)
+        digests.append(hashlib.sha256(digest + name.encode()).digest()[:16])
+    return rejected.with_columns(content_sha=pl.Series(digests, dtype=pl.Binary))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"not readable: {error.strerror}"
+    return str(error)
 
 
 def unseen_folders(deliveries: Sequence[Delivery], setup: Setup) -> list[Delivery]:
-    """Folders whose listing no receipt speaks of; reads no file.
-
-    A folder in which retention has left nothing but quarantined files is not new.
-    """
-    seen = set(setup.landing.receipts()["manifest_sha"].drop_nulls())
-    fresh = [d for d in deliveries if manifest_of(d.path) not in seen]
-    kept = quarantined_paths(setup) if fresh else set()
-    return [d for d in fresh if not {str(path) for path in files_below(d.path)} <= kept]
-
-
-def files_below(path: Path) -> list[Path]:
-    """All files of a delivery, sorted, those still in transfer left out."""
-    paths = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [p for p in paths if p.is_file() and not is_in_transfer(p)]
+    """Deliveries of which a part is new; reads no file."""
+    harvest = DicomHarvest(setup, lambda *_: None, replay_of=None, compares_all=False)
+    return [d for d in deliveries if next(harvest.fresh(d), None) is not None]
 
 
 def quarantined_paths(setup: Setup) -> set[str]:
@@ -104,43 +374,18 @@ def quarantined_paths(setup: Setup) -> set[str]:
     return {path for payload in payloads for path in json.loads(payload)}
 
 
-def _dicom_unit(
-    delivery: Delivery,
-    accepted: pl.DataFrame,
-    rejected: pl.DataFrame,
-    manifest: str,
-    setup: Setup,
-) -> tuple[SourceFile, pl.DataFrame, pl.DataFrame]:
-    inside = pl.col("path").str.starts_with(f"{delivery.path}/") | (
-        pl.col("path") == str(delivery.path)
+def reader_counts(landing: LandingStore) -> dict[str, int]:
+    """Headers per reader in what the latest harvest of files landed."""
+    receipts = landing.receipts().filter(
+        (pl.col("landing_table") == TABLE) & (pl.col("rows_written") > 0)
     )
-    mine, bad = accepted.filter(inside), rejected.filter(inside)
-    digests = sorted(mine["content_sha"].to_list() + bad["content_sha"].to_list())
-    sha = hashlib.sha256(b"".join(digests) or manifest.encode()).hexdigest()
-    feed_id, issuer = _dicom_feed(delivery, setup.network)
-    name = public_name(delivery, setup)
-    file = SourceFile(delivery, name, sha, feed_id or "dicom", issuer, manifest=manifest)
-    if feed_id is None and delivery.path.parent.name == delivery.delivered_on.isoformat():
-        # Patients would be hashed without their issuer. A folder given by hand has no feed.
-        file.refused = unregistered(delivery)
-    file.received = len(mine) + len(bad)
-    order = {path: n for n, path in enumerate(sorted([*mine["path"], *bad["path"]]), start=1)}
-    number = pl.col("path").replace_strict(order, return_dtype=pl.Int64)
-    file.paths = {row_no: path for path, row_no in order.items()}
-    both = pl.concat([mine.select("path", "content_sha"), bad.select("path", "content_sha")])
-    file.record_shas = {order[path]: digest.hex() for path, digest in both.iter_rows()}
-    rejects = bad.select(
-        pl.lit(sha).alias("source_sha"),
-        number.alias("row_no") if len(bad) else pl.lit(0, pl.Int64).alias("row_no"),
-        pl.lit("header_is_readable").alias("rule"),
-        "reason",
-        pl.lit("").alias("column_name"),
-    )
-    rows = mine.with_columns(
-        source_sha=pl.lit(sha),
-        row_no=number if len(mine) else pl.lit(0, pl.Int64),
-    )
-    return file, rows, rejects
+    latest = receipts.filter(pl.col("landed_at") == pl.col("landed_at").max())
+    counts: Counter[str] = Counter()
+    for sha in latest["source_sha"]:
+        for file in (landing.root / TABLE).glob(f"{sha}.p*.parquet"):
+            readers = pl.read_parquet(file, columns=["reader"])["reader"]
+            counts.update(dict(readers.value_counts().iter_rows()))
+    return dict(counts)
 
 
 def _dicom_feed(delivery: Delivery, network: Network) -> tuple[str | None, str | None]:
@@ -153,43 +398,12 @@ def _dicom_feed(delivery: Delivery, network: Network) -> tuple[str | None, str |
     return None, None
 
 
-def _new_headers(frame: pl.DataFrame, known: set[bytes]) -> pl.DataFrame:
-    """Drop the files whose header an earlier harvest has seen."""
-    return frame.filter(
-        pl.Series([sha not in known for sha in frame["content_sha"]], dtype=pl.Boolean)
-    )
-
-
-def _known_headers(setup: Setup, *, with_rejects: bool) -> set[bytes]:
-    """Headers that a receipt speaks of; what a killed harvest left without one is read again."""
-    receipts = setup.landing.receipts().select("source_sha")
-    files = sorted((setup.landing.root / "dicom_headers").glob("*.parquet"))
-    known: set[bytes] = set()
-    if files:
-        landed = pl.read_parquet(files, columns=["content_sha", "source_sha"])
-        known = set(landed.join(receipts, on="source_sha", how="semi")["content_sha"])
-    if not with_rejects:
-        return known
-    rejects = setup.landing.read("rejects").join(receipts, on="source_sha", how="semi")
-    return known | {bytes.fromhex(sha) for sha in rejects["record_sha"].drop_nulls()}
-
-
 def public_name(delivery: Delivery, setup: Setup) -> str:
     """Name for receipts: the party's folder, else a keyed hash, since paths can name a patient."""
-    if delivery.path.is_dir() and feed_of(delivery, setup.network)[0] is not None:
+    is_unit = delivery.path.is_dir() or delivery.path.parent.name == str(delivery.delivered_on)
+    if is_unit and feed_of(delivery, setup.network)[0] is not None:
         return delivery.name
-    return pseudonymise_path(str(delivery.path), setup.keys)
-
-
-def manifest_of(folder: Path) -> str:
-    """Digest of names, sizes and times below a folder: equal when nothing was added or changed.
-
-    Names count from the delivery day's folder on, so that a home may be moved or restored.
-    """
-    base = folder.parent.parent
-    stats = ((path.relative_to(base), path.stat()) for path in files_below(folder))
-    lines = [f"{name}|{stat.st_size}|{stat.st_mtime_ns}" for name, stat in stats]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return pseudonymise_path(text_of_path(delivery.path), setup.keys)
 
 
 def dicom_delivery(folder: Path, day: date) -> Delivery:

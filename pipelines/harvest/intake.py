@@ -1,13 +1,14 @@
 """Read, validate, judge, land, account: the steps of every feed in their order."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
 
 from pipelines.feeds import FEEDS
 from pipelines.harvest.accounting import account
-from pipelines.harvest.dicom import read_dicom, unseen_folders
+from pipelines.harvest.dicom import TABLE, DicomHarvest, unseen_folders
 from pipelines.harvest.messages import read_hl7
 from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import is_known, known_deliveries, open_files
@@ -40,8 +41,12 @@ def harvest(
     """
     setup.landing.prepare()
     tell = progress or (lambda *_: None)
+    if feed_kind == "dicom":
+        return _harvest_dicom(
+            deliveries, setup, now=now, tell=tell, replay_of=replay_of, is_selection=is_selection
+        )
     results, before = [], 0
-    for group in _groups(feed_kind, deliveries):
+    for group in _groups(deliveries):
         results.append(
             _harvest_group(
                 feed_kind,
@@ -57,10 +62,8 @@ def harvest(
     return HarvestResult.merged(feed_kind, results)
 
 
-def _groups(feed_kind: str, deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
-    """Consecutive deliveries of bounded size; folders of DICOM files stay together."""
-    if feed_kind == "dicom":
-        return [list(deliveries)]
+def _groups(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
+    """Consecutive deliveries of bounded size."""
     groups: list[list[Delivery]] = []
     size = GROUP_BYTES
     for delivery in deliveries:
@@ -87,14 +90,46 @@ def _harvest_group(
     replay_of: str | None,
     is_selection: bool,
 ) -> HarvestResult:
-    if feed_kind == "dicom":
-        files, batch, known = read_dicom(deliveries, setup, tell, replay_of)
-    else:
-        files, known = open_files(feed_kind, deliveries, setup, replay_of)
-        read = read_hl7 if feed_kind == "hl7" else read_tables
-        batch = read(feed_kind, files, setup, tell) if files else None
-    if batch is None or not files:
+    files, known = open_files(feed_kind, deliveries, setup, replay_of)
+    if not files:
         return HarvestResult(feed_kind, files_seen=len(deliveries), files_known=known)
+    read = read_hl7 if feed_kind == "hl7" else read_tables
+    batch = read(feed_kind, files, setup, tell)
+    found = _judged_and_landed(feed_kind, files, batch, setup, now, tell, is_selection)
+    return replace(found, files_seen=len(deliveries), files_known=known)
+
+
+def _harvest_dicom(
+    deliveries: Sequence[Delivery],
+    setup: Setup,
+    *,
+    now: datetime,
+    tell: Progress,
+    replay_of: str | None,
+    is_selection: bool,
+) -> HarvestResult:
+    """Batch by batch, each with its receipts: a killed harvest keeps what it has committed."""
+    setup.landing.undo_unfinished(TABLE)
+    results = []
+    with DicomHarvest(setup, tell, replay_of=replay_of, compares_all=is_selection) as reading:
+        for files, batch in reading.batches(deliveries):
+            with setup.landing.unfinished(TABLE, [file.sha for file in files]):
+                found = _judged_and_landed("dicom", files, batch, setup, now, tell, is_selection)
+            results.append(replace(found, tallies=batch.tallies))
+        known = reading.known
+    merged = HarvestResult.merged("dicom", results)
+    return replace(merged, files_seen=len(deliveries), files_known=known)
+
+
+def _judged_and_landed(
+    feed_kind: str,
+    files: list[SourceFile],
+    batch: Batch,
+    setup: Setup,
+    now: datetime,
+    tell: Progress,
+    is_selection: bool,
+) -> HarvestResult:
     contract = contract_of(feed_kind, setup)
     broken = pl.concat([batch.rejected, violations(batch.records, contract)])
     verdict = judge(broken, {file.sha: file.received for file in files}, contract)
@@ -106,7 +141,7 @@ def _harvest_group(
             by_sha[sha].refused = Refused(rule, detail)
             by_sha[sha].refused_count = count
     landed = _land(feed_kind, files, batch, verdict.rejected, setup, now, tell)
-    return account(feed_kind, files, verdict.rejected, landed, setup, now, len(deliveries), known)
+    return account(feed_kind, files, verdict.rejected, landed, setup, now)
 
 
 def _land(

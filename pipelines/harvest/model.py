@@ -30,6 +30,8 @@ class Setup:
     keys: Keys
     known_descriptions: frozenset[str] = frozenset()
     workers: int = 2
+    # Share of the DICOM headers that pydicom reads once more; 0 compares none.
+    compare_share: float = 0.005
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Failure:
 class HarvestResult:
     """Counts of one harvest; received = landed + rejected, in records of the source.
 
-    `quarantined` are the ids of the quarantine entries that hold what did not land.
+    `quarantined` are the ids of the quarantine entries that hold what did not land. `tallies` are
+    further counts of a feed kind by name: of DICOM the headers per reader.
     """
 
     feed_kind: str
@@ -62,6 +65,7 @@ class HarvestResult:
     failures: tuple[Failure, ...] = ()
     quarantined: tuple[str, ...] = ()
     rejects_by_rule: dict[str, int] = field(default_factory=dict)
+    tallies: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def merged(cls, feed_kind: str, parts: Sequence["HarvestResult"]) -> "HarvestResult":
@@ -72,14 +76,17 @@ class HarvestResult:
             if kind is int
         }
         rules: Counter[str] = Counter()
+        tallies: Counter[str] = Counter()
         for part in parts:
             rules.update(part.rejects_by_rule)
+            tallies.update(part.tallies)
         return cls(
             feed_kind,
             **counts,
             failures=tuple(failure for part in parts for failure in part.failures),
             quarantined=tuple(entry for part in parts for entry in part.quarantined),
             rejects_by_rule=dict(sorted(rules.items())),
+            tallies=dict(tallies),
         )
 
 
@@ -109,6 +116,7 @@ class Batch:
     records: pl.DataFrame
     rejected: pl.DataFrame
     landing_rows: Callable[[pl.DataFrame], pl.DataFrame]
+    tallies: dict[str, int] = field(default_factory=dict)
 
 
 def contract_of(feed_kind: str, setup: Setup) -> Contract:

@@ -7,7 +7,10 @@ from pathlib import Path
 from pipelines.harvest.dicom import dicom_delivery, public_name
 from pipelines.harvest.intake import harvest
 from pipelines.harvest.model import HarvestResult, Setup
+from pipelines.harvest.opening import feed_of
 from pipelines.landing.quarantine import Entry
+from pipelines.sources.archives import split_inside
+from pipelines.sources.dicom_headers.read import path_of_text
 from pipelines.sources.inbox import Delivery
 
 
@@ -20,7 +23,7 @@ def replay(entry: Entry, setup: Setup, *, now: datetime) -> HarvestResult:
     payload = setup.quarantine.payload(entry)
     day = date.fromisoformat(entry.delivered_on)
     if entry.feed_kind == "dicom":
-        waiting = _dicom_replay(entry, [Path(path) for path in json.loads(payload)], setup, day)
+        waiting = _dicom_replay(entry, json.loads(payload), setup, day)
     else:
         waiting = [Delivery(entry.feed_kind, Path(entry.file_name), day, payload)]
     result = harvest(
@@ -37,14 +40,28 @@ def replay(entry: Entry, setup: Setup, *, now: datetime) -> HarvestResult:
     return result
 
 
-def _dicom_replay(entry: Entry, paths: list[Path], setup: Setup, day: date) -> list[Delivery]:
-    """A refused folder as the one delivery it was; rejected files one by one."""
-    if entry.scope != "file":
-        return [dicom_delivery(path, day) for path in paths]
-    folders = {
-        parent
-        for path in paths
-        for parent in path.parents
-        if public_name(dicom_delivery(parent, day), setup) == entry.file_name
-    }
-    return [dicom_delivery(folder, day) for folder in sorted(folders)]
+def _dicom_replay(entry: Entry, paths: list[str], setup: Setup, day: date) -> list[Delivery]:
+    """The files of an entry as deliveries, by the folder or archive that they were delivered in.
+
+    That is the nearest one that names a party; of a refused delivery the one of its name.
+    """
+    chosen: dict[Path, list[str]] = {}
+    for text in paths:
+        inside = split_inside(text)
+        path = path_of_text(text if inside is None else inside[0])
+        chosen.setdefault(_delivered_in(path, entry, setup, day), []).append(text)
+    return [
+        Delivery("dicom", folder, day, json.dumps(texts).encode())
+        for folder, texts in sorted(chosen.items())
+    ]
+
+
+def _delivered_in(path: Path, entry: Entry, setup: Setup, day: date) -> Path:
+    folders = [path, *path.parents]
+    for folder in folders:
+        if public_name(dicom_delivery(folder, day), setup) == entry.file_name.partition("#")[0]:
+            return folder
+    for folder in folders:
+        if feed_of(dicom_delivery(folder, day), setup.network)[0] is not None:
+            return folder
+    return path.parent

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.harvest.dicom import files_below, manifest_of, quarantined_paths
+from pipelines.harvest.dicom import quarantined_paths
+from pipelines.harvest.dicom_units import units
 from pipelines.harvest.model import Setup
+from pipelines.sources.archives import split_inside
+from pipelines.sources.dicom_headers.read import path_of_text
 from pipelines.sources.inbox import Delivery, fingerprint
 
 
@@ -27,12 +30,13 @@ def prune_inbox(
         & (pl.col("landed_at") < now - retention)
     )
     old, old_folders = set(landed["source_sha"]), set(landed["manifest_sha"].drop_nulls())
-    kept = quarantined_paths(setup) if old_folders else set()
+    kept = _kept(setup) if old_folders else set()
     gone: list[Path] = []
     for delivery in waiting:
         if delivery.feed_kind == "dicom":
-            if manifest_of(delivery.path) in old_folders:
-                gone += [path for path in files_below(delivery.path) if str(path) not in kept]
+            for unit in units(delivery):
+                if unit.manifest in old_folders:
+                    gone += [path_of_text(text) for text in unit.files if text not in kept]
         elif fingerprint(delivery.data()) in old:
             gone.append(delivery.path)
     for path in gone:
@@ -43,7 +47,15 @@ def prune_inbox(
     return gone
 
 
+def _kept(setup: Setup) -> set[str]:
+    """Files that an open quarantine entry would replay, or whose members it would."""
+    paths = quarantined_paths(setup)
+    return paths | {inside[0] for inside in map(split_inside, paths) if inside is not None}
+
+
 def _remove_empty(folder: Path) -> None:
+    if not folder.is_dir():
+        return
     for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
         if not any(path.iterdir()):
             path.rmdir()

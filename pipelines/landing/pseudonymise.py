@@ -23,6 +23,18 @@ def pseudonyms(values: pl.Series, domain: str, key: bytes) -> pl.Series:
     return pl.Series(values.name, hashed, dtype=pl.String).gather(place)
 
 
+def each_pseudonym(values: pl.Series, domain: str, key: bytes) -> pl.Series:
+    """Keyed hash of each of the values that a backslash separates; null and empty stay null."""
+    given = values.replace("", None)
+    place = pl.Series("row", range(len(given)), dtype=pl.UInt32)
+    one = pl.DataFrame({"row": place, "value": given.str.split("\\")}).explode("value")
+    hashed = one.with_columns(value=pseudonyms(one["value"], domain, key))
+    joined = hashed.group_by("row", maintain_order=True).agg(
+        pl.when(pl.col("value").null_count() == 0).then(pl.col("value").str.join("\\"))
+    )
+    return joined["value"].alias(values.name)
+
+
 def digests(values: pl.Series, domain: str, key: bytes) -> pl.Series:
     """Keyed hash (16 bytes) of every value; null stays null."""
     given = values.is_not_null()
@@ -179,14 +191,14 @@ def _event_ids(events: pl.DataFrame, raw_exam: pl.Series, keys: Keys) -> pl.Seri
 
 def pseudonymise_headers(
     headers: pl.DataFrame,
-    starts: pl.DataFrame,
+    times: pl.DataFrame,
     keys: Keys,
     known_texts: set[str],
     issuer: str | None,
 ) -> pl.DataFrame:
     """One row per SOP instance in the landed shape (contract dicom_headers).
 
-    `starts` is `acquisition_starts` of the same rows. A description stays only where it is in
+    `times` is `acquisition_times` of the same rows. A description stays only where it is in
     `known_texts`; any other becomes `h:` and a keyed hash, so that it can be counted and mapped.
     """
     births = headers["patient_birth_date"].str.to_date("%Y%m%d", strict=False)
@@ -213,6 +225,9 @@ def pseudonymise_headers(
         request_scheduled_procedure_step_id=pseudonyms(
             headers["request_scheduled_procedure_step_id"].replace("", None), "step", keys.pseudonym
         ),
+        irradiation_event_uid=each_pseudonym(
+            headers["irradiation_event_uid"], "irradiation_event", keys.pseudonym
+        ),
         **{
             column: describe(headers[column], known_texts, keys.pseudonym)
             for column in (
@@ -226,7 +241,7 @@ def pseudonymise_headers(
     return frame.with_columns(
         age_band=age_bands(pl.col("births"), pl.col("study_day")),
         patient_sex=pl.col("patient_sex").replace({"M": "1", "F": "2", "O": "9", "": None}),
-    ).hstack(starts.get_columns())
+    ).hstack(times.get_columns())
 
 
 def pseudonymise_series(series: pl.DataFrame, keys: Keys) -> pl.DataFrame:

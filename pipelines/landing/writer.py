@@ -4,12 +4,15 @@ A file is written under a temporary name, synced, renamed, and its folder synced
 crash never meets half a file. The receipt of a source file is written last: it is the commit.
 """
 
+import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
 from pipelines.contracts import Contract
-from pipelines.durable import write_with
+from pipelines.durable import write_bytes, write_with
 from pipelines.landing.schema import landing_schema, shaped
 
 PARSER_VERSION = "1"
@@ -45,6 +48,35 @@ class LandingStore:
             if other != path:
                 other.unlink()
         return path
+
+    @contextmanager
+    def unfinished(self, table: str, names: Sequence[str]) -> Generator[None]:
+        """Note which landing files are being written, until their receipts are.
+
+        A killed process leaves the note behind, and `undo_unfinished` deletes what has no
+        receipt: the next harvest may cut the same records into other files.
+        """
+        write_bytes(json.dumps(list(names)).encode(), self._note(table))
+        try:
+            yield
+        except BaseException:
+            self.undo_unfinished(table)
+            raise
+        self._note(table).unlink()
+
+    def undo_unfinished(self, table: str) -> None:
+        """Delete the landing files that a harvest left without a receipt."""
+        if not self._note(table).exists():
+            return
+        committed = set(self.receipts()["source_sha"])
+        for name in json.loads(self._note(table).read_text()):
+            if name not in committed:
+                for path in (self.root / table).glob(f"{name}.p*.parquet"):
+                    path.unlink()
+        self._note(table).unlink()
+
+    def _note(self, table: str) -> Path:
+        return self.root / f".{table}.unfinished.json"
 
     def read(self, table: str) -> pl.DataFrame:
         """All rows of a small landing table (receipts, rejects)."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pipelines.feeds import FEEDS
 from pipelines.problems import Problem
+from pipelines.sources.archives import is_archive
 from pipelines.sources.clock import end_of_day
 
 FEED_KINDS = tuple(FEEDS)
-TEMPORARY_SUFFIXES = {".tmp", ".part", ".filepart", ".crdownload"}
+TEMPORARY_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
 
 
 class InboxProblem(Problem, ValueError):
@@ -19,7 +20,10 @@ class InboxProblem(Problem, ValueError):
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivered file, or for DICOM one folder of files, of one feed."""
+    """One delivered file, or for DICOM one folder or archive of files, of one feed.
+
+    `payload`: the bytes of a replay; for DICOM the paths of the chosen files, as JSON.
+    """
 
     feed_kind: str
     path: Path
@@ -47,8 +51,8 @@ class Delivery:
 def deliveries(inbox: Path, feed_kind: str) -> list[Delivery]:
     """List the deliveries of one feed kind, oldest day first.
 
-    The inbox holds `<feed kind>/<YYYY-MM-DD>/<file>`; for DICOM the unit is the folder below the
-    day. Hidden files and files still being transferred (temporary suffix) are left alone.
+    The inbox holds `<feed kind>/<YYYY-MM-DD>/<file>`; for DICOM the unit is the folder or the
+    archive below the day. Hidden files and files still being transferred (temporary suffix) are left alone.
     Raises InboxProblem that names a folder whose name is not a day.
     """
     found = []
@@ -61,7 +65,9 @@ def deliveries(inbox: Path, feed_kind: str) -> list[Delivery]:
                 "rename it or move it out of the inbox"
             ) from error
         for path in sorted(folder.iterdir()):
-            is_unit = _has_files(path) if feed_kind == "dicom" else path.is_file()
+            is_unit = path.is_file()
+            if feed_kind == "dicom":
+                is_unit = (is_unit and is_archive(path.name)) or _has_files(path)
             if is_unit and not is_in_transfer(path):
                 found.append(Delivery(feed_kind, path, day))
     return found
@@ -73,7 +79,12 @@ def _has_files(folder: Path) -> bool:
 
 def is_in_transfer(path: Path) -> bool:
     """Say whether a file is hidden or still being written under a temporary name."""
-    return path.name.startswith(".") or path.suffix.lower() in TEMPORARY_SUFFIXES
+    return is_name_in_transfer(path.name)
+
+
+def is_name_in_transfer(name: str) -> bool:
+    """The same by the name alone, for folders of very many files."""
+    return name.startswith(".") or name.lower().endswith(TEMPORARY_SUFFIXES)
 
 
 def fingerprint(data: bytes) -> str:

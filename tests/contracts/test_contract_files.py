@@ -160,7 +160,7 @@ def test_every_header_column_is_read_from_the_header_or_made_from_it():
         "source_sha",
     }
     made |= {"start_raw", "start_local", "start_utc", "start_rung"}
-    made |= {"ts_precision", "tz_source", "ts_flag"}
+    made |= {"ts_precision", "tz_source", "ts_flag", "end_utc", "end_local", "end_method"}
     assert set(contract("landing", "dicom_headers").column_names()) <= made | set(
         TagList.load().columns()
     )

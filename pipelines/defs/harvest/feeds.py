@@ -53,7 +53,8 @@ def harvest_asset(kind: FeedKind) -> dg.AssetsDefinition:
             )
         )
         counts = {k: v for k, v in result.__dict__.items() if isinstance(v, int)}
-        return dg.MaterializeResult(metadata={**counts, "rejects": result.rejects_by_rule})
+        found = {**counts, **result.tallies, "rejects": result.rejects_by_rule}
+        return dg.MaterializeResult(metadata=found)
 
     return feed
 

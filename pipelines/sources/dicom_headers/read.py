@@ -2,32 +2,69 @@
 
 The first bytes of many files are parsed side by side; what that declines goes to the patient
 scanner, and what that declines to pydicom, the reference. Every tier gives the same text for the
-same file, and every tier is held to the same completeness.
+same file, and every tier is held to the same completeness. Objects come as files, as bytes in
+memory under a name, or as members of an archive; all take the same way.
 """
 
+import ctypes
+import errno
+import hashlib
+import io
 import multiprocessing
+import os
 import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from pathlib import Path, PosixPath
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import polars as pl
 
+from pipelines.sources.archives import INSIDE, Archive, ArchiveRefused, Member
 from pipelines.sources.dicom_headers.columns import as_columns
 from pipelines.sources.dicom_headers.first_window import read_windows, scan
 from pipelines.sources.dicom_headers.reference import digest_of_prefix, read_by_pydicom
 from pipelines.sources.dicom_headers.scanner import Declined, Refused, read_by_scanner
 from pipelines.sources.dicom_headers.tags import TagList, snake_case
-from pipelines.sources.inbox import is_in_transfer
+from pipelines.sources.inbox import is_name_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
 CHUNK = 2048
+# Objects in memory that are open at once: each takes a file descriptor, and its bytes.
+CHUNK_IN_MEMORY, CHUNK_BYTES = 128, 64 << 20
+# Of a member of an archive so much is unpacked; nearly every header lies within it.
+HEAD_OF_MEMBER = 64 << 10
+# ... and of the few others so much, which stays in memory.
+LARGEST_MEMBER = 256 << 20
+# pydicom takes two reads and keeps an object per element: more of them is no header.
+MOST_READS, MOST_BYTES = 300_000, 128 << 20
 FIRST_WINDOW, SCANNER, PYDICOM = "first_window", "scanner", "pydicom"
 REQUIRED = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
 REJECTED = {"path": pl.String, "reason": pl.String, "content_sha": pl.Binary}
+CHANGED = "changed while read"
+NOT_UTF_8 = "bytes:"
+
+
+@dataclass(frozen=True)
+class Named:
+    """The bytes of one DICOM object, in memory, under a name.
+
+    Its header alone is enough. `is_head`: these are only its first bytes, and what lies beyond
+    them is to be had; a header that is not whole within them is then not judged by them.
+    """
+
+    name: str
+    data: bytes
+    is_head: bool = False
+
+
+Source = Path | Named
+Row = dict[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -38,42 +75,108 @@ class HeaderBatch:
     `content_sha` (16 bytes over the header bytes) and one text column per harvested attribute,
     named as the snake_case keyword; padding stripped, backslash between values, null = absent,
     "" = present and empty. Identities are raw, in memory only. `rejected`: one row per file:
-    `path`, `reason`, `content_sha`. Both in the order of the files.
+    `path`, `reason`, `content_sha`. Both in the order of the files. `path` is `text_of_path`, or
+    the name that bytes came with.
     """
 
     accepted: pl.DataFrame
     rejected: pl.DataFrame
 
+    @classmethod
+    def of(cls, batches: Iterable["HeaderBatch"]) -> "HeaderBatch":
+        """Several batches as one."""
+        accepted, rejected = [no_headers()], [pl.DataFrame(schema=REJECTED)]
+        for batch in batches:
+            accepted.append(batch.accepted)
+            rejected.append(batch.rejected)
+        return cls(pl.concat(accepted), pl.concat(rejected))
+
+
+def text_of_path(path: Path | str) -> str:
+    """A path as text that every file format can hold; `path_of_text` gives the path back.
+
+    A name on disk is bytes: where these are no UTF-8 they are kept as percent codes.
+    """
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return NOT_UTF_8 + quote_from_bytes(os.fsencode(name))
+    return name
+
+
+def path_of_text(text: str) -> Path:
+    """The path that `text_of_path` made a text of."""
+    if text.startswith(NOT_UTF_8):
+        return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(NOT_UTF_8))))
+    return Path(text)
+
+
+class HeaderReaders:
+    """Processes that read chunks of files, started when there is work for more than one."""
+
+    def __init__(self, workers: int) -> None:
+        """Take at most so many processes; with one, this process reads."""
+        self.workers = workers
+        self.pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        """Use as a context."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the processes."""
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+    def read(self, sources: Iterable[Source]) -> Iterator[HeaderBatch]:
+        """Headers of the sources, chunk by chunk, in their order."""
+        chunks = list(_chunks(sources))
+        if self.pool is None and self.workers > 1 and len(chunks) > 1:
+            # spawn: a forked process can hang on locks held by polars' threads.
+            context = multiprocessing.get_context("spawn")
+            self.pool = ProcessPoolExecutor(
+                self.workers, mp_context=context, initializer=_end_with_parent
+            )
+        if self.pool is None or len(chunks) == 1:
+            return map(read_chunk, chunks)
+        return self.pool.map(read_chunk, chunks)
+
+
+def _end_with_parent() -> None:
+    """A worker waits for work for ever when its parent is killed; let Linux end it too."""
+    set_death_signal, kill = 1, 9
+    ctypes.CDLL(None).prctl(set_death_signal, kill)
+
 
 def read_headers(
-    paths: Iterable[Path | str],
+    sources: Iterable[Source | str],
     *,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> HeaderBatch:
-    """Read the headers of files, or of all files below folders; never raises on content."""
-    chunks = list(_chunks(_files(paths)))
-    if workers > 1 and len(chunks) > 1:
-        # spawn: a forked process can hang on locks held by polars' threads.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            return _collected(pool.map(read_chunk, chunks), progress)
-    return _collected(map(read_chunk, chunks), progress)
+    """Read the headers of files, of all files below folders, or of bytes in memory.
+
+    Never raises on content. Archives are not opened here: see `read_members`.
+    """
+
+    def told(batches: Iterable[HeaderBatch]) -> Iterator[HeaderBatch]:
+        for batch in batches:
+            yield batch
+            if progress is not None:
+                progress(len(batch.accepted) + len(batch.rejected))
+
+    with HeaderReaders(workers) as readers:
+        return HeaderBatch.of(told(readers.read(_files(sources))))
 
 
-def _collected(
-    batches: Iterable[HeaderBatch], progress: Callable[[int], None] | None
-) -> HeaderBatch:
-    accepted, rejected = [_no_headers()], [pl.DataFrame(schema=REJECTED)]
-    for batch in batches:
-        accepted.append(batch.accepted)
-        rejected.append(batch.rejected)
-        if progress is not None:
-            progress(len(batch.accepted) + len(batch.rejected))
-    return HeaderBatch(pl.concat(accepted), pl.concat(rejected))
-
-
-def _no_headers() -> pl.DataFrame:
+def no_headers() -> pl.DataFrame:
+    """No header yet, in the shape of the accepted ones."""
     names = ["path", "reader", *TagList.load().columns()]
     schema = {name: pl.String for name in names}
     return pl.DataFrame(schema=schema | {"content_sha": pl.Binary}).select(_order())
@@ -83,26 +186,88 @@ def _order() -> list[str]:
     return ["path", "reader", "content_sha", *TagList.load().columns()]
 
 
-def _files(paths: Iterable[Path | str]) -> Iterator[Path]:
-    for path in map(Path, paths):
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.is_file() and not is_in_transfer(p))
+def _files(sources: Iterable[Source | str]) -> Iterator[Source]:
+    for source in sources:
+        if isinstance(source, Named):
+            yield source
+        elif Path(source).is_dir():
+            yield from map(Path, files_below(Path(source)))
         else:
-            yield path
+            yield Path(source)
 
 
-def _chunks(files: Iterator[Path]) -> Iterator[list[Path]]:
-    while chunk := list(islice(files, CHUNK)):
+def files_below(folder: Path) -> Iterator[str]:
+    """All that lies below a folder and is no folder, in order of name, level by level.
+
+    What is still in transfer is left out; a link to a folder is not followed. A folder that
+    cannot be listed is given itself, so that it is rejected rather than passed over.
+    """
+    waiting = [iter([(str(folder), True)])]
+    while waiting:
+        found = next(waiting[-1], None)
+        if found is None:
+            waiting.pop()
+            continue
+        name, is_folder = found
+        if not is_folder:
+            yield name
+            continue
+        try:
+            with os.scandir(name) as entries:
+                found = [(e.name, e.path, e.is_dir(follow_symlinks=False)) for e in entries]
+        except OSError:
+            yield name
+            continue
+        listed = [
+            (path, is_folder)
+            for name, path, is_folder in sorted(found)
+            if is_folder or not is_name_in_transfer(name)
+        ]
+        waiting.append(iter(listed))
+
+
+def _chunks(sources: Iterable[Source]) -> Iterator[list[Source]]:
+    chunk: list[Source] = []
+    held = size = 0
+    for source in sources:
+        if isinstance(source, Named):
+            held, size = held + 1, size + len(source.data)
+        chunk.append(source)
+        if len(chunk) == CHUNK or held == CHUNK_IN_MEMORY or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, held, size = [], 0, 0
+    if chunk:
         yield chunk
 
 
-def read_chunk(files: list[Path]) -> HeaderBatch:
-    """Read some files in this process."""
+@contextmanager
+def as_files(sources: Iterable[Source]) -> Generator[list[Path]]:
+    """Paths under which the sources can be opened as long as the context lasts.
+
+    Bytes become files that exist in memory only and have no name on any disk.
+    """
+    with ExitStack() as stack:
+        paths = []
+        for source in sources:
+            if isinstance(source, Path):
+                paths.append(source)
+                continue
+            descriptor = os.memfd_create("header", os.MFD_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            left = memoryview(source.data)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            paths.append(Path(f"/proc/self/fd/{descriptor}"))
+        yield paths
+
+
+def read_chunk(sources: Sequence[Source]) -> HeaderBatch:
+    """Read some files or bytes in this process."""
     tags = TagList.load()
-    windows = read_windows(files)
-    with warnings.catch_warnings():
+    with as_files(sources) as files, warnings.catch_warnings():
         # pydicom's decoders remark on every odd value; what matters becomes a reason.
         warnings.simplefilter("ignore")
+        windows = read_windows(files)
         quick = as_columns(windows, scan(windows, tags)).with_columns(
             reader=pl.lit(FIRST_WINDOW), reason=pl.lit(None, pl.String), is_empty=pl.lit(False)
         )
@@ -112,10 +277,11 @@ def read_chunk(files: list[Path]) -> HeaderBatch:
             for number, path in enumerate(files)
             if number not in done
         ]
+    names = [s.name if isinstance(s, Named) else text_of_path(s) for s in sources]
     frames = [quick, pl.DataFrame(others, schema=quick.schema)]
     read = pl.concat(frames).sort("number")
     read = read.with_columns(
-        path=pl.Series([str(files[number]) for number in read["number"]], dtype=pl.String),
+        path=pl.Series([names[number] for number in read["number"]], dtype=pl.String),
         reason=pl.coalesce("reason", refusal()),
     )
     return HeaderBatch(
@@ -124,19 +290,167 @@ def read_chunk(files: list[Path]) -> HeaderBatch:
     )
 
 
+def read_members(archive: Archive, name: str, members: Sequence[Member]) -> Iterator[HeaderBatch]:
+    """Headers of members of an open archive, batch by batch; their path is `name!/member`.
+
+    Only the beginning of a member is unpacked. Where that does not hold the whole header, the
+    member is unpacked whole, in memory; a header that is not whole is never judged by a part.
+    """
+    for start in range(0, len(members), CHUNK_IN_MEMORY):
+        named, refused, by_name = [], [], {}
+        for member in members[start : start + CHUNK_IN_MEMORY]:
+            path = name_inside(name, member)
+            by_name[path] = member
+            try:
+                data = archive.head(member, HEAD_OF_MEMBER)
+                named.append(Named(path, data, is_head=len(data) < member.size))
+            except ArchiveRefused as error:
+                refused.append((path, str(error)))
+        heads = {one.name: one for one in named if one.is_head}
+        batch = read_chunk(named)
+        again = [path for path in _not_within(batch, heads)]
+        unsure = pl.col("path").is_in(again)
+        batches = [HeaderBatch(batch.accepted.filter(~unsure), batch.rejected.filter(~unsure))]
+        for path in again:
+            member = by_name[path]
+            if member.size > LARGEST_MEMBER:
+                limit = LARGEST_MEMBER >> 20
+                refused.append((path, f"over {limit} MiB, and no header in its first 64 KiB"))
+                continue
+            try:
+                batches.append(read_chunk([Named(path, archive.head(member, member.size))]))
+            except ArchiveRefused as error:
+                refused.append((path, str(error)))
+        yield HeaderBatch.of([*batches, rejected_as(refused)])
+
+
+def name_inside(archive: str, member: Member) -> str:
+    """The path of a member: that of its archive, and its own name within it, as text."""
+    return f"{archive}{INSIDE}{member.name.encode(errors='backslashreplace').decode()}"
+
+
+def rejected_as(reasons: Iterable[tuple[str, str]]) -> HeaderBatch:
+    """Rejects of what could not be opened, by path and reason; known again by their path."""
+    rows = [(path, reason, _digest(path.encode())) for path, reason in reasons]
+    return HeaderBatch(no_headers(), pl.DataFrame(rows, schema=REJECTED, orient="row"))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:16]
+
+
+def _not_within(batch: HeaderBatch, heads: dict[str, Named]) -> list[str]:
+    """Paths whose header may go on beyond the bytes that were read.
+
+    The first window stops at the element after the header. The scanner may have stopped for want
+    of bytes: then its digest is that of all of them. pydicom does not say why it stopped.
+    """
+    found = [path for path in batch.rejected["path"] if path in heads]
+    columns = batch.accepted.select("path", "reader", "content_sha")
+    for path, reader, digest in columns.iter_rows():
+        if path not in heads or reader == FIRST_WINDOW:
+            continue
+        if reader == PYDICOM or digest == _digest(heads[path].data):
+            found.append(path)
+    return found
+
+
 def _read_one(path: Path, tags: TagList) -> dict[str, object]:
-    """Header of one file by the scanner, else by pydicom; `reason` where neither can."""
+    """Header of one file by the scanner, else by pydicom; `reason` where neither can.
+
+    A file that changes under the reader is read once more, then left for the next harvest.
+    """
+    for _ in range(2):
+        found = _attempted(path, tags)
+        if found["reason"] != CHANGED:
+            break
+    return found
+
+
+def _attempted(path: Path, tags: TagList) -> dict[str, object]:
+    try:
+        before = path.stat()
+    except OSError:
+        found, reason, digest = read_by_pydicom(path, tags)
+        return {**(found or {}), "reader": PYDICOM, "reason": reason, "content_sha": digest}
     try:
         # A pipe under the name of an image would hold up pydicom for ever.
-        if not stat.S_ISREG(path.stat().st_mode):
+        if stat.S_ISDIR(before.st_mode):
+            raise Refused("a folder that cannot be listed")
+        if not stat.S_ISREG(before.st_mode):
             raise Refused("not a regular file")
         row, digest = read_by_scanner(path, tags)
         return {**row, "reader": SCANNER, "reason": None, "content_sha": digest}
     except Refused as error:
-        return {"reader": SCANNER, "reason": str(error), "content_sha": digest_of_prefix(path)}
+        reason = CHANGED if "changed while" in str(error) else str(error)
+        return {"reader": SCANNER, "reason": reason, "content_sha": _digest_of(path)}
     except (Declined, OSError):
-        found, reason, digest = read_by_pydicom(path, tags)
-        return {**(found or {}), "reader": PYDICOM, "reason": reason, "content_sha": digest}
+        found, reason, digest = bounded_pydicom(path, tags)
+    if found is not None and _is_changed(path, before):
+        found, reason = None, CHANGED
+    return {**(found or {}), "reader": PYDICOM, "reason": reason, "content_sha": digest}
+
+
+def _is_changed(path: Path, before: os.stat_result) -> bool:
+    try:
+        after = path.stat()
+    except OSError:
+        return True
+    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+
+
+def _digest_of(path: Path) -> bytes:
+    try:
+        return digest_of_prefix(path)
+    except OSError:
+        return _digest(os.fsencode(path))
+
+
+class HeaderTooLong(OSError):
+    """Reading went on far beyond what a header can hold."""
+
+
+class _Bounded(io.BufferedReader):
+    """A file that pydicom may read a header from, and no more: it has no limits itself."""
+
+    def __init__(self, path: Path, inflates: int) -> None:
+        super().__init__(io.FileIO(path))
+        self.inflates = inflates
+        self.reads = self.kept = 0
+        self.is_refused = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = size
+        if size is None or size < 0:
+            # A deflated data set is inflated whole, a thousand times its size.
+            wanted = os.fstat(self.fileno()).st_size
+            self.reads += MOST_READS if wanted > self.inflates else 0
+        self.reads += 1
+        self.kept += wanted or 0
+        # Refused once, the file is read for its digest only.
+        if not self.is_refused and (self.reads > MOST_READS or self.kept > MOST_BYTES):
+            self.is_refused = True
+            raise HeaderTooLong(errno.EFBIG, "header too long")
+        return super().read(size)
+
+
+class _BoundedPath(PosixPath):
+    inflates = 0
+
+    def open(self, *_: object, **__: object) -> _Bounded:  # ty: ignore[incompatible-method-override]
+        return _Bounded(Path(self), self.inflates)
+
+
+def bounded_pydicom(
+    path: Path, tags: TagList, *, inflates: int = 0
+) -> tuple[Row | None, str | None, bytes]:
+    """Header by pydicom within bounds: so many elements and bytes as a header can have.
+
+    A deflated data set is inflated where the file has at most `inflates` bytes.
+    """
+    bounded = _BoundedPath(path)
+    bounded.inflates = inflates
+    return read_by_pydicom(bounded, tags)
 
 
 def refusal() -> pl.Expr:
