@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
-from pipelines.sources.dicom_headers.first_window import WINDOW, Found, Windows
+from pipelines.sources.dicom_headers.first_window import Found
 from pipelines.sources.dicom_headers.tags import Wanted
 from pipelines.sources.dicom_headers.values import (
     NUMBERS,
@@ -19,6 +19,7 @@ from pipelines.sources.dicom_headers.values import (
     is_standard,
     text_of,
 )
+from pipelines.sources.dicom_headers.windows import STRIDE, Windows
 
 ESCAPE, BACKSLASH = 0x1B, 0x5C
 CHARACTER_SET = "specific_character_set"
@@ -34,31 +35,47 @@ def as_columns(windows: Windows, found: Found) -> pl.DataFrame:
     rows = np.flatnonzero(found.accepted)
     undecodable: set[int] = set()
     columns: dict[str, pl.Series] = {}
-    flat = windows.bytes.reshape(-1)
     is_text = np.array([wanted.vr not in NUMBERS for wanted in found.columns])
     begin, length = _without_padding(
-        flat, rows[:, None] * WINDOW + found.offset[rows], found.length[rows], is_text
+        windows.flat, found.begin[:, rows], found.length[:, rows], is_text
     )
+    is_big = found.is_big[rows]
     order = sorted(
         range(len(found.columns)), key=lambda n: found.columns[n].column != CHARACTER_SET
     )
     for number in order:
         wanted = found.columns[number]
-        raw = _gathered(flat, begin[:, number], length[:, number])
-        columns[wanted.column] = _text(raw, wanted, columns.get(CHARACTER_SET), undecodable).alias(
-            wanted.column
-        )
+        raw = _gathered(windows.flat, begin[number], length[number])
+        if wanted.vr in NUMBERS:
+            text = _numbers(pl.Series(raw, dtype=pl.Binary), wanted, is_big)
+        else:
+            text = _text(raw, wanted, columns.get(CHARACTER_SET), undecodable)
+        columns[wanted.column] = text.alias(wanted.column)
     unusual = [one for one in columns[CHARACTER_SET].unique().drop_nulls() if not is_standard(one)]
-    undecodable |= set(columns[CHARACTER_SET].is_in(unusual).fill_null(False).arg_true().to_list())
-    view = flat.data
-    digests = [
-        hashlib.sha256(view[row * WINDOW : row * WINDOW + stop]).digest()[:16]
-        for row, stop in zip(rows.tolist(), found.stop[rows].tolist(), strict=True)
-    ]
-    frame = pl.DataFrame(
-        {"number": rows, "content_sha": pl.Series(digests, dtype=pl.Binary), **columns}
-    )
+    if unusual:
+        found_in = columns[CHARACTER_SET].is_in(unusual).fill_null(False)
+        undecodable |= set(found_in.arg_true().to_list())
+    frame = pl.DataFrame({"number": rows, "content_sha": _digests(windows, found, rows), **columns})
     return frame.filter(~pl.int_range(pl.len()).is_in(list(undecodable))) if undecodable else frame
+
+
+def _digests(windows: Windows, found: Found, rows: NDArray[np.int64]) -> pl.Series:
+    """Digest of the header of each file: of those of its windows before the first unwanted tag."""
+    view, sha256 = windows.flat.data, hashlib.sha256
+    digests = []
+    for row, stop in zip(rows.tolist(), found.stop[rows].tolist(), strict=True):
+        start = stop // STRIDE * STRIDE
+        if row not in windows.before:
+            digests.append(sha256(view[start:stop]).digest()[:16])
+            continue
+        digest = sha256()
+        for begin, end in windows.before[row]:
+            if begin == start:
+                break
+            digest.update(view[begin:end])
+        digest.update(view[start:stop])
+        digests.append(digest.digest()[:16])
+    return pl.Series(digests, dtype=pl.Binary)
 
 
 def _without_padding(
@@ -71,7 +88,7 @@ def _without_padding(
     shape = begin.shape
     begin, length = begin.reshape(-1).copy(), length.reshape(-1).copy()
     for last in (True, False):
-        left = np.flatnonzero((length > 0) & np.broadcast_to(is_text, shape).reshape(-1))
+        left = np.flatnonzero((length > 0) & np.repeat(is_text, shape[1]))
         while len(left):
             byte = flat[begin[left] + (length[left] - 1 if last else 0)]
             left = left[(byte == 0) | (byte == ord(" "))]
@@ -94,22 +111,41 @@ def _gathered(
     return pa.BinaryArray.from_buffers(pa.binary(), len(size), buffers)
 
 
+def _numbers(raw: pl.Series, wanted: Wanted, is_big: NDArray[np.bool_]) -> pl.Series:
+    """Binary numbers as decimal text, each distinct value turned once."""
+    frame = pl.DataFrame({"raw": raw, "is_big": is_big})
+    known = {
+        (value, big): None
+        if value is None
+        else text_of(value, wanted.vr, wanted.tag, (), little=not big)
+        for value, big in frame.unique().iter_rows()
+    }
+    if len(known) == 1:
+        return pl.Series([next(iter(known.values()))], dtype=pl.String).new_from_index(0, len(raw))
+    return pl.Series([known[key] for key in frame.iter_rows()], dtype=pl.String)
+
+
 def _text(
     raw: pa.BinaryArray,
     wanted: Wanted,
     character_sets: pl.Series | None,
     undecodable: set[int],
 ) -> pl.Series:
-    if wanted.vr in NUMBERS:
-        return _each_decoded(pl.Series(raw, dtype=pl.Binary), wanted, None, undecodable)
     data = np.frombuffer(raw.buffers()[2], dtype=np.uint8)
     if ((data >= 0x80) | (data == ESCAPE)).any():
         sets = character_sets if wanted.vr in CUSTOMIZABLE_CHARSET_VR else None
         return _each_decoded(pl.Series(raw, dtype=pl.Binary), wanted, sets, undecodable)
     text = pl.Series(raw.cast(pa.string()))
-    if (data == BACKSLASH).any():
+    if _has_inner_padding(data):
         return text.str.replace_all(r"[ \x00]*\\[ \x00]*", "\\")
     return text
+
+
+def _has_inner_padding(data: NDArray[np.uint8]) -> bool:
+    """Whether a backslash in some of these texts has a blank or NUL at its side."""
+    at = np.flatnonzero(data == BACKSLASH)
+    sides = np.concatenate([data[np.maximum(at - 1, 0)], data[np.minimum(at + 1, len(data) - 1)]])
+    return bool(((sides == 0) | (sides == ord(" "))).any())
 
 
 def _each_decoded(

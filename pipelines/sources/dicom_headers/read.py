@@ -17,10 +17,11 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.sources.dicom_headers.columns import as_columns
-from pipelines.sources.dicom_headers.first_window import read_windows, scan
+from pipelines.sources.dicom_headers.first_window import scan
 from pipelines.sources.dicom_headers.reference import digest_of_prefix, read_by_pydicom
 from pipelines.sources.dicom_headers.scanner import Declined, Refused, read_by_scanner
 from pipelines.sources.dicom_headers.tags import TagList, snake_case
+from pipelines.sources.dicom_headers.windows import read_windows
 from pipelines.sources.inbox import is_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
