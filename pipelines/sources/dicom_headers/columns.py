@@ -113,16 +113,16 @@ def _gathered(
 
 def _numbers(raw: pl.Series, wanted: Wanted, is_big: NDArray[np.bool_]) -> pl.Series:
     """Binary numbers as decimal text, each distinct value turned once."""
-    frame = pl.DataFrame({"raw": raw, "is_big": is_big})
-    known = {
-        (value, big): None
-        if value is None
-        else text_of(value, wanted.vr, wanted.tag, (), little=not big)
-        for value, big in frame.unique().iter_rows()
-    }
-    if len(known) == 1:
-        return pl.Series([next(iter(known.values()))], dtype=pl.String).new_from_index(0, len(raw))
-    return pl.Series([known[key] for key in frame.iter_rows()], dtype=pl.String)
+    values = raw.to_list()
+    texts = {value: _number(value, wanted, little=True) for value in set(values)}
+    column = [texts[value] for value in values]
+    for row in np.flatnonzero(is_big).tolist():
+        column[row] = _number(values[row], wanted, little=False)
+    return pl.Series(column, dtype=pl.String)
+
+
+def _number(value: bytes | None, wanted: Wanted, *, little: bool) -> str | None:
+    return None if value is None else text_of(value, wanted.vr, wanted.tag, (), little=little)
 
 
 def _text(
@@ -132,7 +132,7 @@ def _text(
     undecodable: set[int],
 ) -> pl.Series:
     data = np.frombuffer(raw.buffers()[2], dtype=np.uint8)
-    if ((data >= 0x80) | (data == ESCAPE)).any():
+    if len(data) and (data.max() >= 0x80 or (data == ESCAPE).any()):
         sets = character_sets if wanted.vr in CUSTOMIZABLE_CHARSET_VR else None
         return _each_decoded(pl.Series(raw, dtype=pl.Binary), wanted, sets, undecodable)
     text = pl.Series(raw.cast(pa.string()))

@@ -255,10 +255,11 @@ def _file_meta(windows: Windows, table: _Table, found: Found) -> tuple[Places, P
 
 def _short_texts(flat: NDArray[np.uint8], begin: Places, length: Places) -> NDArray[np.bytes_]:
     """Values of up to 64 bytes, padding cut off; empty where a value is absent or longer."""
-    text = flat[begin[:, None] + np.arange(64)]
+    pieces = np.ndarray((len(flat) - 63,), dtype="V64", buffer=flat.data, strides=(1,))
+    text = pieces[begin].view(np.uint8).reshape(-1, 64)
     text[np.arange(64) >= np.where(length <= 64, length, 0)[:, None]] = 0
     text[text == ord(" ")] = 0
-    return np.ascontiguousarray(text).view("S64")[:, 0]
+    return text.view("S64")[:, 0]
 
 
 @dataclass
@@ -472,15 +473,16 @@ class _Walk:
         """Whether an element beyond the wanted tags is one that a file can hold there."""
         fits = (2 * at.next <= end) | at.is_undefined | _is_pixels(at.tag)
         looked_at = np.flatnonzero(fits & beyond)
-        fits[looked_at] = [
-            syntax.is_plausible(tag, self.layout.vr(code), undefined)
-            for tag, code, undefined in zip(
-                at.tag[looked_at].tolist(),
-                at.vr[looked_at].tolist(),
-                at.is_undefined[looked_at].tolist(),
-                strict=True,
-            )
+        kinds = (at.tag[looked_at].astype(np.int64) << 17) | (
+            at.vr[looked_at].astype(np.int64) << 1
+        )
+        kinds |= at.is_undefined[looked_at]
+        known, place = np.unique(kinds, return_inverse=True)
+        plausible = [
+            syntax.is_plausible(kind >> 17, self.layout.vr(kind >> 1 & 0xFFFF), bool(kind & 1))
+            for kind in known.tolist()
         ]
+        fits[looked_at] = np.array(plausible, dtype=bool)[place]
         return fits
 
     def _note(

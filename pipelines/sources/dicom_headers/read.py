@@ -6,6 +6,7 @@ same file, and every tier is held to the same completeness.
 """
 
 import multiprocessing
+import os
 import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,7 @@ from pipelines.sources.dicom_headers.windows import read_windows
 from pipelines.sources.inbox import is_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
-CHUNK = 2048
+CHUNK = 4096
 FIRST_WINDOW, SCANNER, PYDICOM = "first_window", "scanner", "pydicom"
 REQUIRED = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
 REJECTED = {"path": pl.String, "reason": pl.String, "content_sha": pl.Binary}
@@ -85,8 +86,9 @@ def _order() -> list[str]:
 
 
 def _files(paths: Iterable[Path | str]) -> Iterator[Path]:
-    for path in map(Path, paths):
-        if path.is_dir():
+    for given in paths:
+        path = given if isinstance(given, Path) else Path(given)
+        if os.path.isdir(path):  # noqa: PTH112  three times as fast as Path.is_dir
             yield from sorted(p for p in path.rglob("*") if p.is_file() and not is_in_transfer(p))
         else:
             yield path
