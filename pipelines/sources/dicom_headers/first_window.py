@@ -74,25 +74,21 @@ def scan(windows: Windows, tags: TagList) -> Found:
         np.zeros(files, dtype=bool),
     )
     rows, start, uid = _file_meta(windows, tables.meta, found)
-    is_implicit, is_big = uid == syntax.IMPLICIT_LITTLE, uid == syntax.EXPLICIT_BIG
+    layout = np.where(uid == syntax.IMPLICIT_LITTLE, IMPLICIT, LITTLE)
+    layout[uid == syntax.EXPLICIT_BIG] = BIG
+    found.is_big[rows] = layout == BIG
     is_deflated = uid == syntax.DEFLATED
-    as_is = ~is_big & ~is_deflated
-    _data_sets(windows, tables, found, LITTLE, rows[as_is & ~is_implicit], start)
-    _data_sets(windows, tables, found, IMPLICIT, rows[is_implicit], start)
-    deflated, swapped = rows[is_deflated], rows[is_big]
-    inflated = windows.inflate(deflated, start[deflated])
-    begin = np.zeros(files, dtype=np.int64)
-    begin[deflated] = inflated * STRIDE
-    _data_sets(windows, tables, found, LITTLE, deflated[inflated >= 0], begin, inflated)
-    copies = windows.swap(swapped)
-    shift = (copies - swapped) * STRIDE
-    begin[swapped] = start[swapped] + shift
-    _data_sets(windows, tables, found, BIG, swapped[copies >= 0], begin, copies)
-    # The values are in the bytes as they were.
-    first = len(tags.meta)
-    found.begin[first:, swapped] -= shift
-    found.stop[swapped] -= shift
-    found.is_big[swapped] = True
+    window = rows.copy()
+    window[is_deflated] = windows.inflate(rows[is_deflated], start[is_deflated])
+    window[layout == BIG] = windows.swap(rows[layout == BIG])
+    moved = (window - rows) * STRIDE
+    start = np.where(is_deflated, window * STRIDE, start + moved)
+    fits = np.flatnonzero(window >= 0)
+    _data_sets(windows, tables, found, rows[fits], layout[fits], window[fits], start[fits])
+    # The values of swapped data sets are in the bytes as they were.
+    swapped = np.flatnonzero(layout == BIG)
+    found.begin[len(tags.meta) :, rows[swapped]] -= moved[swapped]
+    found.stop[rows[swapped]] -= moved[swapped]
     found.length[:, ~found.accepted] = -1
     return found
 
@@ -101,28 +97,21 @@ def _data_sets(
     windows: Windows,
     tables: _Tables,
     found: Found,
-    layout: _Layout,
     rows: Places,
+    layout: Places,
+    window: Places,
     start: Places,
-    copies: Places | None = None,
 ) -> None:
-    """Walk the data sets of some files, all of one layout, each from its start on.
-
-    `copies` are the windows of files whose data set was inflated or swapped; these have no others.
-    """
-    if not len(rows):
-        return
+    """Walk the data set of each file, in its window, from its start on."""
     first = len(found.columns) - tables.columns
-    walk = _Walk(windows, tables.data_set, layout)
-    chosen = rows if copies is None else copies[copies >= 0]
-    mine = walk.headers(rows, chosen, start[rows], may_go_on=copies is None)
+    mine = _Walk(windows, tables.data_set).headers(rows, layout, window, start)
     accepted = mine.accepted
     column = first + len(tables.data_set.wanted)
     found.begin[first:column, rows] = mine.begin[: mine.flat_count]
     found.length[first:column, rows] = mine.length[: mine.flat_count]
     for number, table in enumerate(tables.items, start=mine.flat_count):
-        items = _Walk(windows, table, layout).first_items(
-            mine.begin[number], np.where(accepted, mine.length[number], -1)
+        items = _Walk(windows, table).first_items(
+            layout, mine.begin[number], np.where(accepted, mine.length[number], -1)
         )
         accepted &= items.accepted
         width = len(table.wanted)
@@ -137,13 +126,13 @@ def _data_sets(
 class _Table:
     """The wanted tags of one level of nesting, found by a hash of group and element.
 
-    Sequences come after the flat attributes.
+    Sequences come after the flat attributes. `vrs` the VR of each as a number, by layout.
     """
 
     wanted: tuple[Wanted, ...]
     slots: NDArray[np.int8]
     tags: Tags
-    vrs: tuple[str, ...]
+    vrs: NDArray[np.uint16]
     last: int
 
     @classmethod
@@ -154,8 +143,9 @@ class _Table:
         if len(np.unique(places)) != len(places) or len(tags) > np.iinfo(np.int8).max:
             raise ValueError("two wanted tags meet in the hash table; change _hash")
         slots[places] = np.arange(len(tags))
-        vrs = tuple(w.vr for w in wanted) + ("SQ",) * len(sequences)
-        return cls(tuple(wanted), slots, tags, vrs, int(tags.max()))
+        vrs = [w.vr for w in wanted] + ["SQ"] * len(sequences)
+        codes = np.array([[_code(vr, layout) for vr in vrs] for layout in range(3)], np.uint16)
+        return cls(tuple(wanted), slots, tags, codes, int(tags.max()))
 
 
 @dataclass(frozen=True)
@@ -185,43 +175,41 @@ def _hash(group: NDArray[np.uint16], element: NDArray[np.uint16]) -> NDArray[np.
     return group * np.uint16(37) + element
 
 
-class _Layout:
-    """How the headers of elements are laid out: with VRs or without, in which order of bytes."""
-
-    def __init__(self, *, implicit: bool, big: bool) -> None:
-        self.implicit, self.big = implicit, big
-        self.is_short = self._flags(syntax.SHORT_VRS)
-        self.is_long = self._flags(syntax.LONG_VRS)
-        self.is_vr = self.is_short | self.is_long
-        self.unknown = self.code("UN")
-
-    def code(self, vr: str) -> int:
-        """A VR as the number that its two letters make."""
-        return int.from_bytes(vr.encode(), "big" if self.big else "little")
-
-    def vr(self, code: int) -> str | None:
-        """The VR of a number; None where there are none."""
-        if self.implicit:
-            return None
-        return code.to_bytes(2, "big" if self.big else "little").decode("latin-1")
-
-    def codes(self, vrs: Sequence[str]) -> NDArray[np.uint16]:
-        return np.array([self.code(vr) for vr in vrs], dtype=np.uint16)
-
-    def _flags(self, vrs: Sequence[str]) -> Flags:
-        table = np.zeros(1 << 16, dtype=bool)
-        table[self.codes(vrs)] = True
-        return table
+# How the headers of elements are laid out. Big endian ones are read from swapped bytes: as numbers
+# they are then like little endian ones, but the two letters of a VR have changed places.
+LITTLE, BIG, IMPLICIT = range(3)
 
 
-LITTLE = _Layout(implicit=False, big=False)
-IMPLICIT = _Layout(implicit=True, big=False)
-BIG = _Layout(implicit=False, big=True)
+def _code(vr: str, layout: int) -> int:
+    """A VR as the number that its two letters make."""
+    return int.from_bytes(vr.encode(), "big" if layout == BIG else "little")
+
+
+def _vr(code: int, layout: int) -> str | None:
+    """The VR of a number; None where there are none."""
+    if layout == IMPLICIT:
+        return None
+    return code.to_bytes(2, "big" if layout == BIG else "little").decode("latin-1")
+
+
+def _flags(vrs: Sequence[str], *, implicit: bool) -> Flags:
+    """Which numbers are one of these VRs, per layout one after the other."""
+    tables = np.zeros((3, 1 << 16), dtype=bool)
+    for layout in (LITTLE, BIG):
+        tables[layout, [_code(vr, layout) for vr in vrs]] = True
+    tables[IMPLICIT] = implicit
+    return tables.reshape(-1)
+
+
+# Without VRs every element is as good as one of short length.
+_IS_SHORT = _flags(syntax.SHORT_VRS, implicit=True)
+_IS_LONG = _flags(syntax.LONG_VRS, implicit=False)
+_IS_UNKNOWN = _flags(["UN"], implicit=False)
 
 
 def _file_meta(windows: Windows, table: _Table, found: Found) -> tuple[Places, Places, NDArray]:
-    """Files with a sound file meta, where the data set of each file starts, and the transfer
-    syntax of each sound one; notes what is wanted of the meta."""
+    """Files with a sound file meta, where the data set of each starts, and its transfer syntax;
+    notes what is wanted of the meta."""
     words = windows.flat.view("<u2")
     rows = np.flatnonzero(windows.got >= SHORTEST)
     base = rows * STRIDE
@@ -236,8 +224,7 @@ def _file_meta(windows: Windows, table: _Table, found: Found) -> tuple[Places, P
     end += base + syntax.META_START + 12
     sound &= (end % 2 == 0) & (end < windows.until[rows] - 16)
     rows, base, end = rows[sound], base[sound], end[sound]
-    walk = _Walk(windows, table, LITTLE)
-    meta = walk.file_meta(base + syntax.META_START + 12, end)
+    meta = _Walk(windows, table).file_meta(base + syntax.META_START + 12, end)
     width = len(table.wanted)
     found.begin[:width, rows], found.length[:width, rows] = meta.begin, meta.length
     column = next(n for n, w in enumerate(table.wanted) if w.tag == TRANSFER_SYNTAX)
@@ -248,9 +235,7 @@ def _file_meta(windows: Windows, table: _Table, found: Found) -> tuple[Places, P
         [re.fullmatch(rb"[0-9.]+", one) is not None and one not in declined for one in known],
         dtype=bool,
     )[place].reshape(len(uid))
-    start = np.zeros(len(windows.got), dtype=np.int64)
-    start[rows] = end
-    return rows[usable], start, uid[usable]
+    return rows[usable], end[usable], uid[usable]
 
 
 def _short_texts(flat: NDArray[np.uint8], begin: Places, length: Places) -> NDArray[np.bytes_]:
@@ -280,10 +265,12 @@ class _Standing:
     `row` its number among those the walk was given, `window` its window, `at` the word of the next
     element, `limit` the last word of the window at which one can begin. An element inside an open
     sequence has a `depth`; `opened` is the word where that sequence begins, `resume` its tag.
-    `floor`: no usual element has a tag as low as this.
+    `floor`: no usual element has a tag as low as this. `vrs` is where the VRs of its layout begin,
+    `narrow` by how many bits a length of four bytes is too long for it.
     """
 
     row: Places
+    layout: Places
     window: Places
     at: Places
     limit: Places
@@ -291,9 +278,13 @@ class _Standing:
     depth: NDArray[np.int32]
     opened: Places
     resume: Tags
+    vrs: Places = field(init=False)
+    narrow: Tags = field(init=False)
     is_done: Flags = field(init=False)
 
     def __post_init__(self) -> None:
+        self.vrs = self.layout << 16
+        self.narrow = np.where(self.layout == IMPLICIT, 0, 16).astype(np.uint32)
         self.is_done = np.zeros(len(self.row), dtype=bool)
 
     def chosen(self, keep: Places) -> _Standing:
@@ -319,23 +310,23 @@ class _Element:
 
 
 class _Walk:
-    """Steps through the elements of many files; all of one layout."""
+    """Steps through the elements of many files."""
 
-    def __init__(self, windows: Windows, table: _Table, layout: _Layout) -> None:
-        self.windows, self.table, self.layout = windows, table, layout
-        self.vrs = layout.codes(table.vrs)
+    def __init__(self, windows: Windows, table: _Table) -> None:
+        self.windows, self.table = windows, table
         self.words = windows.flat.view("<u2")
         # The eight bytes that begin at each word: tag, VR and length of most elements.
         self.heads = np.ndarray(
             (len(self.words) - 3,), dtype="V8", buffer=windows.flat.data, strides=(2,)
         )
 
-    def headers(self, rows: Places, windows: Places, start: Places, *, may_go_on: bool) -> _Header:
+    def headers(self, rows: Places, layout: Places, windows: Places, start: Places) -> _Header:
         """Data sets: accepted where an element beyond the last wanted tag is reached."""
         found = self._empty(len(rows))
         count = len(rows)
         waiting = _Standing(
             np.arange(count),
+            layout,
             windows,
             start >> 1,
             (self.windows.until[windows] - HEAD) >> 1,
@@ -346,7 +337,9 @@ class _Walk:
         )
         while True:
             waiting = self._through_windows(waiting, found, count // LEFT_OVER)
-            if not may_go_on or not len(waiting.row):
+            # What was inflated or swapped has no other window.
+            waiting = waiting.chosen(np.flatnonzero(windows[waiting.row] == rows[waiting.row]))
+            if not len(waiting.row):
                 return found
             waiting = self._in_next_window(waiting, rows)
 
@@ -394,26 +387,24 @@ class _Walk:
         """
         heads = self.heads[standing.at]
         words = heads.view("<u2").reshape(-1, 4)
-        tag = heads.view("<u4").reshape(-1, 2)[:, 0]
-        tag = (tag << 16) | (tag >> 16)
-        size = heads.view("<u4").reshape(-1, 2)[:, 1] if self.layout.implicit else words[:, 3]
+        halves = heads.view("<u4").reshape(-1, 2)
+        tag = (halves[:, 0] << 16) | (halves[:, 0] >> 16)
+        size = halves[:, 1] >> standing.narrow
         following = standing.at + (size >> 1)
         following += 4
         usual = tag > standing.floor
         usual &= tag <= self.table.last
         usual &= following <= standing.limit
         usual &= (size & 1) == 0
-        if not self.layout.implicit:
-            usual &= self.layout.is_short.take(words[:, 2])
+        usual &= _IS_SHORT.take(standing.vrs + words[:, 2])
         slot = self.table.slots.take(_hash(words[:, 0], words[:, 1]))
         hit = np.flatnonzero(usual & (slot >= 0))
         place = slot[hit]
         good = (self.table.tags[place] == tag[hit]) & (standing.depth[hit] == 0)
         hit, place = hit[good], place[good]
-        if not self.layout.implicit:
-            good = self.vrs[place] == words[hit, 2]
-            usual[hit[~good]] = False
-            hit, place = hit[good], place[good]
+        good = self._is_of_its_vr(place, words[hit, 2], standing.layout[hit])
+        usual[hit[~good]] = False
+        hit, place = hit[good], place[good]
         row = standing.row[hit]
         found.begin[place, row] = 2 * standing.at[hit] + 8
         found.length[place, row] = size[hit]
@@ -426,13 +417,17 @@ class _Walk:
         returned, standing at the element with which it has to begin."""
         now = standing.chosen(few)
         windows = self.windows
-        at = self._element(now.at, now.depth)
+        at = self._element(now.at, now.depth, now.layout)
         top = now.depth == 0
         bad = at.is_wrong | (top & (at.is_item | (at.tag <= now.floor)))
         end = windows.end[now.window]
         bad, cut = self._note(found, now, at, top, bad)
         beyond = top & ~at.is_item & (at.tag > self.table.last)
-        bad |= beyond & ~self._is_plausible_end(at, beyond, end)
+        is_unclear = beyond & ~at.is_undefined & (2 * at.next >= windows.until[now.window])
+        if is_unclear.any():
+            windows.measure(now.window[is_unclear & ~_is_pixels(at.tag)])
+            end = windows.end[now.window]
+        bad |= beyond & ~self._is_plausible_end(at, beyond, end, now.layout)
         is_first = beyond & (found.stop[now.row] == 0)
         found.stop[now.row[is_first]] = 2 * now.at[is_first]
         # A damaged tag can look like an end; what follows it would then be out of order.
@@ -469,17 +464,15 @@ class _Walk:
         now.floor[back] = now.resume[back] - 1
         return now.chosen(np.flatnonzero(2 * now.at + 8 <= self.windows.end[now.window]))
 
-    def _is_plausible_end(self, at: _Element, beyond: Flags, end: Places) -> Flags:
+    def _is_plausible_end(self, at: _Element, beyond: Flags, end: Places, layout: Places) -> Flags:
         """Whether an element beyond the wanted tags is one that a file can hold there."""
         fits = (2 * at.next <= end) | at.is_undefined | _is_pixels(at.tag)
         looked_at = np.flatnonzero(fits & beyond)
-        kinds = (at.tag[looked_at].astype(np.int64) << 17) | (
-            at.vr[looked_at].astype(np.int64) << 1
-        )
-        kinds |= at.is_undefined[looked_at]
+        kinds = (at.tag[looked_at].astype(np.int64) << 16) | at.vr[looked_at]
+        kinds = (kinds << 3) | (layout[looked_at] << 1) | at.is_undefined[looked_at]
         known, place = np.unique(kinds, return_inverse=True)
         plausible = [
-            syntax.is_plausible(kind >> 17, self.layout.vr(kind >> 1 & 0xFFFF), bool(kind & 1))
+            syntax.is_plausible(kind >> 19, _vr(kind >> 3 & 0xFFFF, kind >> 1 & 3), bool(kind & 1))
             for kind in known.tolist()
         ]
         fits[looked_at] = np.array(plausible, dtype=bool)[place]
@@ -495,8 +488,7 @@ class _Walk:
         hit = hit[self.table.tags[slot[hit]] == at.tag[hit]]
         place = slot[hit]
         is_flat = place < found.flat_count
-        if not self.layout.implicit:
-            bad[hit[self.vrs[place] != at.vr[hit]]] = True
+        bad[hit[~self._is_of_its_vr(place, at.vr[hit], now.layout[hit])]] = True
         bad[hit[is_flat & at.is_undefined[hit]]] = True
         window = now.window[hit]
         is_cut = 2 * at.next[hit] > self.windows.until[window]
@@ -509,7 +501,13 @@ class _Walk:
         found.length[place, row] = np.where(at.is_undefined[hit], -2, at.length[hit])
         return bad, cut & ~bad
 
-    def first_items(self, begin: Places, length: Places) -> _Header:
+    def _is_of_its_vr(
+        self, place: NDArray[np.int8], vr: NDArray[np.uint16], layout: Places
+    ) -> Flags:
+        """Whether wanted elements have the VR of the dictionary, where there is one."""
+        return (self.table.vrs[layout, place] == vr) | (layout == IMPLICIT)
+
+    def first_items(self, layout: Places, begin: Places, length: Places) -> _Header:
         """First item of a sequence each; accepted where it is sound, or there is no such item.
 
         `length` is -1 where there is no sequence and -2 where its length is undefined.
@@ -522,7 +520,7 @@ class _Walk:
         fits = start + 8 <= until
         found.accepted[chosen[~fits]] = False
         chosen, start, until = chosen[fits], start[fits], until[fits]
-        head = self._element(start >> 1, np.ones(len(chosen), dtype=np.int32))
+        head = self._element(start >> 1, np.ones(len(chosen), dtype=np.int32), layout[chosen])
         # An empty sequence of undefined length begins with its own end.
         is_item = head.tag == syntax.ITEM
         found.accepted[chosen[~is_item & (head.tag != syntax.SEQUENCE_END)]] = False
@@ -539,14 +537,14 @@ class _Walk:
         depth = np.zeros(len(row), dtype=np.int32)
         floor = np.zeros(len(row), dtype=np.uint32)
         while len(row):
-            now = self._element(at, depth)
+            now = self._element(at, depth, layout[row])
             top = depth == 0
             end_here = top & (now.tag == syntax.ITEM_END) & is_open
             bad = now.is_wrong | (top & ~end_here & (now.is_item | (now.tag <= floor)))
             bad |= 2 * now.next > end
             # An item with a character set of its own is a matter for pydicom.
             bad |= top & (now.tag == CHARACTER_SET)
-            self._note_item(found, row, now, top & ~end_here, bad)
+            self._note_item(found, row, now, layout[row], top & ~end_here, bad)
             is_last = ~is_open & (2 * now.next == end) & (now.depth == 0)
             good = (end_here | is_last) & ~bad
             found.accepted[row[good]] = True
@@ -562,24 +560,26 @@ class _Walk:
         row, at = np.arange(len(start)), start >> 1
         floor = np.zeros(len(start), dtype=np.uint32)
         while len(row):
-            now = self._element(at, np.zeros(len(row), dtype=np.int32))
+            layout, top = np.full(len(row), LITTLE), np.ones(len(row), dtype=bool)
+            now = self._element(at, np.zeros(len(row), dtype=np.int32), layout)
             bad = now.is_wrong | now.is_undefined | (now.group != 2) | (now.tag <= floor)
             bad |= 2 * now.next > end
-            self._note_item(found, row, now, np.ones(len(row), dtype=bool), bad)
+            self._note_item(found, row, now, layout, top, bad)
             done = ~bad & (2 * now.next == end)
             found.accepted[row[done]] = True
             keep = np.flatnonzero(~(bad | done))
             row, at, end, floor = row[keep], now.next[keep], end[keep], now.tag[keep]
         return found
 
-    def _note_item(self, found: _Header, row: Places, at: _Element, top: Flags, bad: Flags) -> None:
+    def _note_item(
+        self, found: _Header, row: Places, at: _Element, layout: Places, top: Flags, bad: Flags
+    ) -> None:
         """Record wanted elements that are known to lie within the window."""
         slot = self.table.slots.take(_hash(at.group, at.element))
         hit = np.flatnonzero(top & (slot >= 0))
         hit = hit[self.table.tags[slot[hit]] == at.tag[hit]]
         place = slot[hit]
-        if not self.layout.implicit:
-            bad[hit[self.vrs[place] != at.vr[hit]]] = True
+        bad[hit[~self._is_of_its_vr(place, at.vr[hit], layout[hit])]] = True
         bad[hit[at.is_undefined[hit]]] = True
         found.begin[place, row[hit]] = at.value[hit]
         found.length[place, row[hit]] = at.length[hit]
@@ -594,30 +594,25 @@ class _Walk:
             len(self.table.wanted),
         )
 
-    def _element(self, at: Places, within: NDArray[np.int32]) -> _Element:
+    def _element(self, at: Places, within: NDArray[np.int32], layout: Places) -> _Element:
         """The element at each word, which is so deeply nested."""
         words = self.heads[at].view("<u2").reshape(-1, 4)
         group, element, vr, size = (words[:, n] for n in range(4))
         tag = (group.astype(np.uint32) << 16) | element
         is_item = group == syntax.ITEM_GROUP
-        high, low = (vr, size) if self.layout.big else (size, vr)
-        wide = (high.astype(np.int64) << 16) | low
-        if self.layout.implicit:
-            length, head = wide, np.full(len(at), 4)
-            is_wrong = np.zeros(len(at), dtype=bool)
-        else:
-            is_long = self.layout.is_long[vr] & ~is_item
-            length = np.where(is_item, wide, size)
-            far = np.flatnonzero(is_long)
-            one, two = (self.words.take(at[far] + n, mode="clip") for n in (4, 5))
-            high, low = (one, two) if self.layout.big else (two, one)
-            length[far] = (high.astype(np.int64) << 16) | low
-            head = np.where(is_long, 6, 4)
-            is_wrong = ~(self.layout.is_vr[vr] | is_item)
+        is_big, kind = layout == BIG, vr + (layout << 16)
+        is_long = _IS_LONG[kind] & ~is_item
+        is_wide = is_item | (layout == IMPLICIT)
+        length = size.astype(np.int64)
+        wide = np.flatnonzero(is_wide)
+        length[wide] = _wide(vr[wide], size[wide], is_big[wide])
+        far = np.flatnonzero(is_long)
+        first, second = (self.words.take(at[far] + n, mode="clip") for n in (4, 5))
+        length[far] = _wide(first, second, is_big[far])
+        is_wrong = ~(is_long | is_wide | _IS_SHORT[kind])
         is_undefined = length == syntax.UNDEFINED
-        if not self.layout.implicit:
-            # Its content has implicit VRs: a matter for the patient reader.
-            is_wrong |= is_undefined & (vr == self.layout.unknown)
+        # Its content has implicit VRs: a matter for the patient reader.
+        is_wrong |= is_undefined & _IS_UNKNOWN[kind] & ~is_wide
         ends_item, ends_sequence = tag == syntax.ITEM_END, tag == syntax.SEQUENCE_END
         depth = within + is_undefined - (ends_item | ends_sequence)
         # Sequences hold items and items hold elements: depth is odd within a sequence.
@@ -626,12 +621,18 @@ class _Walk:
         is_wrong |= (ends_item | ends_sequence) & (length != 0)
         is_wrong |= (depth < 0) & ~((within == 0) & ends_item)
         is_wrong |= ~is_undefined & (length & 1 == 1)
-        value = at + head
+        value = at + np.where(is_long, 6, 4)
         following = value + np.where(is_undefined, 0, length >> 1)
         return _Element(
             group, element, tag, vr, length, 2 * value, is_item, is_undefined, is_wrong, depth,
             following,
         )  # fmt: skip
+
+
+def _wide(first: NDArray[np.uint16], second: NDArray[np.uint16], is_big: Flags) -> Places:
+    """Lengths of four bytes, from two words in the order of the file."""
+    high, low = np.where(is_big, first, second), np.where(is_big, second, first)
+    return (high.astype(np.int64) << 16) | low
 
 
 def _is_pixels(tag: Tags) -> Flags:

@@ -116,6 +116,7 @@ def read_chunk(files: list[Path]) -> HeaderBatch:
             if number not in done
         ]
     frames = [quick, pl.DataFrame(others, schema=quick.schema)]
+    windows.release()
     read = pl.concat(frames).sort("number")
     read = read.with_columns(
         path=pl.Series([str(files[number]) for number in read["number"]], dtype=pl.String),

@@ -32,56 +32,56 @@ class Windows:
     A place is an index into `flat`. Per window: `until` the place after its last byte, `origin`
     the place where byte 0 of its file would be, `end` that of the end of its file. `got` bytes
     read at first of each file (-1 where it cannot be opened). `before` pieces of a file that
-    precede its last window, as (begin, end).
+    precede its last window, as (begin, end). How large a file is that fills its first window is
+    not asked before somebody wants to know (`measure`); until then `end` is far away.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
         self.used = len(paths)
         self.room = len(paths) * (1 + SPARE)
-        self.flat: Bytes = np.empty((self.room + 1) * STRIDE, dtype=np.uint8)
+        self.flat = _buffer((self.room + 1) * STRIDE)
         self.got: Places = np.full(len(paths), -1, dtype=np.int64)
         self.origin: Places = np.arange(self.room, dtype=np.int64) * STRIDE
         self.until: Places = self.origin.copy()
         self.end: Places = self.origin.copy()
         self.before: dict[int, list[tuple[int, int]]] = {}
-        self._stamps: list[tuple[int, int]] = []
+        self._stamps: dict[int, tuple[int, int]] = {}
 
     def read_first(self) -> None:
         """Read the first WINDOW bytes of each file; never raises on a file."""
-        view = self.flat.data
-        got: list[int] = []
-        for number, path in enumerate(self.paths):
-            count, stamp = -1, (0, 0)
+        view, got = self.flat.data, []
+        for start, path in zip(self.origin.tolist(), self.paths, strict=False):
+            count = -1
             try:
                 file = os.open(path, FLAGS)
             except OSError:
                 got.append(count)
-                self._stamps.append(stamp)
                 continue
             try:
-                start = number * STRIDE
-                count = os.preadv(file, [view[start : start + WINDOW]], 0)
-                if count == WINDOW:
-                    stat = os.fstat(file)
-                    stamp = stat.st_size, stat.st_mtime_ns
-                else:
-                    stamp = count, 0
+                count = os.readv(file, (view[start : start + WINDOW],))
             except OSError:
                 pass
             finally:
                 os.close(file)
             got.append(count)
-            self._stamps.append(stamp)
-        self.got[:] = got
         files = len(got)
+        self.got[:] = got
         self.until[:files] += np.maximum(self.got, 0)
-        self.end[:files] += [size for size, _ in self._stamps]
+        self.end[:files] = np.where(
+            self.got == WINDOW, self.end[:files] + ENDLESS, self.until[:files]
+        )
+
+    def measure(self, windows: Places) -> None:
+        """Learn where the files end of which these are the first windows."""
+        for number in windows.tolist():
+            if self.end[number] - self.origin[number] == ENDLESS and number < len(self.paths):
+                self.end[number] = self.origin[number] + Path(self.paths[number]).stat().st_size
 
     def read_on(self, files: Places, starts: Places) -> Places:
         """Read a window of each file from a byte of it on; the number of each window.
 
-        -1 where there is no room, or the file is no longer what it was.
+        -1 where there is no room or nothing left, or the file is no longer what it was.
         """
         view = self.flat.data
         windows = np.full(len(files), -1, dtype=np.int64)
@@ -96,14 +96,23 @@ class Windows:
             try:
                 count = os.preadv(file, [view[begin : begin + WINDOW]], start)
                 stat = os.fstat(file)
+                is_as_before = self._is_as_before(number, file, stat)
             except OSError:
                 continue
             finally:
                 os.close(file)
-            if (stat.st_size, stat.st_mtime_ns) != self._stamps[number]:
-                continue
-            windows[row] = self._taken(begin - start, count, begin - start + stat.st_size)
+            if count > 0 and is_as_before:
+                windows[row] = self._taken(begin - start, count, begin - start + stat.st_size)
         return windows
+
+    def _is_as_before(self, number: int, file: int, stat: os.stat_result) -> bool:
+        """Whether a file is what it was at the last window, by its stamp; by its bytes at first."""
+        stamp = stat.st_size, stat.st_mtime_ns
+        if number in self._stamps:
+            return stamp == self._stamps[number]
+        self._stamps[number] = stamp
+        begin = number * STRIDE
+        return os.pread(file, WINDOW, 0) == self.flat[begin : begin + WINDOW].tobytes()
 
     def inflate(self, files: Places, starts: Places) -> Places:
         """Inflate what follows a place in the first window of each file, as far as a window holds.
@@ -144,6 +153,10 @@ class Windows:
             one[copies] = one[rows] + shift
         return windows
 
+    def release(self) -> None:
+        """Leave the buffer to the next windows; whatever was found in it must be copied by now."""
+        _BUFFERS[:] = [self.flat]
+
     def keep_before(self, files: Places, windows: Places) -> None:
         """Note that these windows are followed by later ones of the same files."""
         for number, window in zip(files.tolist(), windows.tolist(), strict=True):
@@ -156,6 +169,15 @@ class Windows:
         self.origin[number], self.end[number] = origin, end
         self.until[number] = number * STRIDE + count
         return number
+
+
+# The last buffer that was released: to fill it anew is faster than to ask for another.
+_BUFFERS: list[Bytes] = []
+
+
+def _buffer(size: int) -> Bytes:
+    kept = _BUFFERS.pop() if _BUFFERS else np.empty(0, dtype=np.uint8)
+    return kept[:size] if len(kept) >= size else np.empty(size, dtype=np.uint8)
 
 
 def read_windows(paths: Sequence[Path]) -> Windows:
