@@ -35,20 +35,18 @@ def as_columns(windows: Windows, found: Found) -> pl.DataFrame:
     rows = np.flatnonzero(found.accepted)
     undecodable: set[int] = set()
     columns: dict[str, pl.Series] = {}
-    is_text = np.array([wanted.vr not in NUMBERS for wanted in found.columns])
-    begin, length = _without_padding(
-        windows.flat, found.begin[:, rows], found.length[:, rows], is_text
-    )
     is_big = found.is_big[rows]
     order = sorted(
         range(len(found.columns)), key=lambda n: found.columns[n].column != CHARACTER_SET
     )
     for number in order:
         wanted = found.columns[number]
-        raw = _gathered(windows.flat, begin[number], length[number])
+        begin, length = found.begin[number, rows], found.length[number, rows]
         if wanted.vr in NUMBERS:
+            raw = _gathered(windows.flat, begin, length)
             text = _numbers(pl.Series(raw, dtype=pl.Binary), wanted, is_big)
         else:
+            raw = _gathered(windows.flat, *_without_padding(windows.flat, begin, length))
             text = _text(raw, wanted, columns.get(CHARACTER_SET), undecodable)
         columns[wanted.column] = text.alias(wanted.column)
     unusual = [one for one in columns[CHARACTER_SET].unique().drop_nulls() if not is_standard(one)]
@@ -79,23 +77,19 @@ def _digests(windows: Windows, found: Found, rows: NDArray[np.int64]) -> pl.Seri
 
 
 def _without_padding(
-    flat: NDArray[np.uint8],
-    begin: NDArray[np.int64],
-    length: NDArray[np.int64],
-    is_text: NDArray[np.bool_],
+    flat: NDArray[np.uint8], begin: NDArray[np.int64], length: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Begin and length of each value with the padding at both ends of text cut off."""
-    shape = begin.shape
-    begin, length = begin.reshape(-1).copy(), length.reshape(-1).copy()
+    """Begin and length of texts with the padding at both ends cut off."""
+    begin, length = begin.copy(), length.copy()
     for last in (True, False):
-        left = np.flatnonzero((length > 0) & np.repeat(is_text, shape[1]))
+        left = np.flatnonzero(length > 0)
         while len(left):
             byte = flat[begin[left] + (length[left] - 1 if last else 0)]
             left = left[(byte == 0) | (byte == ord(" "))]
             length[left] -= 1
             begin[left] += 0 if last else 1
             left = left[length[left] > 0]
-    return begin.reshape(shape), length.reshape(shape)
+    return begin, length
 
 
 def _gathered(

@@ -103,36 +103,36 @@ def _data_sets(
     start: Places,
 ) -> None:
     """Walk the data set of each file, in its window, from its start on."""
-    first = len(found.columns) - tables.columns
-    mine = _Walk(windows, tables.data_set).headers(rows, layout, window, start)
-    accepted = mine.accepted
-    column = first + len(tables.data_set.wanted)
-    found.begin[first:column, rows] = mine.begin[: mine.flat_count]
-    found.length[first:column, rows] = mine.length[: mine.flat_count]
+    column = len(found.columns) - tables.columns
+    mine = _Walk(windows, tables.data_set).headers(len(windows.got), rows, layout, window, start)
+    found.accepted[:], found.stop[:] = mine.accepted, mine.stop
+    found.begin[column : column + mine.flat_count] = mine.begin[: mine.flat_count]
+    found.length[column : column + mine.flat_count] = mine.length[: mine.flat_count]
+    column += mine.flat_count
     for number, table in enumerate(tables.items, start=mine.flat_count):
         items = _Walk(windows, table).first_items(
-            layout, mine.begin[number], np.where(accepted, mine.length[number], -1)
+            layout, mine.begin[number, rows], mine.length[number, rows]
         )
-        accepted &= items.accepted
+        found.accepted[rows] &= items.accepted
         width = len(table.wanted)
         found.begin[column : column + width, rows] = items.begin
         found.length[column : column + width, rows] = items.length
         column += width
-    found.accepted[rows] = accepted
-    found.stop[rows] = mine.stop
 
 
 @dataclass(frozen=True)
 class _Table:
     """The wanted tags of one level of nesting, found by a hash of group and element.
 
-    Sequences come after the flat attributes. `vrs` the VR of each as a number, by layout.
+    Sequences come after the flat attributes. `vrs` the VR of each as a number, by layout; `kinds`
+    the first bytes of each element as a number, 128 per layout: tag, and VR where there is one.
     """
 
     wanted: tuple[Wanted, ...]
     slots: NDArray[np.int8]
     tags: Tags
     vrs: NDArray[np.uint16]
+    kinds: NDArray[np.uint64]
     last: int
 
     @classmethod
@@ -145,7 +145,11 @@ class _Table:
         slots[places] = np.arange(len(tags))
         vrs = [w.vr for w in wanted] + ["SQ"] * len(sequences)
         codes = np.array([[_code(vr, layout) for vr in vrs] for layout in range(3)], np.uint16)
-        return cls(tuple(wanted), slots, tags, codes, int(tags.max()))
+        kinds = np.zeros((3, 128), dtype=np.uint64)
+        swapped = (tags << 16) | (tags >> 16)
+        kinds[:, : len(tags)] = swapped | (codes.astype(np.uint64) << 32)
+        kinds[IMPLICIT, : len(tags)] = swapped
+        return cls(tuple(wanted), slots, tags, codes, kinds.reshape(-1), int(tags.max()))
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ def _tables(tags: TagList) -> _Tables:
 
 
 def _hash(group: NDArray[np.uint16], element: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    return group * np.uint16(37) + element
+    return group * np.uint16(41) + element
 
 
 # How the headers of elements are laid out. Big endian ones are read from swapped bytes: as numbers
@@ -265,8 +269,9 @@ class _Standing:
     `row` its number among those the walk was given, `window` its window, `at` the word of the next
     element, `limit` the last word of the window at which one can begin. An element inside an open
     sequence has a `depth`; `opened` is the word where that sequence begins, `resume` its tag.
-    `floor`: no usual element has a tag as low as this. `vrs` is where the VRs of its layout begin,
-    `narrow` by how many bits a length of four bytes is too long for it.
+    `floor`: no usual element has a tag as low as this. By its layout: `vrs` and `kinds` where VRs
+    and wanted elements of it begin, `mask` the bytes of a head that tell an element, `narrow` by
+    how many bits a length of four bytes is too long.
     """
 
     row: Places
@@ -278,13 +283,20 @@ class _Standing:
     depth: NDArray[np.int32]
     opened: Places
     resume: Tags
+    is_top: Flags = field(init=False)
     vrs: Places = field(init=False)
+    kinds: Places = field(init=False)
+    mask: NDArray[np.uint64] = field(init=False)
     narrow: Tags = field(init=False)
     is_done: Flags = field(init=False)
 
     def __post_init__(self) -> None:
+        is_implicit = self.layout == IMPLICIT
+        self.is_top = self.depth == 0
         self.vrs = self.layout << 16
-        self.narrow = np.where(self.layout == IMPLICIT, 0, 16).astype(np.uint32)
+        self.kinds = self.layout << 7
+        self.mask = np.where(is_implicit, np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFF))
+        self.narrow = np.where(is_implicit, 0, 16).astype(np.uint32)
         self.is_done = np.zeros(len(self.row), dtype=bool)
 
     def chosen(self, keep: Places) -> _Standing:
@@ -320,12 +332,15 @@ class _Walk:
             (len(self.words) - 3,), dtype="V8", buffer=windows.flat.data, strides=(2,)
         )
 
-    def headers(self, rows: Places, layout: Places, windows: Places, start: Places) -> _Header:
-        """Data sets: accepted where an element beyond the last wanted tag is reached."""
-        found = self._empty(len(rows))
+    def headers(
+        self, files: int, rows: Places, layout: Places, windows: Places, start: Places
+    ) -> _Header:
+        """Data sets of some of the files: accepted where an element beyond the last wanted tag is
+        reached."""
+        found = self._empty(files)
         count = len(rows)
-        waiting = _Standing(
-            np.arange(count),
+        standing = _Standing(
+            rows,
             layout,
             windows,
             start >> 1,
@@ -335,26 +350,27 @@ class _Walk:
             np.zeros(count, dtype=np.int64),
             np.zeros(count, dtype=np.uint32),
         )
+        # What was inflated or swapped has no other window.
+        is_moved = np.zeros(files, dtype=bool)
+        is_moved[rows] = windows != rows
         while True:
-            waiting = self._through_windows(waiting, found, count // LEFT_OVER)
-            # What was inflated or swapped has no other window.
-            waiting = waiting.chosen(np.flatnonzero(windows[waiting.row] == rows[waiting.row]))
-            if not len(waiting.row):
+            standing = self._through_windows(standing, found, count // LEFT_OVER)
+            standing = standing.chosen(np.flatnonzero(~is_moved[standing.row]))
+            if not len(standing.row):
                 return found
-            waiting = self._in_next_window(waiting, rows)
+            standing = self._in_next_window(standing)
 
-    def _in_next_window(self, waiting: _Standing, rows: Places) -> _Standing:
-        """Read on where each file stands."""
-        old = self.windows
-        position = 2 * waiting.at - old.origin[waiting.window]
-        windows = old.read_on(rows[waiting.row], position)
+    def _in_next_window(self, standing: _Standing) -> _Standing:
+        """Read on where each file stands; those that cannot be read on drop out."""
+        position = 2 * standing.at - self.windows.origin[standing.window]
+        windows = self.windows.read_on(standing.row, position)
         kept = np.flatnonzero(windows >= 0)
-        old.keep_before(rows[waiting.row[kept]], waiting.window[kept])
-        waiting, windows = waiting.chosen(kept), windows[kept]
-        waiting.window = windows
-        waiting.at = (windows * STRIDE) >> 1
-        waiting.limit = (old.until[windows] - HEAD) >> 1
-        return waiting
+        standing, windows = standing.chosen(kept), windows[kept]
+        self.windows.keep_before(standing.row, standing.window)
+        standing.window = windows
+        standing.at = (windows * STRIDE) >> 1
+        standing.limit = (self.windows.until[windows] - HEAD) >> 1
+        return standing
 
     def _through_windows(self, standing: _Standing, found: _Header, few: int) -> _Standing:
         """Walk until the files are accepted or declined; return those that need another window."""
@@ -398,14 +414,13 @@ class _Walk:
         usual &= (size & 1) == 0
         usual &= _IS_SHORT.take(standing.vrs + words[:, 2])
         slot = self.table.slots.take(_hash(words[:, 0], words[:, 1]))
-        hit = np.flatnonzero(usual & (slot >= 0))
-        place = slot[hit]
-        good = (self.table.tags[place] == tag[hit]) & (standing.depth[hit] == 0)
-        hit, place = hit[good], place[good]
-        good = self._is_of_its_vr(place, words[hit, 2], standing.layout[hit])
-        usual[hit[~good]] = False
-        hit, place = hit[good], place[good]
-        row = standing.row[hit]
+        hit = np.flatnonzero((slot >= 0) & usual & standing.is_top)
+        place = slot[hit] + standing.kinds[hit]
+        is_wanted = heads.view("<u8")[hit] & standing.mask[hit] == self.table.kinds[place]
+        # Another tag of the same hash, or a wanted one of another VR, is for the next longer step.
+        usual[hit[~is_wanted]] = False
+        hit = hit[is_wanted]
+        place, row = slot[hit], standing.row[hit]
         found.begin[place, row] = 2 * standing.at[hit] + 8
         found.length[place, row] = size[hit]
         np.copyto(standing.floor, tag, where=usual)
@@ -448,6 +463,7 @@ class _Walk:
         now.depth = np.where(stays, at.depth, now.depth)
         standing.at[few], standing.floor[few], standing.depth[few] = now.at, now.floor, now.depth
         standing.opened[few], standing.resume[few] = now.opened, now.resume
+        standing.is_top[few] = now.depth == 0
         finished = few[bad | ends | leaves]
         standing.is_done[finished] = True
         standing.floor[finished] = NO_TAG

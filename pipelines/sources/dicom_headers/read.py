@@ -119,7 +119,7 @@ def read_chunk(files: list[Path]) -> HeaderBatch:
     windows.release()
     read = pl.concat(frames).sort("number")
     read = read.with_columns(
-        path=pl.Series([str(files[number]) for number in read["number"]], dtype=pl.String),
+        path=pl.Series([windows.paths[number] for number in read["number"]], dtype=pl.String),
         reason=pl.coalesce("reason", refusal()),
     )
     return HeaderBatch(

@@ -37,7 +37,8 @@ class Windows:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
+        # Text is opened twice as fast as a Path.
+        self.paths = [str(path) for path in paths]
         self.used = len(paths)
         self.room = len(paths) * (1 + SPARE)
         self.flat = _buffer((self.room + 1) * STRIDE)
