@@ -32,7 +32,7 @@ HEAD = 12
 # Of a full chunk so few files may be left over: the loop would cost more than reading them alone.
 LEFT_OVER = 500
 # One file in so many waits before the waiting ones are moved.
-WAITING = 4
+WAITING = 3
 HASH_SIZE = 1 << 16
 CHARACTER_SET = 0x00080005
 TRANSFER_SYNTAX = 0x00020010
@@ -431,36 +431,24 @@ class _Walk:
         """Move some files by one element of any kind; those that need another window are
         returned, standing at the element with which it has to begin."""
         now = standing.chosen(few)
-        windows = self.windows
         at = self._element(now.at, now.depth, now.layout)
         top = now.depth == 0
         bad = at.is_wrong | (top & (at.is_item | (at.tag <= now.floor)))
-        end = windows.end[now.window]
-        bad, cut = self._note(found, now, at, top, bad)
-        beyond = top & ~at.is_item & (at.tag > self.table.last)
-        is_unclear = beyond & ~at.is_undefined & (2 * at.next >= windows.until[now.window])
-        if is_unclear.any():
-            windows.measure(now.window[is_unclear & ~_is_pixels(at.tag)])
-            end = windows.end[now.window]
-        bad |= beyond & ~self._is_plausible_end(at, beyond, end, now.layout)
-        is_first = beyond & (found.stop[now.row] == 0)
-        found.stop[now.row[is_first]] = 2 * now.at[is_first]
-        # A damaged tag can look like an end; what follows it would then be out of order.
-        is_open = at.is_undefined & (at.group & 1 == 0)
-        is_sure = is_open | _is_pixels(at.tag) | (2 * at.next == end)
-        ends = beyond & ~bad & (is_sure | ~is_first)
+        cut = self._note(found, now, at, top, bad)
+        ends = self._ends(found, now, at, top, bad)
         found.accepted[now.row[ends]] = True
         leaves = ~bad & ~ends & (cut | (at.next > now.limit))
-        now.resume = np.where(top & at.is_undefined, at.tag, now.resume)
-        now.opened = np.where(top & at.is_undefined, now.at, now.opened)
-        floor = np.where(top & ~at.is_item & ~at.is_undefined, at.tag, now.resume)
-        floor[at.depth > 0] = 0
+        opens = top & at.is_undefined
+        np.copyto(now.resume, at.tag, where=opens)
+        np.copyto(now.opened, now.at, where=opens)
+        floor = np.where(top & ~opens, at.tag, now.resume)
         # Within a sequence stand items, which are never usual.
-        floor[at.depth & 1 == 1] = NO_TAG
-        stays = ~cut
-        now.at = np.where(stays, at.next, now.at)
-        now.floor = np.where(stays, floor, now.floor)
-        now.depth = np.where(stays, at.depth, now.depth)
+        is_inside = at.depth > 0
+        floor[is_inside] = np.where(at.depth[is_inside] & 1, NO_TAG, 0)
+        moves = ~cut
+        np.copyto(now.at, at.next, where=moves)
+        np.copyto(now.floor, floor, where=moves)
+        np.copyto(now.depth, at.depth, where=moves)
         standing.at[few], standing.floor[few], standing.depth[few] = now.at, now.floor, now.depth
         standing.opened[few], standing.resume[few] = now.opened, now.resume
         standing.is_top[few] = now.depth == 0
@@ -468,11 +456,36 @@ class _Walk:
         standing.is_done[finished] = True
         standing.floor[finished] = NO_TAG
         standing.at[finished] = 0
-        return self._leaving(now.chosen(np.flatnonzero(leaves)))
+        return self._leaving(now, np.flatnonzero(leaves))
 
-    def _leaving(self, now: _Standing) -> _Standing:
+    def _ends(self, found: _Header, now: _Standing, at: _Element, top: Flags, bad: Flags) -> Flags:
+        """Which files have reached their end: an element beyond the wanted tags that cannot be
+        mistaken, or the second one. Bad is a file that cannot hold such an element."""
+        ends = top & (at.tag > self.table.last) & ~bad
+        few = np.flatnonzero(ends)
+        if not len(few):
+            return ends
+        windows = self.windows
+        window, tag, is_undefined = now.window[few], at.tag[few], at.is_undefined[few]
+        following, pixels = 2 * at.next[few], _is_pixels(tag)
+        windows.measure(window[~is_undefined & ~pixels & (following >= windows.until[window])])
+        end = windows.end[window]
+        fits = (following <= end) | is_undefined | pixels
+        fits &= self._is_plausible(tag, at.vr[few], is_undefined, now.layout[few])
+        bad[few[~fits]] = True
+        is_first = found.stop[now.row[few]] == 0
+        found.stop[now.row[few[is_first]]] = 2 * now.at[few[is_first]]
+        # A damaged tag can look like an end; what follows it would then be out of order.
+        is_sure = (is_undefined & (at.group[few] & 1 == 0)) | pixels | (following == end)
+        ends[few] = fits & (is_sure | ~is_first)
+        return ends
+
+    def _leaving(self, now: _Standing, leaves: Places) -> _Standing:
         """Files that go on in another window, which begins with the sequence they stand in,
         so that its first item is found in one piece; those at the end of their file drop out."""
+        now = now.chosen(leaves)
+        if not len(leaves):
+            return now
         is_wanted = (now.depth > 0) & (now.resume <= self.table.last)
         back = np.flatnonzero(is_wanted & (2 * now.opened > now.window * STRIDE))
         now.at[back] = now.opened[back]
@@ -480,42 +493,41 @@ class _Walk:
         now.floor[back] = now.resume[back] - 1
         return now.chosen(np.flatnonzero(2 * now.at + 8 <= self.windows.end[now.window]))
 
-    def _is_plausible_end(self, at: _Element, beyond: Flags, end: Places, layout: Places) -> Flags:
-        """Whether an element beyond the wanted tags is one that a file can hold there."""
-        fits = (2 * at.next <= end) | at.is_undefined | _is_pixels(at.tag)
-        looked_at = np.flatnonzero(fits & beyond)
-        kinds = (at.tag[looked_at].astype(np.int64) << 16) | at.vr[looked_at]
-        kinds = (kinds << 3) | (layout[looked_at] << 1) | at.is_undefined[looked_at]
+    def _is_plausible(
+        self, tag: Tags, vr: NDArray[np.uint16], is_undefined: Flags, layout: Places
+    ) -> Flags:
+        """Whether elements beyond the wanted tags are such as a file can hold there."""
+        kinds = (((tag.astype(np.int64) << 16) | vr) << 3) | (layout << 1) | is_undefined
         known, place = np.unique(kinds, return_inverse=True)
         plausible = [
             syntax.is_plausible(kind >> 19, _vr(kind >> 3 & 0xFFFF, kind >> 1 & 3), bool(kind & 1))
             for kind in known.tolist()
         ]
-        fits[looked_at] = np.array(plausible, dtype=bool)[place]
-        return fits
+        return np.array(plausible, dtype=bool)[place]
 
-    def _note(
-        self, found: _Header, now: _Standing, at: _Element, top: Flags, bad: Flags
-    ) -> tuple[Flags, Flags]:
-        """Record the wanted elements; bad is a file with one of another VR, or longer than a
-        window, and cut one whose value the end of the window cuts."""
+    def _note(self, found: _Header, now: _Standing, at: _Element, top: Flags, bad: Flags) -> Flags:
+        """Record the wanted elements, and tell the files in which the end of the window cuts one.
+
+        Bad is a file in which a wanted element has another VR, or is longer than a window.
+        """
+        cut = np.zeros(len(bad), dtype=bool)
         slot = self.table.slots.take(_hash(at.group, at.element))
         hit = np.flatnonzero(top & (slot >= 0))
         hit = hit[self.table.tags[slot[hit]] == at.tag[hit]]
-        place = slot[hit]
+        if not len(hit):
+            return cut
+        place, window = slot[hit], now.window[hit]
         is_flat = place < found.flat_count
-        bad[hit[~self._is_of_its_vr(place, at.vr[hit], now.layout[hit])]] = True
-        bad[hit[is_flat & at.is_undefined[hit]]] = True
-        window = now.window[hit]
         is_cut = 2 * at.next[hit] > self.windows.until[window]
         is_whole_window = 2 * now.at[hit] == window * STRIDE
-        bad[hit[is_flat & is_cut & is_whole_window]] = True
-        cut = np.zeros(len(bad), dtype=bool)
-        cut[hit[is_cut & ~is_whole_window]] = True
+        wrong = ~self._is_of_its_vr(place, at.vr[hit], now.layout[hit])
+        wrong |= is_flat & (at.is_undefined[hit] | (is_cut & is_whole_window))
+        bad[hit[wrong]] = True
+        cut[hit[is_cut & ~is_whole_window & ~wrong]] = True
         row = now.row[hit]
         found.begin[place, row] = at.value[hit]
         found.length[place, row] = np.where(at.is_undefined[hit], -2, at.length[hit])
-        return bad, cut & ~bad
+        return cut
 
     def _is_of_its_vr(
         self, place: NDArray[np.int8], vr: NDArray[np.uint16], layout: Places
