@@ -214,8 +214,12 @@ def unknown_of_undefined_length(base: Base, rng: random.Random) -> bytes:
     else:
         creator = struct.pack(order + "HH2sH", group, 0x10, b"LO", 6) + b"MAKER "
         head = struct.pack(order + "HH2sHI", group, 0x1001, b"UN", 0, 0xFFFFFFFF)
-    later = [e for e in base.elements if _tag(base, e) >> 16 >= 0x32]
-    return base.final(_inserted(base, later[0].head, creator + head + item))
+    return base.final(_inserted(base, _place_of_group_31(base), creator + head + item))
+
+
+def _place_of_group_31(base: Base) -> int:
+    before = [e for e in base.elements if _tag(base, e) >> 16 < 0x31]
+    return before[-1].value + before[-1].length
 
 
 def _tag(base: Base, element: Element) -> int:
@@ -284,8 +288,8 @@ def long_private_value(base: Base, rng: random.Random) -> bytes:
     else:
         creator = struct.pack(order + "HH2sH", 0x31, 0x10, b"LO", 6) + b"MAKER "
         head = struct.pack(order + "HH2sHI", 0x31, 0x1001, b"OB", 0, length)
-    later = [e for e in base.elements if _tag(base, e) >> 16 >= 0x32]
-    return base.final(_inserted(base, later[0].head, creator + head + rng.randbytes(length)))
+    piece = creator + head + rng.randbytes(length)
+    return base.final(_inserted(base, _place_of_group_31(base), piece))
 
 
 Kind = Callable[[Base, random.Random], bytes]
