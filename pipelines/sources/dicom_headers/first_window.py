@@ -34,6 +34,7 @@ LEFT_OVER = 500
 # One file in so many waits before the waiting ones are moved.
 WAITING = 3
 HASH_SIZE = 1 << 16
+MOST_WANTED = 128
 CHARACTER_SET = 0x00080005
 TRANSFER_SYNTAX = 0x00020010
 # No tag is greater: where this is the floor, no element is usual.
@@ -45,16 +46,16 @@ Tags = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Found:
-    """Where the wanted values lie in the windows: one row per attribute, one column per file.
+    """Where the wanted values lie in the windows: one array per attribute, one number per file.
 
     `begin` is a place in the windows; `length` is -1 where an attribute is absent. `stop` is the
     place where the first element beyond the wanted tags begins. `is_big` marks files with big
-    endian numbers. What is not `accepted` is declined and holds nothing.
+    endian numbers. What is not `accepted` is declined; its other numbers mean nothing.
     """
 
     columns: tuple[Wanted, ...]
-    begin: Places
-    length: Places
+    begin: list[NDArray[np.int32]]
+    length: list[NDArray[np.int32]]
     stop: Places
     is_big: Flags
     accepted: Flags
@@ -64,60 +65,40 @@ def scan(windows: Windows, tags: TagList) -> Found:
     """Find the wanted attributes of every file."""
     tables = _tables(tags)
     files = len(windows.got)
-    columns = (*tags.meta, *tags.flat, *(w for item in tags.items.values() for w in item))
-    found = Found(
-        columns,
-        np.zeros((len(columns), files), dtype=np.int64),
-        np.full((len(columns), files), -1, dtype=np.int64),
-        np.zeros(files, dtype=np.int64),
-        np.zeros(files, dtype=bool),
-        np.zeros(files, dtype=bool),
-    )
-    rows, start, uid = _file_meta(windows, tables.meta, found)
+    meta, rows, start, uid = _file_meta(windows, tables.meta)
     layout = np.where(uid == syntax.IMPLICIT_LITTLE, IMPLICIT, LITTLE)
     layout[uid == syntax.EXPLICIT_BIG] = BIG
-    found.is_big[rows] = layout == BIG
     is_deflated = uid == syntax.DEFLATED
     window = rows.copy()
     window[is_deflated] = windows.inflate(rows[is_deflated], start[is_deflated])
     window[layout == BIG] = windows.swap(rows[layout == BIG])
     moved = (window - rows) * STRIDE
     start = np.where(is_deflated, window * STRIDE, start + moved)
-    fits = np.flatnonzero(window >= 0)
-    _data_sets(windows, tables, found, rows[fits], layout[fits], window[fits], start[fits])
+    fits = window >= 0
+    rows, layout, window, start, moved = (x[fits] for x in (rows, layout, window, start, moved))
+    header = _Walk(windows, tables.data_set).headers(files, rows, layout, window, start)
+    levels = [(meta.begin, meta.length), (header.begin[: header.flat_count], header.length)]
+    for number, table in enumerate(tables.items, start=header.flat_count):
+        items = _Walk(windows, table).first_items(
+            files, rows, layout, header.begin[number], header.length[number]
+        )
+        header.accepted &= items.accepted
+        levels.append((items.begin, items.length))
     # The values of swapped data sets are in the bytes as they were.
     swapped = np.flatnonzero(layout == BIG)
-    found.begin[len(tags.meta) :, rows[swapped]] -= moved[swapped]
-    found.stop[rows[swapped]] -= moved[swapped]
-    found.length[:, ~found.accepted] = -1
-    return found
-
-
-def _data_sets(
-    windows: Windows,
-    tables: _Tables,
-    found: Found,
-    rows: Places,
-    layout: Places,
-    window: Places,
-    start: Places,
-) -> None:
-    """Walk the data set of each file, in its window, from its start on."""
-    column = len(found.columns) - tables.columns
-    mine = _Walk(windows, tables.data_set).headers(len(windows.got), rows, layout, window, start)
-    found.accepted[:], found.stop[:] = mine.accepted, mine.stop
-    found.begin[column : column + mine.flat_count] = mine.begin[: mine.flat_count]
-    found.length[column : column + mine.flat_count] = mine.length[: mine.flat_count]
-    column += mine.flat_count
-    for number, table in enumerate(tables.items, start=mine.flat_count):
-        items = _Walk(windows, table).first_items(
-            layout, mine.begin[number, rows], mine.length[number, rows]
-        )
-        found.accepted[rows] &= items.accepted
-        width = len(table.wanted)
-        found.begin[column : column + width, rows] = items.begin
-        found.length[column : column + width, rows] = items.length
-        column += width
+    for begins, _ in levels[1:]:
+        begins[:, rows[swapped]] -= moved[swapped].astype(np.int32)
+    header.stop[rows[swapped]] -= moved[swapped]
+    is_big = np.zeros(files, dtype=bool)
+    is_big[rows[swapped]] = True
+    return Found(
+        (*tags.meta, *tags.flat, *(w for item in tags.items.values() for w in item)),
+        [row for begins, _ in levels for row in begins],
+        [row for begins, lengths in levels for row in lengths[: len(begins)]],
+        header.stop,
+        is_big,
+        header.accepted,
+    )
 
 
 @dataclass(frozen=True)
@@ -125,7 +106,8 @@ class _Table:
     """The wanted tags of one level of nesting, found by a hash of group and element.
 
     Sequences come after the flat attributes. `vrs` the VR of each as a number, by layout; `kinds`
-    the first bytes of each element as a number, 128 per layout: tag, and VR where there is one.
+    the first bytes of each element as a number, MOST_WANTED per layout: tag, and VR where there
+    is one.
     """
 
     wanted: tuple[Wanted, ...]
@@ -140,14 +122,14 @@ class _Table:
         tags = np.array([w.tag for w in wanted] + list(sequences), dtype=np.uint32)
         slots = np.full(HASH_SIZE, -1, dtype=np.int8)
         places = _hash((tags >> 16).astype(np.uint16), tags.astype(np.uint16))
-        if len(np.unique(places)) != len(places) or len(tags) > np.iinfo(np.int8).max:
+        if len(np.unique(places)) != len(places) or len(tags) >= MOST_WANTED:
             raise ValueError("two wanted tags meet in the hash table; change _hash")
         slots[places] = np.arange(len(tags))
         vrs = [w.vr for w in wanted] + ["SQ"] * len(sequences)
         codes = np.array([[_code(vr, layout) for vr in vrs] for layout in range(3)], np.uint16)
-        kinds = np.zeros((3, 128), dtype=np.uint64)
+        kinds = np.zeros((4, MOST_WANTED), dtype=np.uint64)
         swapped = (tags << 16) | (tags >> 16)
-        kinds[:, : len(tags)] = swapped | (codes.astype(np.uint64) << 32)
+        kinds[:NOTHING, : len(tags)] = swapped | (codes.astype(np.uint64) << 32)
         kinds[IMPLICIT, : len(tags)] = swapped
         return cls(tuple(wanted), slots, tags, codes, kinds.reshape(-1), int(tags.max()))
 
@@ -157,11 +139,6 @@ class _Tables:
     meta: _Table
     data_set: _Table
     items: list[_Table]
-
-    @property
-    def columns(self) -> int:
-        """Number of attributes of the data set and of the items of its sequences."""
-        return len(self.data_set.wanted) + sum(len(item.wanted) for item in self.items)
 
 
 @lru_cache(maxsize=4)
@@ -182,6 +159,8 @@ def _hash(group: NDArray[np.uint16], element: NDArray[np.uint16]) -> NDArray[np.
 # How the headers of elements are laid out. Big endian ones are read from swapped bytes: as numbers
 # they are then like little endian ones, but the two letters of a VR have changed places.
 LITTLE, BIG, IMPLICIT = range(3)
+# ... and where none of them is wanted.
+NOTHING = 3
 
 
 def _code(vr: str, layout: int) -> int:
@@ -211,9 +190,11 @@ _IS_LONG = _flags(syntax.LONG_VRS, implicit=False)
 _IS_UNKNOWN = _flags(["UN"], implicit=False)
 
 
-def _file_meta(windows: Windows, table: _Table, found: Found) -> tuple[Places, Places, NDArray]:
-    """Files with a sound file meta, where the data set of each starts, and its transfer syntax;
-    notes what is wanted of the meta."""
+def _file_meta(
+    windows: Windows, table: _Table
+) -> tuple[_Header, Places, Places, NDArray[np.bytes_]]:
+    """What is wanted of the file meta of each file; and of the sound ones: their numbers, where
+    the data set starts, and the transfer syntax."""
     words = windows.flat.view("<u2")
     rows = np.flatnonzero(windows.got >= SHORTEST)
     base = rows * STRIDE
@@ -228,18 +209,17 @@ def _file_meta(windows: Windows, table: _Table, found: Found) -> tuple[Places, P
     end += base + syntax.META_START + 12
     sound &= (end % 2 == 0) & (end < windows.until[rows] - 16)
     rows, base, end = rows[sound], base[sound], end[sound]
-    meta = _Walk(windows, table).file_meta(base + syntax.META_START + 12, end)
-    width = len(table.wanted)
-    found.begin[:width, rows], found.length[:width, rows] = meta.begin, meta.length
+    start = base + syntax.META_START + 12
+    meta = _Walk(windows, table).file_meta(len(windows.got), rows, start, end)
     column = next(n for n, w in enumerate(table.wanted) if w.tag == TRANSFER_SYNTAX)
-    uid = _short_texts(windows.flat, meta.begin[column], meta.length[column])
+    uid = _short_texts(windows.flat, meta.begin[column][rows], meta.length[column][rows])
     declined = (syntax.PRIVATE_BIG, *syntax.JPIP_DEFLATED)
     known, place = np.unique(uid, return_inverse=True)
-    usable = meta.accepted & np.array(
+    usable = meta.accepted[rows] & np.array(
         [re.fullmatch(rb"[0-9.]+", one) is not None and one not in declined for one in known],
         dtype=bool,
     )[place].reshape(len(uid))
-    return rows[usable], end[usable], uid[usable]
+    return meta, rows[usable], end[usable], uid[usable]
 
 
 def _short_texts(flat: NDArray[np.uint8], begin: Places, length: Places) -> NDArray[np.bytes_]:
@@ -253,10 +233,10 @@ def _short_texts(flat: NDArray[np.uint8], begin: Places, length: Places) -> NDAr
 
 @dataclass
 class _Header:
-    """What a walk found: one row per wanted tag, one column per file it was given."""
+    """What a walk found: one row per wanted tag, one column per file."""
 
-    begin: Places
-    length: Places
+    begin: NDArray[np.int32]
+    length: NDArray[np.int32]
     stop: Places
     accepted: Flags
     flat_count: int
@@ -270,8 +250,8 @@ class _Standing:
     element, `limit` the last word of the window at which one can begin. An element inside an open
     sequence has a `depth`; `opened` is the word where that sequence begins, `resume` its tag.
     `floor`: no usual element has a tag as low as this. By its layout: `vrs` and `kinds` where VRs
-    and wanted elements of it begin, `mask` the bytes of a head that tell an element, `narrow` by
-    how many bits a length of four bytes is too long.
+    and wanted elements of it begin (within a sequence none is wanted), `mask` the bytes of a head
+    that tell an element, `narrow` by how many bits a length of four bytes is too long.
     """
 
     row: Places
@@ -283,7 +263,6 @@ class _Standing:
     depth: NDArray[np.int32]
     opened: Places
     resume: Tags
-    is_top: Flags = field(init=False)
     vrs: Places = field(init=False)
     kinds: Places = field(init=False)
     mask: NDArray[np.uint64] = field(init=False)
@@ -292,9 +271,8 @@ class _Standing:
 
     def __post_init__(self) -> None:
         is_implicit = self.layout == IMPLICIT
-        self.is_top = self.depth == 0
         self.vrs = self.layout << 16
-        self.kinds = self.layout << 7
+        self.kinds = _kinds(self.layout, self.depth)
         self.mask = np.where(is_implicit, np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFF))
         self.narrow = np.where(is_implicit, 0, 16).astype(np.uint32)
         self.is_done = np.zeros(len(self.row), dtype=bool)
@@ -302,6 +280,10 @@ class _Standing:
     def chosen(self, keep: Places) -> _Standing:
         """Some of them."""
         return _Standing(*(getattr(self, one.name)[keep] for one in fields(self) if one.init))
+
+
+def _kinds(layout: Places, depth: NDArray[np.int32]) -> Places:
+    return np.where(depth == 0, layout, NOTHING) * MOST_WANTED
 
 
 @dataclass(frozen=True)
@@ -377,9 +359,10 @@ class _Walk:
         parked = []
         left = len(standing.row)
         while left > few:
-            waiting = np.flatnonzero(~self._usual_step(standing, found) & ~standing.is_done)
-            if len(waiting) * WAITING < left:
+            usual = self._usual_step(standing, found)
+            if (left - np.count_nonzero(usual)) * WAITING < left:
                 continue
+            waiting = np.flatnonzero(~(usual | standing.is_done))
             parked.append(self._step(standing, waiting, found))
             is_done = standing.is_done
             left = len(is_done) - np.count_nonzero(is_done)
@@ -414,10 +397,11 @@ class _Walk:
         usual &= (size & 1) == 0
         usual &= _IS_SHORT.take(standing.vrs + words[:, 2])
         slot = self.table.slots.take(_hash(words[:, 0], words[:, 1]))
-        hit = np.flatnonzero((slot >= 0) & usual & standing.is_top)
+        hit = np.flatnonzero((slot >= 0) & usual)
         place = slot[hit] + standing.kinds[hit]
         is_wanted = heads.view("<u8")[hit] & standing.mask[hit] == self.table.kinds[place]
-        # Another tag of the same hash, or a wanted one of another VR, is for the next longer step.
+        # Another tag of the same hash, a wanted one of another VR or one within an item is for the
+        # next longer step.
         usual[hit[~is_wanted]] = False
         hit = hit[is_wanted]
         place, row = slot[hit], standing.row[hit]
@@ -451,7 +435,7 @@ class _Walk:
         np.copyto(now.depth, at.depth, where=moves)
         standing.at[few], standing.floor[few], standing.depth[few] = now.at, now.floor, now.depth
         standing.opened[few], standing.resume[few] = now.opened, now.resume
-        standing.is_top[few] = now.depth == 0
+        standing.kinds[few] = _kinds(now.layout, now.depth)
         finished = few[bad | ends | leaves]
         standing.is_done[finished] = True
         standing.floor[finished] = NO_TAG
@@ -535,44 +519,58 @@ class _Walk:
         """Whether wanted elements have the VR of the dictionary, where there is one."""
         return (self.table.vrs[layout, place] == vr) | (layout == IMPLICIT)
 
-    def first_items(self, layout: Places, begin: Places, length: Places) -> _Header:
-        """First item of a sequence each; accepted where it is sound, or there is no such item.
+    def first_items(
+        self,
+        files: int,
+        rows: Places,
+        layout: Places,
+        begin: NDArray[np.int32],
+        length: NDArray[np.int32],
+    ) -> _Header:
+        """First item of a sequence of each file; accepted where it is sound, or there is no such
+        item.
 
-        `length` is -1 where there is no sequence and -2 where its length is undefined.
+        `begin` and `length` of the sequence by file; its length is -1 where there is none and -2
+        where it is undefined. `layout` is that of the files numbered in `rows`.
         """
-        found = self._empty(len(begin))
+        found = self._empty(files)
         found.accepted[:] = True
-        chosen = np.flatnonzero((length > 0) | (length == -2))
-        start = begin[chosen]
+        chosen = np.flatnonzero((length[rows] > 0) | (length[rows] == -2))
+        layouts = np.zeros(files, dtype=np.int64)
+        layouts[rows] = layout
+        row = rows[chosen]
+        start, size = begin[row].astype(np.int64), length[row].astype(np.int64)
         until = self.windows.until[start // STRIDE]
+        # A sequence of undefined length ends somewhere in the window.
+        last = np.where(size < 0, until, start + size)
         fits = start + 8 <= until
-        found.accepted[chosen[~fits]] = False
-        chosen, start, until = chosen[fits], start[fits], until[fits]
-        head = self._element(start >> 1, np.ones(len(chosen), dtype=np.int32), layout[chosen])
+        found.accepted[row[~fits]] = False
+        row, start, until, last = (x[fits] for x in (row, start, until, last))
+        head = self._element(start >> 1, np.ones(len(row), dtype=np.int32), layouts[row])
         # An empty sequence of undefined length begins with its own end.
         is_item = head.tag == syntax.ITEM
-        found.accepted[chosen[~is_item & (head.tag != syntax.SEQUENCE_END)]] = False
-        chosen, start, until, size = (x[is_item] for x in (chosen, start, until, head.length))
-        start = start + 8
+        found.accepted[row[~is_item & (head.tag != syntax.SEQUENCE_END)]] = False
+        row, start, until, last, size = (
+            x[is_item] for x in (row, start + 8, until, last, head.length)
+        )
         is_open = size == syntax.UNDEFINED
-        last = np.where(length[chosen] < 0, until, begin[chosen] + length[chosen])
         end = np.where(is_open, last, start + size)
         inside = (end <= last) & (end <= until)
-        found.accepted[chosen[~(inside & (is_open | (start == end)))]] = False
-        left = inside & (is_open | (start < end))
-        found.accepted[chosen[left]] = False
-        row, at, end, is_open = (x[left] for x in (chosen, start >> 1, end, is_open))
+        is_empty = ~is_open & (start == end)
+        found.accepted[row] = inside & is_empty
+        left = inside & ~is_empty
+        row, at, end, is_open = (x[left] for x in (row, start >> 1, end, is_open))
         depth = np.zeros(len(row), dtype=np.int32)
         floor = np.zeros(len(row), dtype=np.uint32)
         while len(row):
-            now = self._element(at, depth, layout[row])
+            now = self._element(at, depth, layouts[row])
             top = depth == 0
             end_here = top & (now.tag == syntax.ITEM_END) & is_open
             bad = now.is_wrong | (top & ~end_here & (now.is_item | (now.tag <= floor)))
             bad |= 2 * now.next > end
             # An item with a character set of its own is a matter for pydicom.
             bad |= top & (now.tag == CHARACTER_SET)
-            self._note_item(found, row, now, layout[row], top & ~end_here, bad)
+            self._note_item(found, row, now, layouts[row], top & ~end_here, bad)
             is_last = ~is_open & (2 * now.next == end) & (now.depth == 0)
             good = (end_here | is_last) & ~bad
             found.accepted[row[good]] = True
@@ -582,10 +580,10 @@ class _Walk:
             end, is_open = end[keep], is_open[keep]
         return found
 
-    def file_meta(self, start: Places, end: Places) -> _Header:
-        """File meta from one place to another; accepted where it is sound."""
-        found = self._empty(len(start))
-        row, at = np.arange(len(start)), start >> 1
+    def file_meta(self, files: int, rows: Places, start: Places, end: Places) -> _Header:
+        """File meta of some of the files, from one place to another; accepted where sound."""
+        found = self._empty(files)
+        row, at = rows, start >> 1
         floor = np.zeros(len(start), dtype=np.uint32)
         while len(row):
             layout, top = np.full(len(row), LITTLE), np.ones(len(row), dtype=bool)
@@ -615,8 +613,8 @@ class _Walk:
     def _empty(self, files: int) -> _Header:
         width = len(self.table.tags)
         return _Header(
-            np.zeros((width, files), dtype=np.int64),
-            np.full((width, files), -1, dtype=np.int64),
+            np.zeros((width, files), dtype=np.int32),
+            np.full((width, files), -1, dtype=np.int32),
             np.zeros(files, dtype=np.int64),
             np.zeros(files, dtype=bool),
             len(self.table.wanted),

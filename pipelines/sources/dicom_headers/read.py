@@ -26,7 +26,7 @@ from pipelines.sources.dicom_headers.windows import read_windows
 from pipelines.sources.inbox import is_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
-CHUNK = 4096
+CHUNK = 8192
 FIRST_WINDOW, SCANNER, PYDICOM = "first_window", "scanner", "pydicom"
 REQUIRED = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
 REJECTED = {"path": pl.String, "reason": pl.String, "content_sha": pl.Binary}

@@ -59,7 +59,7 @@ def test_the_bytes_of_every_wanted_value_are_those_that_pydicom_finds():
             items = dataset[sequence].value if sequence in dataset else []
             levels += [items[0] if items else None] * len(item)
         for row, (wanted, level) in enumerate(zip(found.columns, levels, strict=True)):
-            begin, length = int(found.begin[row, number]), int(found.length[row, number])
+            begin, length = int(found.begin[row][number]), int(found.length[row][number])
             ours = None if length < 0 else windows.flat[begin : begin + length].tobytes()
             theirs = None if level is None else raw_value(level, wanted.tag)
             where = (files[number].name, wanted.column)
