@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
-from pipelines.sources.dicom_headers.first_window import WINDOW, Found, Windows
+from pipelines.sources.dicom_headers.first_window import Found
 from pipelines.sources.dicom_headers.tags import Wanted
 from pipelines.sources.dicom_headers.values import (
     NUMBERS,
@@ -19,8 +19,11 @@ from pipelines.sources.dicom_headers.values import (
     is_standard,
     text_of,
 )
+from pipelines.sources.dicom_headers.windows import STRIDE, Windows
 
 ESCAPE, BACKSLASH = 0x1B, 0x5C
+# Values gathered at once: so few that their places stay in the processor's cache.
+BLOCK = 2048
 CHARACTER_SET = "specific_character_set"
 
 
@@ -34,51 +37,62 @@ def as_columns(windows: Windows, found: Found) -> pl.DataFrame:
     rows = np.flatnonzero(found.accepted)
     undecodable: set[int] = set()
     columns: dict[str, pl.Series] = {}
-    flat = windows.bytes.reshape(-1)
-    is_text = np.array([wanted.vr not in NUMBERS for wanted in found.columns])
-    begin, length = _without_padding(
-        flat, rows[:, None] * WINDOW + found.offset[rows], found.length[rows], is_text
-    )
+    is_big = found.is_big[rows]
     order = sorted(
         range(len(found.columns)), key=lambda n: found.columns[n].column != CHARACTER_SET
     )
     for number in order:
         wanted = found.columns[number]
-        raw = _gathered(flat, begin[:, number], length[:, number])
-        columns[wanted.column] = _text(raw, wanted, columns.get(CHARACTER_SET), undecodable).alias(
-            wanted.column
-        )
+        begin = found.begin[number][rows].astype(np.int64)
+        length = found.length[number][rows].astype(np.int64)
+        if wanted.vr in NUMBERS:
+            raw = _gathered(windows.flat, begin, length)
+            text = _numbers(pl.Series(raw, dtype=pl.Binary), wanted, is_big)
+        else:
+            raw = _gathered(windows.flat, *_without_padding(windows.flat, begin, length))
+            text = _text(raw, wanted, columns.get(CHARACTER_SET), undecodable)
+        columns[wanted.column] = text.alias(wanted.column)
     unusual = [one for one in columns[CHARACTER_SET].unique().drop_nulls() if not is_standard(one)]
-    undecodable |= set(columns[CHARACTER_SET].is_in(unusual).fill_null(False).arg_true().to_list())
-    view = flat.data
-    digests = [
-        hashlib.sha256(view[row * WINDOW : row * WINDOW + stop]).digest()[:16]
-        for row, stop in zip(rows.tolist(), found.stop[rows].tolist(), strict=True)
-    ]
-    frame = pl.DataFrame(
-        {"number": rows, "content_sha": pl.Series(digests, dtype=pl.Binary), **columns}
-    )
+    if unusual:
+        found_in = columns[CHARACTER_SET].is_in(unusual).fill_null(False)
+        undecodable |= set(found_in.arg_true().to_list())
+    frame = pl.DataFrame({"number": rows, "content_sha": _digests(windows, found, rows), **columns})
     return frame.filter(~pl.int_range(pl.len()).is_in(list(undecodable))) if undecodable else frame
 
 
+def _digests(windows: Windows, found: Found, rows: NDArray[np.int64]) -> pl.Series:
+    """Digest of the header of each file: of those of its windows before the first unwanted tag."""
+    view, sha256 = windows.flat.data, hashlib.sha256
+    digests = []
+    for row, stop in zip(rows.tolist(), found.stop[rows].tolist(), strict=True):
+        start = stop // STRIDE * STRIDE
+        if row not in windows.before:
+            digests.append(sha256(view[start:stop]).digest()[:16])
+            continue
+        digest = sha256()
+        for begin, end in windows.before[row]:
+            if begin == start:
+                break
+            digest.update(view[begin:end])
+        digest.update(view[start:stop])
+        digests.append(digest.digest()[:16])
+    return pl.Series(digests, dtype=pl.Binary)
+
+
 def _without_padding(
-    flat: NDArray[np.uint8],
-    begin: NDArray[np.int64],
-    length: NDArray[np.int64],
-    is_text: NDArray[np.bool_],
+    flat: NDArray[np.uint8], begin: NDArray[np.int64], length: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Begin and length of each value with the padding at both ends of text cut off."""
-    shape = begin.shape
-    begin, length = begin.reshape(-1).copy(), length.reshape(-1).copy()
+    """Begin and length of texts with the padding at both ends cut off."""
+    begin, length = begin.copy(), length.copy()
     for last in (True, False):
-        left = np.flatnonzero((length > 0) & np.broadcast_to(is_text, shape).reshape(-1))
+        left = np.flatnonzero(length > 0)
         while len(left):
             byte = flat[begin[left] + (length[left] - 1 if last else 0)]
             left = left[(byte == 0) | (byte == ord(" "))]
             length[left] -= 1
             begin[left] += 0 if last else 1
             left = left[length[left] > 0]
-    return begin.reshape(shape), length.reshape(shape)
+    return begin, length
 
 
 def _gathered(
@@ -88,10 +102,30 @@ def _gathered(
     size = np.maximum(length, 0)
     ends = np.zeros(len(size) + 1, dtype=np.int32)
     np.cumsum(size, out=ends[1:])
-    data = flat[np.repeat(begin - ends[:-1], size) + np.arange(ends[-1])]
+    data = np.empty(ends[-1], dtype=np.uint8)
+    for first in range(0, len(size), BLOCK):
+        rows = slice(first, first + BLOCK)
+        start, stop = ends[first], ends[min(first + BLOCK, len(size))]
+        places = np.repeat(begin[rows] - ends[:-1][rows], size[rows])
+        places += np.arange(start, stop)
+        data[start:stop] = flat[places]
     given = np.packbits(length >= 0, bitorder="little")
     buffers = [pa.py_buffer(given), pa.py_buffer(ends), pa.py_buffer(data)]
     return pa.BinaryArray.from_buffers(pa.binary(), len(size), buffers)
+
+
+def _numbers(raw: pl.Series, wanted: Wanted, is_big: NDArray[np.bool_]) -> pl.Series:
+    """Binary numbers as decimal text, each distinct value turned once."""
+    values = raw.to_list()
+    texts = {value: _number(value, wanted, little=True) for value in set(values)}
+    column = [texts[value] for value in values]
+    for row in np.flatnonzero(is_big).tolist():
+        column[row] = _number(values[row], wanted, little=False)
+    return pl.Series(column, dtype=pl.String)
+
+
+def _number(value: bytes | None, wanted: Wanted, *, little: bool) -> str | None:
+    return None if value is None else text_of(value, wanted.vr, wanted.tag, (), little=little)
 
 
 def _text(
@@ -100,16 +134,21 @@ def _text(
     character_sets: pl.Series | None,
     undecodable: set[int],
 ) -> pl.Series:
-    if wanted.vr in NUMBERS:
-        return _each_decoded(pl.Series(raw, dtype=pl.Binary), wanted, None, undecodable)
     data = np.frombuffer(raw.buffers()[2], dtype=np.uint8)
-    if ((data >= 0x80) | (data == ESCAPE)).any():
+    if len(data) and (data.max() >= 0x80 or (data == ESCAPE).any()):
         sets = character_sets if wanted.vr in CUSTOMIZABLE_CHARSET_VR else None
         return _each_decoded(pl.Series(raw, dtype=pl.Binary), wanted, sets, undecodable)
     text = pl.Series(raw.cast(pa.string()))
-    if (data == BACKSLASH).any():
+    if _has_inner_padding(data):
         return text.str.replace_all(r"[ \x00]*\\[ \x00]*", "\\")
     return text
+
+
+def _has_inner_padding(data: NDArray[np.uint8]) -> bool:
+    """Whether a backslash in some of these texts has a blank or NUL at its side."""
+    at = np.flatnonzero(data == BACKSLASH)
+    sides = np.concatenate([data[np.maximum(at - 1, 0)], data[np.minimum(at + 1, len(data) - 1)]])
+    return bool(((sides == 0) | (sides == ord(" "))).any())
 
 
 def _each_decoded(
