@@ -24,6 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from pipelines.cli_receive import receive_app
 from pipelines.demo import DEMO_MONTHS, DEMO_SCALE, DEMO_SEED, DEMO_START, DEMO_WORLD
 from pipelines.journal import Entry, Journal
 from pipelines.journey import (
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(receive_app, name="receive")
 PATHS_SHOWN = 20
 
 
@@ -623,7 +625,9 @@ def dagster(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Which benchmark: journey, dicom.")] = "journey",
+    name: Annotated[
+        str, typer.Argument(help="Which benchmark: journey, dicom, receive.")
+    ] = "journey",
     quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,
 ) -> None:
