@@ -390,7 +390,7 @@ def _print_reasons(pipeline: Any, result: Any) -> None:
 
 def _harvest_feed(settings: Settings, feed: str) -> None:
     from pipelines.defs.resources import Pipeline
-    from pipelines.harvest import harvest as harvest_feed
+    from pipelines.harvest import harvest_arrived
     from pipelines.sources.inbox import FEED_KINDS, deliveries
 
     if feed not in FEED_KINDS:
@@ -398,7 +398,7 @@ def _harvest_feed(settings: Settings, feed: str) -> None:
         raise typer.Exit(2)
     pipeline, began = Pipeline(settings), time.monotonic()
     with _watching() as watch:
-        result = harvest_feed(
+        result = harvest_arrived(
             feed,
             deliveries(settings.inbox_dir, feed),
             pipeline.setup,
@@ -437,8 +437,7 @@ def _prune(settings: Settings) -> None:
 
     gone = Pipeline(settings).retire_landed()
     if gone:
-        days = settings.inbox_retention_days
-        console.print(f"{len(gone)} landed files older than {days} days left the inbox")
+        console.print(f"{len(gone)} landed files left inbox and spool: their retention is over")
 
 
 def _execute(settings: Settings, stage: str | None) -> None:
