@@ -49,7 +49,10 @@ def new_receiver(new_spool: Callable[..., SpoolWriter]) -> Iterator[Callable[...
             **listening,
         ) -> DicomReceiver:
             receiver = DicomReceiver(
-                spool or new_spool(), callers, storage_classes(accept), Listening(port=0, **listening)
+                spool or new_spool(),
+                callers,
+                storage_classes(accept),
+                Listening(port=0, **listening),
             )
             receiver.start()
             stack.callback(receiver.stop, grace=0.2)

@@ -191,7 +191,8 @@ def test_a_full_disk_refuses_and_keeps_what_was_safe(
     spool.close()
     assert [record.payload for record in spooled(tmp_path / "spool")] == [b"safe", b"taken again"]
     assert all(
-        read_segment(p, STORAGE_KEY).damaged_bytes == 0 for p in segments(tmp_path / "spool", CLOSED)
+        read_segment(p, STORAGE_KEY).damaged_bytes == 0
+        for p in segments(tmp_path / "spool", CLOSED)
     )
 
 
