@@ -9,12 +9,13 @@ quarantined header leads back to the segment as long as that is kept.
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from pipelines.harvest.dicom import quarantined_paths
 from pipelines.harvest.intake import harvest
 from pipelines.harvest.model import HarvestResult, Progress, Setup
 from pipelines.landing.quarantine import Entry
@@ -87,7 +88,7 @@ def prune_spool(setup: Setup, *, retention: timedelta, now: datetime) -> list[Pa
     """
     if setup.spool is None:
         return []
-    kept = {_stem_of(e.file_name) for e in setup.quarantine.entries(state="open")}
+    kept = {_stem_of(Path(path)) for path in quarantined_paths(setup)}
     old = [path for path in segments(setup.spool, READ) if read_at(path) < now - retention]
     gone = [path for path in old if path.stem not in kept]
     for path in gone:
@@ -96,15 +97,16 @@ def prune_spool(setup: Setup, *, retention: timedelta, now: datetime) -> list[Pa
 
 
 @contextmanager
-def at_hand(entry: Entry, paths: list[Path], setup: Setup) -> Iterator[list[Path]]:
+def at_hand(entry: Entry, paths: list[Path], setup: Setup) -> Generator[list[Path]]:
     """Paths of a quarantine entry; those of a segment are unpacked anew, and gone afterwards.
 
     Raises SegmentGone when the segment is no longer in the spool.
     """
-    stem = _stem_of(entry.file_name)
-    if stem is None:
+    stems = {_stem_of(path) for path in paths} - {None}
+    if not stems:
         yield paths
         return
+    (stem,) = stems  # an entry is of one delivery
     kept = [] if setup.spool is None else segments(setup.spool, CLOSED, READ)
     found = [path for path in kept if path.stem == stem]
     if not found:
@@ -118,17 +120,16 @@ def at_hand(entry: Entry, paths: list[Path], setup: Setup) -> Iterator[list[Path
         yield [path for delivery in unpacked for path in sorted(delivery.path.iterdir())]
 
 
-def _stem_of(file_name: str) -> str | None:
-    """Name of the segment that a delivery came from; None for a delivery that is no segment's."""
-    if not file_name.startswith(PREFIX):
-        return None
-    return file_name.removeprefix(PREFIX).split("_")[0]
+def _stem_of(path: Path) -> str | None:
+    """Name of the segment that a file was unpacked from; None for a file that was delivered."""
+    name = path.parent.name
+    return name.removeprefix(PREFIX).split("_")[0] if name.startswith(PREFIX) else None
 
 
 @contextmanager
 def _unpacked(
     segment: Segment, setup: Setup, wanted: Collection[tuple[str, int]] | None = None
-) -> Iterator[list[Delivery]]:
+) -> Generator[list[Delivery]]:
     """Records of a segment as files of a private folder, one delivery per feed.
 
     `wanted`: only these, by delivery name and record number. Equal records give equal names,
@@ -156,7 +157,7 @@ def _unpacked(
 
 
 @contextmanager
-def _private_folder() -> Iterator[Path]:
+def _private_folder() -> Generator[Path]:
     """A folder of mode 0700 that leaves nothing behind, in memory where there is a RAM disk."""
     base = RAM_DISK if os.access(RAM_DISK, os.W_OK) else Path(tempfile.gettempdir())
     _remove_abandoned(base)
