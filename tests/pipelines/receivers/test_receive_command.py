@@ -14,7 +14,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from pynetdicom import evt
 
 from pipelines.harvest import harvest_spool
 from pipelines.landing.keys import create_key_file, load_keys
@@ -28,6 +27,8 @@ SENDERS, OBJECTS = 3, 240
 # The process is killed when so many objects have been acknowledged.
 KILL_AFTER = 90
 PATIENCE = 60
+# A sender waits so long for the answer of a receiver that is gone.
+ANSWER = 5
 
 
 @dataclass
@@ -77,14 +78,10 @@ def receiving(tmp_path: Path) -> Iterator[Receiving]:
         process.communicate()
 
 
-def stop_waiting(event: evt.Event) -> None:
-    """A sender would wait on for the answer of a receiver that is gone."""
-    event.assoc.dimse.msg_queue.put((None, None))
-
-
 def send(port: int, objects: list, acknowledged: set[str], enough: threading.Event) -> None:
     """Send objects over one association until it breaks; note what was acknowledged."""
-    association = associate(port, evt_handlers=[(evt.EVT_CONN_CLOSE, stop_waiting)])
+    association = associate(port)
+    association.dimse_timeout = ANSWER
     for dataset in objects:
         if not association.is_established:
             return
