@@ -89,7 +89,9 @@ def send(port: int, objects: list, acknowledged: set[str], enough: threading.Eve
             answer = association.send_c_store(dataset)
         except (RuntimeError, ValueError, AttributeError):
             return  # the receiver is gone
-        if "Status" in answer and answer.Status == 0x0000:
+        if "Status" not in answer:
+            return
+        if answer.Status == 0x0000:
             acknowledged.add(str(dataset.SOPInstanceUID))
             if len(acknowledged) >= KILL_AFTER:
                 enough.set()
