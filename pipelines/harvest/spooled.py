@@ -6,6 +6,7 @@ holds the name of its segment and the beginning of the segment's hash, so that a
 quarantined header leads back to the segment as long as that is kept.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -31,6 +32,7 @@ from pipelines.receivers.spool import (
 )
 from pipelines.sources.inbox import Delivery
 
+log = logging.getLogger("imaging.harvest.spool")
 PREFIX = "spool-"
 DIGEST_CHARACTERS = 16
 RAM_DISK = Path("/dev/shm")
@@ -73,6 +75,13 @@ def harvest_spool(
     results = []
     for path in waiting_segments(setup):
         segment = read_segment(path, setup.keys.storage)
+        if segment.damaged_bytes:
+            log.warning(
+                "spool segment %s is damaged: %d bytes could not be read, %d records could",
+                path.name,
+                segment.damaged_bytes,
+                len(segment.records),
+            )
         with _unpacked(segment, setup) as found:
             results.append(harvest("dicom", found, setup, now=now, progress=progress))
             names = {delivery.name for delivery in found}

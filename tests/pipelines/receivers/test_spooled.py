@@ -226,7 +226,7 @@ def test_a_segment_leaves_when_its_retention_is_over(home: Setup):
     assert not segment.exists()
 
 
-def test_a_damaged_segment_lands_what_is_whole(home: Setup):
+def test_a_damaged_segment_lands_what_is_whole(home: Setup, caplog: pytest.LogCaptureFixture):
     """Failing means that one bad block of the disk stops the harvest or loses its neighbours."""
     (path,) = segments(home.spool, CLOSED)
     content = bytearray(path.read_bytes())
@@ -235,6 +235,7 @@ def test_a_damaged_segment_lands_what_is_whole(home: Setup):
     result = harvest_spool(home, now=NOW)
     assert (result.rows_landed, result.rows_rejected) == (2, 0)
     assert waiting_segments(home) == []
+    assert f"spool segment {path.name} is damaged" in caplog.text
 
 
 def test_without_a_spool_there_is_nothing_to_do(new_setup: Callable[..., Setup], tmp_path: Path):
