@@ -24,6 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from pipelines.cli_receive import receive_app
 from pipelines.demo import DEMO_MONTHS, DEMO_SCALE, DEMO_SEED, DEMO_START, DEMO_WORLD
 from pipelines.journal import Entry, Journal
 from pipelines.journey import (
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(receive_app, name="receive")
 PATHS_SHOWN = 20
 
 
@@ -403,7 +405,7 @@ def _print_reasons(pipeline: Any, result: Any) -> None:
 
 def _harvest_feed(settings: Settings, feed: str) -> None:
     from pipelines.defs.resources import Pipeline
-    from pipelines.harvest import harvest as harvest_feed
+    from pipelines.harvest import harvest_arrived
     from pipelines.sources.inbox import FEED_KINDS, deliveries
 
     if feed not in FEED_KINDS:
@@ -411,7 +413,7 @@ def _harvest_feed(settings: Settings, feed: str) -> None:
         raise typer.Exit(2)
     pipeline, began = Pipeline(settings), time.monotonic()
     with _watching() as watch:
-        result = harvest_feed(
+        result = harvest_arrived(
             feed,
             deliveries(settings.inbox_dir, feed),
             pipeline.setup,
@@ -450,8 +452,7 @@ def _prune(settings: Settings) -> None:
 
     gone = Pipeline(settings).retire_landed()
     if gone:
-        days = settings.inbox_retention_days
-        console.print(f"{len(gone)} landed files older than {days} days left the inbox")
+        console.print(f"{len(gone)} landed files left inbox and spool: their retention is over")
 
 
 def _execute(settings: Settings, stage: str | None) -> None:
@@ -638,7 +639,9 @@ def dagster(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Which benchmark: journey, dicom.")] = "journey",
+    name: Annotated[
+        str, typer.Argument(help="Which benchmark: journey, dicom, receive.")
+    ] = "journey",
     quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,
 ) -> None:

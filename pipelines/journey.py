@@ -207,6 +207,8 @@ def is_current(settings: Settings, pipeline: "Pipeline") -> bool:
         return False
     if manifest.inputs_fingerprint != pipeline.inputs_fingerprint():
         return False
+    if pipeline.spooled():
+        return False
     waiting = pipeline.waiting()
     return not any(
         unseen(feed_kind, [d for d in waiting if d.feed_kind == feed_kind], pipeline.setup)

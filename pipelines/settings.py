@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,46 @@ class Settings(BaseSettings):
     keep_builds: int = Field(5, ge=2, description="Published builds kept for rollback.")
     inbox_retention_days: int = Field(
         7, ge=0, description="Days a source file stays in the inbox after it has landed."
+    )
+    spool: Path | None = Field(
+        None, description="Where receivers keep what they were sent, encrypted; default HOME/spool."
+    )
+    spool_segment_mb: int = Field(64, ge=1, description="A spool segment is closed at this size.")
+    spool_segment_seconds: int = Field(
+        300, ge=1, description="A spool segment is closed at this age, and can then be harvested."
+    )
+    spool_free_mb: int = Field(
+        512, ge=0, description="Receivers refuse while less than this is free on the spool's disk."
+    )
+    spool_retention_days: int = Field(
+        7, ge=0, description="Days a spool segment is kept after it has landed."
+    )
+    receive_dicom_host: str = Field(
+        "127.0.0.1", description="Address that the DICOM receiver listens on."
+    )
+    receive_dicom_port: int = Field(11112, description="Port of the DICOM receiver.")
+    receive_dicom_ae_title: str = Field(
+        "IMAGING", description="AE title of the DICOM receiver; senders must call it by this."
+    )
+    receive_dicom_callers: Path | None = Field(
+        None,
+        description="TOML list of the AE titles that may send; default HOME/dicom_callers.toml.",
+    )
+    receive_dicom_accept: Literal["all", "dose_reports"] = Field(
+        "all", description="Storage classes accepted: all listed ones, or dose reports only."
+    )
+    receive_dicom_associations: int = Field(
+        10, ge=1, description="Associations that the DICOM receiver holds at once."
+    )
+    receive_dicom_header_mb: int = Field(
+        16, ge=1, description="Largest header of an object; a larger one is refused."
+    )
+    receive_tls_certificate: Path | None = Field(
+        None, description="Certificate (PEM) of the receivers; with it they speak TLS only."
+    )
+    receive_tls_key: Path | None = Field(None, description="Private key of that certificate.")
+    receive_tls_authority: Path | None = Field(
+        None, description="Authority (PEM) that must have signed the certificates of senders."
     )
     harvest_workers: int = Field(2, ge=1, description="Processes that read DICOM headers.")
     harvest_compare_share: float = Field(
@@ -87,6 +128,16 @@ class Settings(BaseSettings):
     def quarantine_dir(self) -> Path:
         """Folder of encrypted rejected records, kept for replay."""
         return self.home / "quarantine"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Folder of the encrypted spools of the receivers, one subfolder per receiver."""
+        return self.spool or self.home / "spool"
+
+    @property
+    def dicom_callers_file(self) -> Path:
+        """List of the AE titles that may send to the DICOM receiver."""
+        return self.receive_dicom_callers or self.home / "dicom_callers.toml"
 
     @property
     def warehouse_file(self) -> Path:

@@ -1,4 +1,4 @@
-"""What starts a run, and why: new files in the inbox, and every morning in any case."""
+"""What starts a run, and why: new files in the inbox or the spool, and every morning."""
 
 import hashlib
 from datetime import date
@@ -40,10 +40,10 @@ def every_morning(
 ) -> dg.RunRequest | dg.SkipReason:
     """One run over every delivery day in the inbox; known files cost nothing."""
     found = pipeline.waiting()
-    if not found:
+    if not found and not pipeline.uses_spool():
         return dg.SkipReason(f"nothing in {pipeline.settings.inbox_dir}")
-    day = context.scheduled_execution_time.date().isoformat()
-    return dg.RunRequest(run_key=f"morning-{day}", tags=range_tags(found))
+    day = context.scheduled_execution_time.date()
+    return dg.RunRequest(run_key=f"morning-{day.isoformat()}", tags=range_tags(found, today=day))
 
 
 @dg.sensor(job=journey, minimum_interval_seconds=60, description="New files in the inbox.")
@@ -60,6 +60,24 @@ def inbox_sensor(
     return dg.SensorResult([request], cursor=listing)
 
 
+# The harvest only: segments close every few minutes, and the morning's run builds on all of them.
+@dg.sensor(
+    job_name="harvest",
+    minimum_interval_seconds=60,
+    description="Closed segments in the spool of the DICOM receiver.",
+)
+def spool_sensor(
+    context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for one harvest when segments were closed since the last look."""
+    names = ",".join(path.name for path in pipeline.spooled())
+    if not names or names == context.cursor:
+        return dg.SkipReason("no new closed segment in the spool")
+    key = hashlib.sha256(names.encode()).hexdigest()
+    request = dg.RunRequest(run_key=key, tags=range_tags([], today=pipeline.now().date()))
+    return dg.SensorResult([request], cursor=names)
+
+
 @dg.definitions
 def automation() -> dg.Definitions:
     """Job, schedule and sensor."""
@@ -73,4 +91,6 @@ def automation() -> dg.Definitions:
         for stage, groups in STAGES.items()
     ]
     jobs = [journey, *stages]
-    return dg.Definitions(jobs=jobs, schedules=[every_morning], sensors=[inbox_sensor])
+    return dg.Definitions(
+        jobs=jobs, schedules=[every_morning], sensors=[inbox_sensor, spool_sensor]
+    )

@@ -11,12 +11,13 @@ from dagster_dbt import DbtCliResource
 from pipelines.contracts import Contract, read_contracts
 from pipelines.feeds import FEEDS
 from pipelines.gate import GateFailure, record, standing
-from pipelines.harvest import Setup, prune_inbox
+from pipelines.harvest import Setup, prune_inbox, prune_spool, waiting_segments
 from pipelines.journal import Journal
 from pipelines.landing.keys import load_keys
 from pipelines.landing.quarantine import Quarantine
 from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
+from pipelines.receivers.spool import READ, segments
 from pipelines.settings import PROJECT_ROOT, Settings
 from pipelines.sources.inbox import Delivery, deliveries
 from pipelines.warehouse import fingerprint
@@ -67,6 +68,7 @@ class Pipeline:
             known_descriptions=frozenset(network.exam_codes["exam_name"]),
             workers=self.settings.harvest_workers,
             compare_share=self.settings.harvest_compare_share,
+            spool=self.settings.spool_dir / "dicom",
         )
 
     def waiting(self) -> list[Delivery]:
@@ -74,10 +76,21 @@ class Pipeline:
         inbox = self.settings.inbox_dir
         return [delivery for kind in FEEDS for delivery in deliveries(inbox, kind)]
 
+    def spooled(self) -> list[Path]:
+        """Closed segments of the DICOM receiver's spool that wait for the harvest."""
+        return waiting_segments(self.setup)
+
+    def uses_spool(self) -> bool:
+        """Say whether the spool has taken anything within its retention."""
+        return bool(self.spooled() or segments(self.settings.spool_dir / "dicom", READ))
+
     def retire_landed(self) -> list[Path]:
-        """Delete what landed longer ago than the inbox retention; returns the paths."""
-        retention = timedelta(days=self.settings.inbox_retention_days)
-        return prune_inbox(self.waiting(), self.setup, retention=retention, now=self.now())
+        """Delete what landed longer ago than its retention (inbox, spool); returns the paths."""
+        kept, spooled = self.settings.inbox_retention_days, self.settings.spool_retention_days
+        gone = prune_inbox(
+            self.waiting(), self.setup, retention=timedelta(days=kept), now=self.now()
+        )
+        return gone + prune_spool(self.setup, retention=timedelta(days=spooled), now=self.now())
 
     def record(self, check: str, failures: list[GateFailure], run_id: str) -> None:
         """Keep the verdict of one check of the gate."""

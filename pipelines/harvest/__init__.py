@@ -10,6 +10,7 @@ from pipelines.harvest.model import Failure, HarvestResult, Setup
 from pipelines.harvest.opening import feed_of
 from pipelines.harvest.replaying import replay
 from pipelines.harvest.retention import prune_inbox
+from pipelines.harvest.spooled import harvest_arrived, harvest_spool, prune_spool, waiting_segments
 
 __all__ = [
     "Failure",
@@ -18,7 +19,11 @@ __all__ = [
     "dicom_delivery",
     "feed_of",
     "harvest",
+    "harvest_arrived",
+    "harvest_spool",
     "prune_inbox",
+    "prune_spool",
     "replay",
     "unseen",
+    "waiting_segments",
 ]

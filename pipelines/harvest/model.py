@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
@@ -21,7 +22,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Setup:
-    """What every harvest needs: the network, the contracts, where to land, and the keys."""
+    """What every harvest needs: the network, the contracts, where to land, and the keys.
+
+    `spool` is the folder of the DICOM receiver's spool, where there is one.
+    """
 
     network: Network
     inbound: dict[str, Contract]
@@ -32,6 +36,7 @@ class Setup:
     workers: int = 2
     # Share of the DICOM headers that pydicom reads once more; 0 compares none.
     compare_share: float = 0.005
+    spool: Path | None = None
 
 
 @dataclass(frozen=True)

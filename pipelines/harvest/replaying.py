@@ -1,6 +1,7 @@
 """Quarantined records once more, after the cause is mended."""
 
 import json
+from contextlib import ExitStack
 from datetime import date, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from pipelines.harvest.dicom import dicom_delivery, public_name
 from pipelines.harvest.intake import harvest
 from pipelines.harvest.model import HarvestResult, Setup
 from pipelines.harvest.opening import feed_of
+from pipelines.harvest.spooled import at_hand
 from pipelines.landing.quarantine import Entry
 from pipelines.sources.archives import split_inside
 from pipelines.sources.dicom_headers.read import path_of_text
@@ -22,18 +24,20 @@ def replay(entry: Entry, setup: Setup, *, now: datetime) -> HarvestResult:
     """
     payload = setup.quarantine.payload(entry)
     day = date.fromisoformat(entry.delivered_on)
-    if entry.feed_kind == "dicom":
-        waiting = _dicom_replay(entry, json.loads(payload), setup, day)
-    else:
-        waiting = [Delivery(entry.feed_kind, Path(entry.file_name), day, payload)]
-    result = harvest(
-        entry.feed_kind,
-        waiting,
-        setup,
-        now=now,
-        replay_of=entry.source_sha,
-        is_selection=entry.scope == "row",
-    )
+    with ExitStack() as stack:
+        if entry.feed_kind == "dicom":
+            paths = stack.enter_context(at_hand(entry, json.loads(payload), setup))
+            waiting = _dicom_replay(entry, paths, setup, day)
+        else:
+            waiting = [Delivery(entry.feed_kind, Path(entry.file_name), day, payload)]
+        result = harvest(
+            entry.feed_kind,
+            waiting,
+            setup,
+            now=now,
+            replay_of=entry.source_sha,
+            is_selection=entry.scope == "row",
+        )
     if not result.files_refused and entry.entry_id not in result.quarantined:
         note = f"{result.rows_landed} records landed, {result.rows_rejected} rejected again"
         setup.quarantine.close(entry, "replayed", note)

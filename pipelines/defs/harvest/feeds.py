@@ -9,7 +9,7 @@ import dagster as dg
 from pipelines.defs.partitions import delivery_days
 from pipelines.defs.resources import Pipeline
 from pipelines.feeds import FEEDS, FeedKind
-from pipelines.harvest import harvest
+from pipelines.harvest import harvest_arrived
 from pipelines.journal import Entry, Journal
 from pipelines.sources.inbox import deliveries
 
@@ -39,7 +39,7 @@ def harvest_asset(kind: FeedKind) -> dg.AssetsDefinition:
         days = {date.fromisoformat(key) for key in context.partition_keys}
         waiting = deliveries(pipeline.settings.inbox_dir, feed_kind)
         chosen = [delivery for delivery in waiting if delivery.delivered_on in days]
-        result = harvest(
+        result = harvest_arrived(
             feed_kind, chosen, pipeline.setup, now=pipeline.now(), progress=journal.progress
         )
         journal.add(

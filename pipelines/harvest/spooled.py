@@ -1,0 +1,186 @@
+"""What the DICOM receiver has spooled, as deliveries of the DICOM feed.
+
+A closed segment is decrypted into a private folder in memory (a RAM disk where there is one), read
+like a delivered folder, and the folder is gone when it has been read. The name of such a delivery
+holds the name of its segment and the beginning of the segment's hash, so that a receipt or a
+quarantined header leads back to the segment as long as that is kept.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pipelines.harvest.dicom import quarantined_paths
+from pipelines.harvest.intake import harvest
+from pipelines.harvest.model import HarvestResult, Progress, Setup
+from pipelines.landing.quarantine import Entry
+from pipelines.problems import Problem
+from pipelines.receivers.spool import (
+    CLOSED,
+    READ,
+    Segment,
+    mark_read,
+    read_at,
+    read_segment,
+    segments,
+)
+from pipelines.sources.inbox import Delivery
+
+log = logging.getLogger("imaging.harvest.spool")
+PREFIX = "spool-"
+DIGEST_CHARACTERS = 16
+RAM_DISK = Path("/dev/shm")
+FOLDER_PREFIX = "imaging-spool-"
+
+
+class SegmentGone(Problem):
+    """A quarantined header cannot be replayed: its segment is no longer there."""
+
+
+def harvest_arrived(
+    feed_kind: str,
+    deliveries: Sequence[Delivery],
+    setup: Setup,
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+) -> HarvestResult:
+    """Land the deliveries of a feed kind, and for DICOM what the receiver has spooled."""
+    result = harvest(feed_kind, deliveries, setup, now=now, progress=progress)
+    if feed_kind != "dicom":
+        return result
+    spooled = harvest_spool(setup, now=now, progress=progress)
+    return HarvestResult.merged(feed_kind, [result, spooled])
+
+
+def waiting_segments(setup: Setup) -> list[Path]:
+    """Closed segments that no harvest has read."""
+    return [] if setup.spool is None else segments(setup.spool, CLOSED)
+
+
+def harvest_spool(
+    setup: Setup, *, now: datetime, progress: Progress | None = None
+) -> HarvestResult:
+    """Land the closed segments of the spool, oldest first, one at a time.
+
+    A segment is marked as read only when receipts speak of all that was in it; one whose harvest
+    was killed is read again and lands nothing twice. Raises WrongSpoolKey.
+    """
+    results = []
+    for path in waiting_segments(setup):
+        segment = read_segment(path, setup.keys.storage)
+        if segment.damaged_bytes:
+            log.warning(
+                "spool segment %s is damaged: %d bytes could not be read, %d records could",
+                path.name,
+                segment.damaged_bytes,
+                len(segment.records),
+            )
+        with _unpacked(segment, setup) as found:
+            results.append(harvest("dicom", found, setup, now=now, progress=progress))
+            names = {delivery.name for delivery in found}
+        if names <= set(setup.landing.receipts()["file_name"]):
+            mark_read(path, now)
+    return HarvestResult.merged("dicom", results)
+
+
+def prune_spool(setup: Setup, *, retention: timedelta, now: datetime) -> list[Path]:
+    """Delete segments read longer ago than the retention; returns their paths.
+
+    A segment with headers in quarantine stays until its entries are closed: it is their copy.
+    """
+    if setup.spool is None:
+        return []
+    kept = {_stem_of(Path(path)) for path in quarantined_paths(setup)}
+    old = [path for path in segments(setup.spool, READ) if read_at(path) < now - retention]
+    gone = [path for path in old if path.stem not in kept]
+    for path in gone:
+        path.unlink()
+    return gone
+
+
+@contextmanager
+def at_hand(entry: Entry, paths: list[str], setup: Setup) -> Generator[list[str]]:
+    """Paths of a quarantine entry; those of a segment are unpacked anew, and gone afterwards.
+
+    Raises SegmentGone when the segment is no longer in the spool.
+    """
+    stems = {_stem_of(Path(path)) for path in paths} - {None}
+    if not stems:
+        yield paths
+        return
+    (stem,) = stems  # an entry is of one delivery
+    kept = [] if setup.spool is None else segments(setup.spool, CLOSED, READ)
+    found = [path for path in kept if path.stem == stem]
+    if not found:
+        raise SegmentGone(
+            f"quarantine entry {entry.entry_id} is of spool segment {stem}, which is gone; have the "
+            "objects sent again, then dismiss the entry with `imaging gate --dismiss`"
+        )
+    segment = read_segment(found[0], setup.keys.storage)
+    wanted = {(path.parent.name, int(path.stem)) for path in map(Path, paths)}
+    with _unpacked(segment, setup, wanted) as unpacked:
+        yield [str(path) for found in unpacked for path in sorted(found.path.iterdir())]
+
+
+def _stem_of(path: Path) -> str | None:
+    """Name of the segment that a file was unpacked from; None for a file that was delivered."""
+    name = path.parent.name
+    return name.removeprefix(PREFIX).split("_")[0] if name.startswith(PREFIX) else None
+
+
+@contextmanager
+def _unpacked(
+    segment: Segment, setup: Setup, wanted: Collection[tuple[str, int]] | None = None
+) -> Generator[list[Delivery]]:
+    """Records of a segment as files of a private folder, one delivery per feed.
+
+    `wanted`: only these, by delivery name and record number. Equal records give equal names,
+    sizes and times, so that a delivery unpacked again is known as the same.
+    """
+    zone = ZoneInfo(setup.network.time_zone)
+    with _private_folder() as folder:
+        found = []
+        for feed_id in sorted({record.feed_id for record in segment.records}):
+            name = f"{PREFIX}{segment.path.stem}_{segment.digest[:DIGEST_CHARACTERS]}_{feed_id}"
+            records = [r for r in segment.records if r.feed_id == feed_id]
+            day = records[-1].received_at.astimezone(zone).date()
+            chosen = [r for r in records if wanted is None or (name, r.number) in wanted]
+            if not chosen:
+                continue
+            place = folder / day.isoformat() / name
+            place.mkdir(parents=True)
+            for record in chosen:
+                path = place / f"{record.number:08d}.dcm"
+                path.write_bytes(record.payload)
+                at = record.received_at.timestamp()
+                os.utime(path, (at, at))
+            found.append(Delivery("dicom", place, day))
+        yield found
+
+
+@contextmanager
+def _private_folder() -> Generator[Path]:
+    """A folder of mode 0700 that leaves nothing behind, in memory where there is a RAM disk."""
+    base = RAM_DISK if os.access(RAM_DISK, os.W_OK) else Path(tempfile.gettempdir())
+    _remove_abandoned(base)
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=base))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _remove_abandoned(base: Path) -> None:
+    """Delete what a killed harvest of ours left: it holds identities in the clear."""
+    for path in base.glob(f"{FOLDER_PREFIX}*"):
+        process = path.name.removeprefix(FOLDER_PREFIX).split("-")[0]
+        is_gone = process.isdigit() and not Path("/proc", process).exists()
+        if is_gone and path.stat().st_uid == os.getuid():
+            shutil.rmtree(path, ignore_errors=True)

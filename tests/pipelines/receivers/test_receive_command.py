@@ -1,0 +1,173 @@
+"""`imaging receive dicom` as a process: killed, restarted, stopped; nothing acknowledged is lost."""
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipelines.harvest import harvest_spool
+from pipelines.landing.keys import create_key_file, load_keys
+from pipelines.landing.pseudonymise import pseudonyms
+from pipelines.receivers.spool import CLOSED, OPEN, segments
+from pipelines.settings import PROJECT_ROOT
+from tests.pipelines.receivers.conftest import associate, ct_object
+
+NOW = datetime(2026, 6, 12, 6, tzinfo=UTC)
+SENDERS, OBJECTS = 3, 240
+# The process is killed when so many objects have been acknowledged.
+KILL_AFTER = 90
+PATIENCE = 60
+# A sender waits so long for the answer of a receiver that is gone.
+ANSWER = 5
+
+
+@dataclass
+class Receiving:
+    """A home in which receivers are started."""
+
+    home: Path
+    environment: dict[str, str]
+    processes: list[subprocess.Popen] = field(default_factory=list)
+
+    @property
+    def spool(self) -> Path:
+        return self.home / "spool" / "dicom"
+
+    def start(self) -> tuple[subprocess.Popen, int]:
+        """A receiver on a port the system chose, when it listens."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", "receive", "dicom", "--port", "0"],
+            cwd=PROJECT_ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        line = process.stdout.readline()
+        assert line.startswith("listening on 127.0.0.1:"), line + process.stderr.read()
+        return process, int(line.split(":")[1].split()[0])
+
+
+@pytest.fixture
+def receiving(tmp_path: Path) -> Iterator[Receiving]:
+    home = tmp_path / "home"
+    home.mkdir()
+    create_key_file(tmp_path / "keys.json")
+    (home / "dicom_callers.toml").write_text('[callers]\nRMC_PACS = "RMC"\nRBV_PACS = "RBV"\n')
+    settings = {
+        "IMAGING_HOME": str(home),
+        "IMAGING_KEY_FILE": str(tmp_path / "keys.json"),
+        "IMAGING_SPOOL_FREE_MB": "0",
+        "IMAGING_SPOOL_SEGMENT_MB": "1",
+    }
+    found = Receiving(home, {**os.environ, **settings})
+    yield found
+    for process in found.processes:
+        process.kill()
+        process.communicate()
+
+
+def send(port: int, objects: list, acknowledged: set[str], enough: threading.Event) -> None:
+    """Send objects over one association until it breaks; note what was acknowledged."""
+    association = associate(port)
+    association.dimse_timeout = ANSWER
+    for dataset in objects:
+        if not association.is_established:
+            return
+        try:
+            answer = association.send_c_store(dataset)
+        except (RuntimeError, ValueError, AttributeError):
+            return  # the receiver is gone
+        if "Status" not in answer:
+            return
+        if answer.Status == 0x0000:
+            acknowledged.add(str(dataset.SOPInstanceUID))
+            if len(acknowledged) >= KILL_AFTER:
+                enough.set()
+    association.release()
+
+
+def send_side_by_side(port: int, objects: list, acknowledged: set[str]) -> threading.Event:
+    enough = threading.Event()
+    threads = [
+        threading.Thread(target=send, args=(port, objects[n::SENDERS], acknowledged, enough))
+        for n in range(SENDERS)
+    ]
+    for thread in threads:
+        thread.start()
+    enough.threads = threads
+    return enough
+
+
+def test_a_receiver_killed_under_load_loses_and_doubles_nothing(
+    receiving: Receiving, tmp_path: Path, new_setup
+):
+    """Failing means that a power cut costs acknowledged objects, or that they count twice."""
+    first = ct_object(tmp_path)
+    objects = []
+    for number in range(1, OBJECTS + 1):
+        dataset = copy.deepcopy(first)
+        dataset.SOPInstanceUID = f"2.25.{9000 + number}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        objects.append(dataset)
+    acknowledged: set[str] = set()
+    process, port = receiving.start()
+    enough = send_side_by_side(port, objects, acknowledged)
+    assert enough.wait(PATIENCE)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for thread in enough.threads:
+        thread.join(PATIENCE)
+    before = set(acknowledged)
+    assert KILL_AFTER <= len(before) < OBJECTS
+    assert len(segments(receiving.spool, OPEN)) == 1
+
+    process, port = receiving.start()
+    missing = [o for o in objects if o.SOPInstanceUID not in before]
+    for thread in send_side_by_side(port, missing, acknowledged).threads:
+        thread.join(PATIENCE)
+    assert len(acknowledged) == OBJECTS
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    counts = json.loads(output.splitlines()[-1])
+    assert (counts["state"], counts["received"]) == ("stopped", len(missing))
+    assert 0 < counts["synced_groups"] <= counts["received"]
+    assert json.loads((receiving.spool / "receiver.json").read_text()) == counts
+
+    keys = load_keys(tmp_path / "keys.json")
+    setup = replace(new_setup(tmp_path / "landed", keys), spool=receiving.spool)
+    result = harvest_spool(setup, now=NOW)
+    landed = setup.landing.read("dicom_headers")["sop_instance_uid"].to_list()
+    expected = pseudonyms(pl.Series(sorted(acknowledged)), "instance", keys.pseudonym).to_list()
+    assert sorted(landed) == sorted(expected), "lost or doubled"
+    assert result.rows_rejected == 0
+    assert segments(receiving.spool, CLOSED, OPEN) == []
+
+
+def test_a_second_receiver_on_the_same_spool_ends_with_a_clear_line(receiving: Receiving):
+    """Failing means that two processes mix their frames in one segment."""
+    process, port = receiving.start()
+    second = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "receive", "dicom", "--port", str(port)],
+        cwd=PROJECT_ROOT,
+        env=receiving.environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert second.returncode == 2
+    assert "another receiver writes to" in second.stderr
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
