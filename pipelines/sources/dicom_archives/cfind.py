@@ -12,6 +12,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from pipelines.sources.dicom_archives.archives import Archive, ArchiveProblem
+from pipelines.sources.dicom_archives.held_reactor import free_reactor, hold_reactor
 from pipelines.sources.dicom_archives.pace import Pace, Unanswered
 from pipelines.sources.dicom_archives.prompt_sockets import hurry
 from pipelines.sources.dicom_archives.rows import ASKED, OF_STUDY, Answer, Told
@@ -53,6 +54,7 @@ class Finder:
         default_factory=lambda: [(evt.EVT_CONN_OPEN, hurry)]
     )
     _open: Association | None = None
+    _received: int = 0
 
     def __enter__(self) -> "Finder":
         """Open nothing yet; the first query does."""
@@ -71,6 +73,7 @@ class Finder:
             association.release()
         else:
             association.abort()
+        free_reactor(association)
 
     def find(self, identifier: Dataset) -> list[Answer]:
         """Every answer to one query; raises StatusRefused, or ArchiveProblem after the attempts."""
@@ -91,7 +94,7 @@ class Finder:
 
     def _answers(self, identifier: Dataset) -> Iterator[Answer]:
         association = self._associated()
-        count = 0
+        count = self._received = 0
         try:
             for status, found in association.send_c_find(identifier, STUDY_ROOT):
                 code = getattr(status, "Status", None)
@@ -115,9 +118,16 @@ class Finder:
                     raise Unanswered(str(StatusRefused(code)))
                 elif code != SUCCESS:
                     raise StatusRefused(code)
+            if count != self._received:
+                raise Unanswered(f"{self._received} answers came, {count} were read")
         except (RuntimeError, ValueError, AttributeError) as error:
             # RuntimeError: the association went away before the query was sent.
             raise Unanswered(f"the association broke ({type(error).__name__})") from None
+
+    def _count(self, event: Any) -> None:
+        """Count the answers that arrive, so that none is lost on the way to us."""
+        if event.message.command_set.get("Status") in PENDING:
+            self._received += 1
 
     def _associated(self) -> Association:
         """The open association, or a new one; raises Unanswered or ArchiveProblem."""
@@ -138,11 +148,13 @@ class Finder:
             archive.port or 0,
             ae_title=archive.ae_title or "",
             ext_neg=[wanted],
-            evt_handlers=list(self.handlers),
+            evt_handlers=[*self.handlers, (evt.EVT_DIMSE_RECV, self._count)],
             tls_args=(archive.tls_context(), archive.host or "") if archive.tls else None,
         )
         if association.is_established:
             self._open = association
+            if not hold_reactor(association):
+                raise Unanswered("the association does not come to rest")
             return association
         if association.is_rejected:
             answer = association.acceptor.primitive
