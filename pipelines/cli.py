@@ -36,6 +36,7 @@ from pipelines.journey import (
 )
 from pipelines.landing.keys import create_key_file
 from pipelines.problems import Problem
+from pipelines.query_verbs import query_app
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
 
 SCALE_HELP = "1.0 = the whole region, about 2.6 million exams a year; the demo is a hundredth."
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(query_app, name="query")
 PATHS_SHOWN = 20
 
 
@@ -623,7 +625,9 @@ def dagster(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Which benchmark: journey, dicom.")] = "journey",
+    name: Annotated[
+        str, typer.Argument(help="Which benchmark: journey, dicom, archives.")
+    ] = "journey",
     quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,
 ) -> None:

@@ -33,6 +33,11 @@ class Settings(BaseSettings):
     inbox_retention_days: int = Field(
         7, ge=0, description="Days a source file stays in the inbox after it has landed."
     )
+    archives: Path | None = Field(
+        None,
+        description="Which archives are asked for their series, and how (TOML, docs/archives.md); "
+        "default HOME/archives.toml.",
+    )
     harvest_workers: int = Field(2, ge=1, description="Processes that read DICOM headers.")
     publish_unsuppressed: bool = Field(
         False, description="Allow a file with real, unsuppressed rows to be published."
@@ -63,6 +68,11 @@ class Settings(BaseSettings):
     def inbox_dir(self) -> Path:
         """Folder that source files are delivered to, one subfolder per feed and day."""
         return self.inbox or self.home / "inbox"
+
+    @property
+    def archives_file(self) -> Path:
+        """Which archives are asked for their series, and how; need not exist."""
+        return self.archives or self.home / "archives.toml"
 
     @property
     def landing_dir(self) -> Path:
@@ -115,6 +125,11 @@ class Settings(BaseSettings):
             "IMAGING_WAREHOUSE": str(self.warehouse_file.resolve()),
             "IMAGING_LANDING": str(self.landing_dir.resolve()),
         }
+
+
+def environment_value(name: str) -> str | None:
+    """Value of a variable that a file of settings names, for example the password of an archive."""
+    return os.environ.get(name)
 
 
 def export_environment(settings: Settings) -> None:

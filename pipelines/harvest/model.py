@@ -1,7 +1,7 @@
 """What a harvest is handed, what it passes on, and what it reports."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -15,6 +15,7 @@ from pipelines.network import Network
 from pipelines.quality.suites import VIOLATION_SCHEMA
 from pipelines.sources.extract_tables import Refused
 from pipelines.sources.inbox import Delivery
+from pipelines.sources.series_list_maps import SeriesListMap
 
 Progress = Callable[[str, int, int], None]
 
@@ -30,6 +31,8 @@ class Setup:
     keys: Keys
     known_descriptions: frozenset[str] = frozenset()
     workers: int = 2
+    # By feed: how its sender's series lists are to be read, where not by the contract.
+    series_list_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

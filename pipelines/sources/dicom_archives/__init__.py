@@ -4,8 +4,20 @@ An answer becomes an ordinary delivery of the feed dicom_series in the inbox; on
 cursor move. Who was killed in between asks the same window again.
 """
 
-from pipelines.sources.dicom_archives.archives import Archive, ArchiveProblem, read_archives
-from pipelines.sources.dicom_archives.ask import Answered, Places, ask_archive, is_due
+from pipelines.sources.dicom_archives.archives import (
+    Archive,
+    ArchiveProblem,
+    read_archives,
+    read_list_maps,
+)
+from pipelines.sources.dicom_archives.ask import (
+    Answered,
+    Places,
+    ask_archive,
+    ask_due,
+    is_due,
+    recent_column_changes,
+)
 from pipelines.sources.dicom_archives.windows import Window
 
 __all__ = [
@@ -15,6 +27,9 @@ __all__ = [
     "Places",
     "Window",
     "ask_archive",
+    "ask_due",
     "is_due",
     "read_archives",
+    "read_list_maps",
+    "recent_column_changes",
 ]

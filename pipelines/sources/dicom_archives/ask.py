@@ -2,7 +2,7 @@
 
 import fcntl
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -22,6 +22,7 @@ from pipelines.sources.dicom_archives.web import Web
 from pipelines.sources.dicom_archives.windows import Window, next_span, windows
 
 FEED = "dicom_series"
+COLUMN_CHANGE_STANDS = timedelta(days=7)
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 Progress = Callable[[str, int, int], None]
 
@@ -31,13 +32,14 @@ class Places:
     """Where a query run delivers to and keeps its cursors, and what it knows of the network.
 
     `columns` are those of the contract dicom_series in order; `zone` the network's wall clock;
-    `environment` looks a variable up.
+    `feeds` the ids of its feeds; `environment` looks a variable up.
     """
 
     home: Path
     inbox: Path
     zone: str
     columns: tuple[str, ...]
+    feeds: frozenset[str]
     environment: AnyEnvironment
 
     def state(self, archive: Archive) -> Path:
@@ -68,6 +70,36 @@ def is_due(archive: Archive, places: Places, now: datetime) -> bool:
     return finished is None or now - datetime.fromisoformat(finished) >= due
 
 
+def ask_due(
+    archives: Mapping[str, Archive],
+    places: Places,
+    *,
+    clock: Callable[[], datetime],
+    progress: Progress | None = None,
+) -> tuple[list[Answered], list[ArchiveProblem]]:
+    """Ask every archive that is due; the problem of one does not keep the others from an answer."""
+    answered, problems = [], []
+    for archive in archives.values():
+        try:
+            if is_due(archive, places, clock()):
+                answered.append(ask_archive(archive, places, clock=clock, progress=progress))
+        except ArchiveProblem as problem:
+            problems.append(problem)
+    return answered, problems
+
+
+def recent_column_changes(
+    archives: Mapping[str, Archive], places: Places, now: datetime
+) -> list[str]:
+    """One line per change of the returned columns within COLUMN_CHANGE_STANDS of `now` (UTC)."""
+    return [
+        f"{name}, {change['at']}: returned now {change['gained']}, no longer {change['lost']}"
+        for name, archive in archives.items()
+        for change in load_cursor(places.state(archive), archive.route).column_changes
+        if now - datetime.fromisoformat(change["at"]) < COLUMN_CHANGE_STANDS
+    ]
+
+
 def ask_archive(
     archive: Archive,
     places: Places,
@@ -83,6 +115,11 @@ def ask_archive(
     delivery, whole or not at all. Raises ArchiveProblem when the archive cannot be asked; what
     was delivered before stays, and the next run goes on after it.
     """
+    if f"dicom_{archive.party}" not in places.feeds:
+        raise ArchiveProblem(
+            f"archive {archive.name}: seeds/network/feeds.csv has no feed dicom_{archive.party}; "
+            "correct party, or add the feed"
+        )
     pace = pace or Pace(archive, places.zone, clock)
     answered = Answered(archive.name)
     secret = archive.credentials(places.environment, places.home)
