@@ -55,7 +55,10 @@ class Orthanc:
         requests.delete(self.url + path, auth=(USER, PASSWORD), timeout=60).raise_for_status()
 
     def store(self, objects: Iterable[Dataset]) -> None:
-        """Store data sets and wait until their series are at rest."""
+        """Store data sets and wait until their series are at rest; keep those of a series together.
+
+        A series whose images come a second apart rests, and is told, twice.
+        """
 
         def send(one: Dataset) -> None:
             answer = requests.post(

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -137,8 +138,8 @@ def ask_archive(
             answered.notes.append(
                 f"its quiet hours are {', '.join(archive.quiet_hours)}; the rest waits for them"
             )
-        finally:
-            answered.requests = pace.requests
+        run.note_columns()
+        answered.requests = pace.requests
     return answered
 
 
@@ -153,6 +154,7 @@ class _Run:
     clock: Callable[[], datetime]
     answered: Answered
     tell: Progress
+    filled: Counter[str] = field(default_factory=Counter)
 
     def due_dates(self) -> None:
         """Ask for every study date that is due, and note the end of the run."""
@@ -224,21 +226,28 @@ class _Run:
         self.answered.deliveries.append(deliver(rows, self.archive, self.places, day, part))
 
     def _noted(self, cursor: Cursor, told: Told) -> Cursor:
-        """The cursor with what this answer says of the route; a change of columns is reported."""
-        noted = cursor.with_columns(told.filled(), len(told.series), self.clock().isoformat())
-        for change in noted.column_changes[len(cursor.column_changes) :]:
-            gained, lost = change["gained"], change["lost"]
-            self.answered.gained += gained
-            self.answered.lost += lost
-            self.answered.notes.append(
-                f"columns changed: returned now {gained or 'none'}, no longer {lost or 'none'}; "
-                "tell whoever relies on them, see docs/archives.md"
-            )
+        """The cursor with what this answer says of how the archive can be asked."""
+        self.filled += told.filled()
         return replace(
-            noted,
-            refused_keys=sorted({*noted.refused_keys, *told.refused_keys}),
-            is_relational=noted.is_relational if told.is_relational is None else told.is_relational,
+            cursor,
+            refused_keys=sorted({*cursor.refused_keys, *told.refused_keys}),
+            is_relational=(
+                cursor.is_relational if told.is_relational is None else told.is_relational
+            ),
         )
+
+    def note_columns(self) -> None:
+        """Keep which columns the run brought; a change is reported."""
+        before = self._cursor()
+        cursor = before.with_columns(self.filled, self.answered.series, self.clock().isoformat())
+        for change in cursor.column_changes[len(before.column_changes) :]:
+            self.answered.gained, self.answered.lost = change["gained"], change["lost"]
+            self.answered.notes.append(
+                f"columns changed: returned now {change['gained'] or 'none'}, no longer "
+                f"{change['lost'] or 'none'}; tell whoever relies on them, see docs/archives.md"
+            )
+        if cursor != before:
+            save_cursor(self._state, cursor)
 
     def _finished(self) -> None:
         save_cursor(self._state, replace(self._cursor(), finished_at=self.clock().isoformat()))

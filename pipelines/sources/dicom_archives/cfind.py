@@ -7,7 +7,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
@@ -17,6 +17,10 @@ from pipelines.sources.dicom_archives.pace import Pace, Unanswered
 from pipelines.sources.dicom_archives.prompt_sockets import hurry
 from pipelines.sources.dicom_archives.rows import ASKED, OF_STUDY, Answer, Told
 from pipelines.sources.dicom_archives.windows import Window
+
+# Not even a log for debugging holds identities.
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
 
 STUDY_ROOT = UID("1.2.840.10008.5.1.4.1.2.2.1")
 PENDING = (0xFF00, 0xFF01)

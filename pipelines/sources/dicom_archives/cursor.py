@@ -1,6 +1,7 @@
 """How far an archive has been asked, and which columns its route returns: one small file."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from pathlib import Path
@@ -10,8 +11,8 @@ from pipelines.durable import write_bytes
 from pipelines.sources.dicom_archives.archives import ArchiveProblem
 
 FILE = "cursor.json"
-# Of fewer series an empty column says little.
-ENOUGH_SERIES = 50
+# A column is missed where, by its share so far, at least so many values were to be expected.
+EXPECTED_VALUES = 10
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Cursor:
 
     `asked_to` is the last study date answered for, `last_change` the number of the last change
     read, `finished_at` (UTC, ISO) when a run last came to its end. `columns` are the attributes
-    that came back filled; `column_changes` tells when that changed.
+    that came back filled, each with the share of series (0 to 1) that had it; `column_changes`
+    tells when an attribute came or went.
     """
 
     route: str
@@ -29,7 +31,7 @@ class Cursor:
     finished_at: str | None = None
     is_relational: bool | None = None
     refused_keys: list[str] = field(default_factory=list)
-    columns: list[str] | None = None
+    columns: dict[str, float] | None = None
     column_changes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -41,25 +43,24 @@ class Cursor:
         """The cursor after a day was answered for; it never goes back."""
         return replace(self, asked_to=max(self.asked_to or "", day.isoformat()))
 
-    def with_columns(self, filled: list[str], series: int, at: str) -> "Cursor":
-        """The cursor after an answer whose attributes `filled` held something.
-
-        A column is missed only in an answer of ENOUGH_SERIES series.
-        """
+    def with_columns(self, filled: Mapping[str, int], series: int, at: str) -> "Cursor":
+        """The cursor after a run over so many series, of which `filled` had each attribute."""
         if series == 0:
             return self
+        shares = {name: round(count / series, 4) for name, count in filled.items() if count}
         if self.columns is None:
-            return replace(self, columns=sorted(filled))
-        gained = sorted(set(filled) - set(self.columns))
-        lost = sorted(set(self.columns) - set(filled)) if series >= ENOUGH_SERIES else []
-        if not gained and not lost:
-            return self
-        change: dict[str, Any] = {"at": at, "gained": gained, "lost": lost}
-        return replace(
-            self,
-            columns=sorted((set(self.columns) | set(gained)) - set(lost)),
-            column_changes=[*self.column_changes, change],
+            return replace(self, columns=shares)
+        gained = sorted(name for name in shares if not self.columns.get(name))
+        lost = sorted(
+            name
+            for name, share in self.columns.items()
+            if name not in shares and share * series >= EXPECTED_VALUES
         )
+        columns = self.columns | shares | dict.fromkeys(lost, 0.0)
+        if not gained and not lost:
+            return replace(self, columns=columns)
+        change: dict[str, Any] = {"at": at, "gained": gained, "lost": lost}
+        return replace(self, columns=columns, column_changes=[*self.column_changes, change])
 
 
 def load_cursor(folder: Path, route: str) -> Cursor:

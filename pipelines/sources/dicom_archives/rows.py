@@ -1,5 +1,6 @@
 """What archives tell of a series, as rows of the contract dicom_series."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -86,9 +87,9 @@ class Told:
     refused_keys: tuple[str, ...] = ()
     is_relational: bool | None = None
 
-    def filled(self) -> list[str]:
-        """Keywords of which at least one series has a value."""
-        return sorted({keyword for one in self.series for keyword, value in one.items() if value})
+    def filled(self) -> Counter[str]:
+        """How many series have a value of each keyword."""
+        return Counter(keyword for one in self.series for keyword, value in one.items() if value)
 
 
 def series_rows(series: Sequence[Answer], route: str, zone: str) -> pl.DataFrame:

@@ -58,7 +58,9 @@ class Web:
         # Settings are the archive's alone: no proxy, no .netrc of whoever runs this.
         self.session.trust_env = False
         self.session.headers["Accept"] = accept
-        self.session.verify = archive.verify_tls
+        # A CA file is the only one trusted; without it, those of the system are.
+        named = None if archive.ca_file is None else str(archive.ca_file)
+        self.session.verify = (named or True) if archive.verify_tls else False
         self.session.mount("https://", _Trusting(archive))
         if archive.user is not None:
             pair = base64.b64encode(f"{archive.user}:{secret}".encode()).decode()
