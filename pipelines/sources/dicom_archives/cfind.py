@@ -173,7 +173,8 @@ class Finder:
                 f"archive {archive.name}: {archive.ae_title} does not offer Study Root FIND; ask "
                 "its owner, or take another route"
             )
-        raise Unanswered("it does not answer the request for an association, or aborts it")
+        why = "it does not answer the request for an association, or aborts it"
+        raise Unanswered(why + ("; with tls, check ca_file" if archive.tls else ""))
 
 
 def ask_cfind(finder: Finder, window: Window, *, is_relational: bool | None = None) -> Told:
@@ -200,7 +201,7 @@ def ask_cfind(finder: Finder, window: Window, *, is_relational: bool | None = No
         told = {one["StudyInstanceUID"] for one in known}
         for uid in studies:
             if uid not in told:
-                known += finder.find(_identifier("SERIES", StudyInstanceUID=uid))
+                known += finder.find(series_query(uid))
     except StatusRefused as refused:
         raise ArchiveProblem(
             f"archive {archive.name}: a query ends with {refused}; compare docs/archives.md with "
@@ -221,6 +222,11 @@ def _at_once(finder: Finder, window: Window, *, must: bool) -> list[Answer]:
 
 def _given(one: Answer) -> Answer:
     return {keyword: value for keyword, value in one.items() if value}
+
+
+def series_query(study_uid: str) -> Dataset:
+    """The query for the series of one study."""
+    return _identifier("SERIES", StudyInstanceUID=study_uid)
 
 
 def _identifier(level: str, **matching: str) -> Dataset:

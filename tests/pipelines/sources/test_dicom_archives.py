@@ -30,7 +30,7 @@ from pipelines.sources.dicom_archives import (
     read_archives,
     recent_column_changes,
 )
-from pipelines.sources.dicom_archives.cfind import Finder
+from pipelines.sources.dicom_archives.cfind import Finder, series_query
 from pipelines.sources.dicom_archives.cursor import load_cursor, save_cursor
 from pipelines.sources.dicom_archives.pace import Pace
 from pipelines.sources.inbox import deliveries
@@ -301,11 +301,9 @@ def test_an_archive_that_was_emptied_is_noticed(asked: Asked):
 def test_back_to_back_queries_lose_no_answer(asked: Asked, orthanc: Orthanc):
     """Failing means that pynetdicom's own thread takes answers, and series vanish as a success."""
     archive = asked.new_archive("cfind by study")
-    from pipelines.sources.dicom_archives.cfind import _identifier
-
     with Finder(archive, Pace(archive, "Europe/London", lambda: NOW)) as finder:
         counts = [
-            len(finder.find(_identifier("SERIES", StudyInstanceUID=f"{root}.{study}")))
+            len(finder.find(series_query(f"{root}.{study}")))
             for root in ["1.2.826.0.1.3680043.10.999"]
             for study in (*range(1, 10), *range(11, 20))
             for _ in range(30)
