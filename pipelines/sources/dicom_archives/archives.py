@@ -20,7 +20,11 @@ HOURS = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$")
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # Others could read it: group and world bits.
 SHARED = stat.S_IRWXG | stat.S_IRWXO
-NEEDED = {"qido": ("url",), "changes": ("url",), "cfind": ("host", "port", "ae_title")}
+NEEDED = {
+    "qido": ("url", "start_on"),
+    "cfind": ("host", "port", "ae_title", "start_on"),
+    "changes": ("url",),
+}
 LITERAL_SECRETS = {"password", "token", "secret"}
 AnyEnvironment = Callable[[str], str | None]
 
@@ -47,7 +51,7 @@ class Archive(BaseModel):
     read_one_image: bool = True
     received_zone: str = "UTC"
 
-    start_on: date
+    start_on: date | None = None
     window_days: int = Field(1, ge=1)
     # At least one: today is never complete.
     overlap_days: int = Field(3, ge=1)

@@ -161,7 +161,7 @@ class _Run:
         cursor = self._cursor()
         today = self._today()
         span = next_span(
-            cursor.asked_to_date, self.archive.start_on, self.archive.overlap_days, today
+            cursor.asked_to_date, self.archive.start_on or today, self.archive.overlap_days, today
         )
         if self.dates(windows(span, self.archive.window_days), keeps_cursor=True):
             self._finished()
