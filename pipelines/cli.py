@@ -37,6 +37,7 @@ from pipelines.journey import (
 )
 from pipelines.landing.keys import create_key_file
 from pipelines.problems import Problem
+from pipelines.query_verbs import query_app
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
 
 SCALE_HELP = "1.0 = the whole region, about 2.6 million exams a year; the demo is a hundredth."
@@ -49,6 +50,7 @@ app = typer.Typer(
 keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(receive_app, name="receive")
+app.add_typer(query_app, name="query")
 PATHS_SHOWN = 20
 
 
@@ -640,7 +642,7 @@ def dagster(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="Which benchmark: journey, dicom, receive.")
+        str, typer.Argument(help="Which benchmark: journey, dicom, receive, archives.")
     ] = "journey",
     quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,

@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     receive_tls_authority: Path | None = Field(
         None, description="Authority (PEM) that must have signed the certificates of senders."
     )
+    archives: Path | None = Field(
+        None,
+        description="Which archives are asked for their series, and how (TOML, docs/archives.md); "
+        "default HOME/archives.toml.",
+    )
     harvest_workers: int = Field(2, ge=1, description="Processes that read DICOM headers.")
     harvest_compare_share: float = Field(
         0.005,
@@ -118,6 +123,11 @@ class Settings(BaseSettings):
     def inbox_dir(self) -> Path:
         """Folder that source files are delivered to, one subfolder per feed and day."""
         return self.inbox or self.home / "inbox"
+
+    @property
+    def archives_file(self) -> Path:
+        """Which archives are asked for their series, and how; need not exist."""
+        return self.archives or self.home / "archives.toml"
 
     @property
     def landing_dir(self) -> Path:
@@ -180,6 +190,11 @@ class Settings(BaseSettings):
             "IMAGING_WAREHOUSE": str(self.warehouse_file.resolve()),
             "IMAGING_LANDING": str(self.landing_dir.resolve()),
         }
+
+
+def environment_value(name: str) -> str | None:
+    """Value of a variable that a file of settings names, for example the password of an archive."""
+    return os.environ.get(name)
 
 
 def export_environment(settings: Settings) -> None:

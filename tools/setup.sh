@@ -63,3 +63,17 @@ fi
 if [ "$want" = dev ] && ! command -v dciodvfy >/dev/null; then
     install_package dicom3tools "the tests validate image files with it" || true
 fi
+orthanc_is_new=no
+if [ "$want" = dev ] && ! PATH="$PATH:/usr/sbin" command -v Orthanc >/dev/null; then
+    install_package orthanc "the tests ask a real archive" && orthanc_is_new=yes || true
+fi
+if [ "$want" = dev ] && [ ! -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ]; then
+    install_package orthanc-dicomweb "the tests ask an archive over DICOMweb" || true
+fi
+if [ "$orthanc_is_new" = yes ] && [ -d /run/systemd/system ]; then
+    # Debian starts it as a service at once; the tests start their own, on ports of their own.
+    if [ "$(id -u)" = 0 ]; then systemctl disable --now orthanc; else sudo -n systemctl disable --now orthanc; fi || true
+fi
+if [ "$want" = dev ] && ! command -v findscu >/dev/null; then
+    install_package dcmtk "the tests compare our answers with its findscu" || true
+fi

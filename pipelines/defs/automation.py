@@ -16,9 +16,13 @@ STAGES = {
     "publish": ("publish",),
 }
 
+# Asking archives has a job of its own: it may wait for them for an hour, and what they answer
+# arrives in the inbox like any delivery.
+apart = dg.AssetSelection.key_prefixes(["archives"])
+
 journey = dg.define_asset_job(
     "journey",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - apart,
     description="The whole journey: harvest, landing, warehouse, statistics, gate, publish.",
     partitions_def=delivery_days,
 )
@@ -84,7 +88,7 @@ def automation() -> dg.Definitions:
     stages = [
         dg.define_asset_job(
             stage,
-            selection=dg.AssetSelection.groups(*groups),
+            selection=dg.AssetSelection.groups(*groups) - apart,
             description=f"One stage of the journey: {', '.join(groups)}.",
             partitions_def=delivery_days if stage == "harvest" else None,
         )

@@ -18,8 +18,18 @@ from pipelines.landing.quarantine import Quarantine
 from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
 from pipelines.receivers.spool import READ, segments
-from pipelines.settings import PROJECT_ROOT, Settings
+from pipelines.settings import PROJECT_ROOT, Settings, environment_value
+from pipelines.sources.dicom_archives import (
+    Archive,
+    Places,
+    is_due,
+    read_archives,
+    read_list_maps,
+)
+from pipelines.sources.dicom_archives.ask import FEED as SERIES_FEED
 from pipelines.sources.inbox import Delivery, deliveries
+from pipelines.sources.series_list_maps import FOLDER as MAPS_FOLDER
+from pipelines.sources.series_list_maps import SeriesListMap
 from pipelines.warehouse import fingerprint
 
 # dbt of this environment, whether or not it is activated.
@@ -55,9 +65,14 @@ class Pipeline:
         return store
 
     @cached_property
+    def network(self) -> Network:
+        """The network as its seeds describe it."""
+        return Network.load(self.settings.seeds)
+
+    @cached_property
     def setup(self) -> Setup:
         """What the harvest needs; raises KeyFileProblem when there is no key."""
-        keys, network = load_keys(self.settings.key_file), Network.load(self.settings.seeds)
+        keys, network = load_keys(self.settings.key_file), self.network
         return Setup(
             network=network,
             inbound=self.inbound_contracts,
@@ -69,7 +84,40 @@ class Pipeline:
             workers=self.settings.harvest_workers,
             compare_share=self.settings.harvest_compare_share,
             spool=self.settings.spool_dir / "dicom",
+            series_list_maps=self.series_list_maps,
         )
+
+    @cached_property
+    def archives(self) -> dict[str, Archive]:
+        """Archives that are asked for their series, by name."""
+        return read_archives(self.settings.archives_file)
+
+    @cached_property
+    def archive_places(self) -> Places:
+        """Where answers of archives go, and what asking them needs to know."""
+        return Places(
+            home=self.settings.home,
+            inbox=self.settings.inbox_dir,
+            zone=self.network.time_zone,
+            columns=tuple(self.inbound_contracts[SERIES_FEED].column_names()),
+            feeds=frozenset(self.network.feeds["feed_id"]),
+            environment=environment_value,
+        )
+
+    def archives_due(self) -> list[str]:
+        """Names of the archives that a scheduled run should ask now."""
+        places, now = self.archive_places, self.now()
+        return [name for name, one in self.archives.items() if is_due(one, places, now)]
+
+    @cached_property
+    def series_list_maps(self) -> dict[str, SeriesListMap]:
+        """By feed: the column map of senders whose series lists need one."""
+        folder = self.settings.archives_file.parent / MAPS_FOLDER
+        contract = self.inbound_contracts[SERIES_FEED]
+        return {
+            f"dicom_{party}": SeriesListMap.load(folder / f"{name}.toml", contract)
+            for party, name in read_list_maps(self.settings.archives_file).items()
+        }
 
     def waiting(self) -> list[Delivery]:
         """Everything the inbox holds, feed by feed."""

@@ -10,6 +10,7 @@ import polars as pl
 from pipelines.contracts import Contract
 from pipelines.feeds import FEEDS
 from pipelines.harvest.model import Failure, HarvestResult, Setup, SourceFile, contract_of
+from pipelines.harvest.tables import column_map_of
 from pipelines.landing.quarantine import Entry, entry_for
 from pipelines.landing.schema import landing_schema
 from pipelines.landing.writer import PARSER_VERSION
@@ -38,7 +39,7 @@ def account(
             failures.append(_failure(contract, file))
         if file.refused is not None or len(mine):
             entry = _entry(feed_kind, file, mine)
-            setup.quarantine.keep(entry, _kept(feed_kind, file, mine, contract))
+            setup.quarantine.keep(entry, _kept(feed_kind, file, mine, contract, setup))
             kept.append(entry.entry_id)
     stamp = {"landed_at": now}
     batch_name = hashlib.sha256("".join(sorted(f.sha for f in files)).encode()).hexdigest()
@@ -132,7 +133,9 @@ def _entry(feed_kind: str, file: SourceFile, mine: pl.DataFrame) -> Entry:
     )
 
 
-def _kept(feed_kind: str, file: SourceFile, mine: pl.DataFrame, contract: Contract) -> bytes:
+def _kept(
+    feed_kind: str, file: SourceFile, mine: pl.DataFrame, contract: Contract, setup: Setup
+) -> bytes:
     """What quarantine keeps: the rejected records as delivered, or the whole refused file.
 
     Of DICOM only the paths of the files, since their bytes hold pixels.
@@ -147,4 +150,7 @@ def _kept(feed_kind: str, file: SourceFile, mine: pl.DataFrame, contract: Contra
         messages = split_messages(file.data)
         # Framed, so that one without a header is not read as the end of the one before it.
         return b"".join(b"\x0b" + messages[number - 1] + b"\x1c\r" for number in numbers)
+    column_map = column_map_of(file, contract, setup)
+    if column_map is not None:
+        return column_map.rows(file.data, numbers)
     return raw_rows(file.data, contract, numbers)

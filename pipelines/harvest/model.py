@@ -1,7 +1,7 @@
 """What a harvest is handed, what it passes on, and what it reports."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pipelines.network import Network
 from pipelines.quality.suites import VIOLATION_SCHEMA
 from pipelines.sources.extract_tables import Refused
 from pipelines.sources.inbox import Delivery
+from pipelines.sources.series_list_maps import SeriesListMap
 
 Progress = Callable[[str, int, int], None]
 
@@ -37,6 +38,8 @@ class Setup:
     # Share of the DICOM headers that pydicom reads once more; 0 compares none.
     compare_share: float = 0.005
     spool: Path | None = None
+    # By feed: how its sender's series lists are to be read, where not by the contract.
+    series_list_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 import polars as pl
 
+from pipelines.contracts import Contract
 from pipelines.feeds import FEEDS
 from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of, empty_rejects
 from pipelines.harvest.opening import latest_allowed
 from pipelines.landing.pseudonymise import pseudonymise_events, pseudonymise_series
 from pipelines.landing.schema import landing_schema
-from pipelines.sources.extract_tables import Refused, read_table
+from pipelines.sources.extract_tables import Refused, header_of, read_table
 from pipelines.sources.ris_extracts import ColumnMap, events_from_extract
+from pipelines.sources.series_list_maps import SeriesListMap
 
 
 def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progress) -> Batch:
@@ -16,7 +18,7 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
     contract = contract_of(feed_kind, setup)
     frames = []
     for number, file in enumerate(files, start=1):
-        table = file.refused or read_table(file.data, contract, setup.network.time_zone)
+        table = file.refused or _read(file, contract, setup)
         if isinstance(table, Refused):
             file.refused = table
             file.received = max(len(file.data.splitlines()) - 1, 0)
@@ -40,6 +42,24 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
         return _landed_reference(accepted, FEEDS[feed_kind].landing_table, setup)
 
     return Batch(records, empty_rejects(), landing_rows)
+
+
+def _read(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFrame | Refused:
+    """Typed records of a file, in the contract's columns or by the column map of its sender."""
+    zone, column_map = setup.network.time_zone, column_map_of(file, contract, setup)
+    if column_map is None:
+        return read_table(file.data, contract, zone)
+    return column_map.read(file.data, contract, zone)
+
+
+def column_map_of(file: SourceFile, contract: Contract, setup: Setup) -> SeriesListMap | None:
+    """The column map a file needs; None where it has the contract's own columns."""
+    if file.delivery.feed_kind != "dicom_series":
+        return None
+    column_map = setup.series_list_maps.get(file.feed_id)
+    if column_map is None or set(contract.needed_columns()) <= set(header_of(file.data, contract)):
+        return None
+    return column_map
 
 
 def _landed_reference(accepted: pl.DataFrame, table: str, setup: Setup) -> pl.DataFrame:

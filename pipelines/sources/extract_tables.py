@@ -40,6 +40,19 @@ def read_table(data: bytes, contract: Contract, zone: str) -> pl.DataFrame | Ref
             f"not readable as delimited text ({kind}); compare delimiter and encoding with "
             f"{contract.path.name}, and look for lines with too many fields",
         )
+    return table_of(raw, contract, zone)
+
+
+def header_of(data: bytes, contract: Contract) -> list[str]:
+    """Column names of a delivery that is written as the contract says; none where it is not."""
+    try:
+        return _as_delivered(data, contract).columns
+    except (pl.exceptions.PolarsError, UnicodeDecodeError, LookupError):
+        return []
+
+
+def table_of(raw: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame | Refused:
+    """One row per record of a text frame, as `read_table` gives it; refused without its columns."""
     missing = [name for name in contract.needed_columns() if name not in raw.columns]
     if missing:
         return Refused(

@@ -1,0 +1,566 @@
+"""Archives that hang, drop, babble or refuse: a named error or a new attempt, never half an answer."""
+
+import json
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+
+from pipelines.sources.dicom_archives import Archive, ArchiveProblem, Places, ask_archive
+from pipelines.sources.dicom_archives.cfind import STUDY_ROOT
+from pipelines.sources.dicom_archives.cursor import load_cursor
+from pipelines.sources.dicom_archives.pace import Pace
+
+NOW = datetime(2026, 1, 6, 22, tzinfo=UTC)
+# Far longer than the time limit of those tests that wait for it.
+HANG_SECONDS = 10
+SHORT = {"hangs": 0.5, "trickles": 0.5}
+PATIENT = "PAT-SECRET-1"
+
+
+class Script:
+    """What a server does with one request after the other; the last deed is repeated."""
+
+    def __init__(self, *deeds: Callable[[Any], object]) -> None:
+        self.deeds = list(deeds)
+        self.seen: list[str] = []
+
+    def next_for(self, request: Any) -> None:
+        self.seen.append(getattr(request, "path", ""))
+        deed = self.deeds.pop(0) if len(self.deeds) > 1 else self.deeds[0]
+        deed(request)
+
+
+class Sleeps(list[float]):
+    """Waits that are noted instead of slept."""
+
+    def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+@contextmanager
+def serving(script: Script) -> Generator[str]:
+    """A web server that does what its script says; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            script.next_for(self)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/dicom-web"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def says(body: Any, status: int = 200, **headers: str) -> Callable[[Any], None]:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    def deed(request: Any) -> None:
+        request.send_response(status)
+        for name, value in headers.items():
+            request.send_header(name.replace("_", "-"), value)
+        request.send_header("Content-Length", str(len(text)))
+        request.end_headers()
+        request.wfile.write(text)
+
+    return deed
+
+
+def data_set(number: int) -> dict[str, Any]:
+    values = {
+        "0020000D": f"1.2.{number}",
+        "0020000E": f"1.2.{number}.1",
+        "00100020": PATIENT,
+        "00080060": "CT",
+        "00201209": 3,
+    }
+    return {tag: {"vr": "UI", "Value": [value]} for tag, value in values.items()}
+
+
+PAGE = [data_set(1), data_set(2)]
+EMPTY: list[Any] = []
+
+
+def hangs(_: Any) -> None:
+    time.sleep(HANG_SECONDS)
+
+
+def trickles(request: Any) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "1000000")
+    request.end_headers()
+    with suppress(OSError):
+        while True:
+            request.wfile.write(b" ")
+            request.wfile.flush()
+            time.sleep(0.05)
+
+
+def drops(request: Any) -> None:
+    text = json.dumps(PAGE).encode()
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(text)))
+    request.end_headers()
+    request.wfile.write(text[: len(text) // 2])
+    request.wfile.flush()
+    request.connection.shutdown(socket.SHUT_RDWR)
+
+
+def drops_unannounced(request: Any) -> None:
+    """Half a body without a length: only that it is no JSON shows that something is missing."""
+    text = json.dumps(PAGE).encode()
+    request.close_connection = True
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + text[: len(text) // 2])
+
+
+class Invents:
+    """A page that is never the last."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, request: Any) -> None:
+        self.count += 2
+        says([data_set(self.count), data_set(self.count + 1)])(request)
+
+
+@pytest.fixture
+def places(tmp_path: Path, inbound) -> Places:
+    return Places(
+        home=tmp_path / "home",
+        inbox=tmp_path / "inbox",
+        zone="Europe/London",
+        columns=tuple(inbound["dicom_series"].column_names()),
+        feeds=frozenset({"dicom_RMC"}),
+        environment={"SECRET": "hidden-token"}.get,
+    )
+
+
+def archive_at(url: str | None = None, **more: Any) -> Archive:
+    settings = {
+        "name": "test",
+        "party": "RMC",
+        "route": "qido",
+        "url": url,
+        "start_on": date(2026, 1, 6),
+        "page_size": 2,
+        "attempts": 2,
+        "requests_per_second": 100_000,
+        "answer_timeout_seconds": 60,
+        "connect_timeout_seconds": 60,
+        "relational": "yes",
+    }
+    return Archive(**(settings | more))
+
+
+def ask(archive: Archive, places: Places, sleeps: Sleeps | None = None, now: datetime = NOW) -> Any:
+    clock = lambda: now  # noqa: E731
+    pace = Pace(
+        archive,
+        places.zone,
+        clock,
+        sleep=Sleeps() if sleeps is None else sleeps,
+        chance=lambda: 1.0,
+    )
+    return ask_archive(archive, places, clock=clock, pace=pace)
+
+
+def delivered(places: Places) -> list[Path]:
+    return [path for path in places.inbox.rglob("*") if path.is_file()]
+
+
+FAULTS = {
+    "hangs": (hangs, "no answer within answer_timeout_seconds"),
+    "trickles": (trickles, "not complete within answer_timeout_seconds"),
+    "drops": (drops, "the connection broke"),
+    "drops unannounced": (drops_unannounced, "no JSON"),
+    "garbage": (says(b"<html>\xff" + PATIENT.encode()), "no JSON"),
+    "no list": (says({"error": PATIENT}), "no list of data sets"),
+    "no data set": (says([PATIENT]), "no list of data sets"),
+    "same page": (says(PAGE), "same page again at offset 2"),
+    "endless": (Invents(), "more than most_series"),
+    "oversize": (says(b"[" + b" " * 200_000 + b"]"), "larger than largest_answer_mb"),
+    "busy": (says(b"", 503), "answers 503"),
+    "too many": (says(b"", 429), "answers 429"),
+    "elsewhere": (says(b"", 302, Location="http://127.0.0.1:1/"), "put the final address"),
+    "forbidden": (says(PATIENT.encode(), 403), "403.*read access"),
+    "not there": (says(b"", 404), "404.*check url"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_answer_ends_with_a_named_error_and_delivers_nothing(places, fault):
+    """Failing means that a broken archive blocks the harvest, or half a window passes for whole.
+
+    The first page is sound, so that half an answer is at hand; no error repeats what was answered.
+    """
+    deed, message = FAULTS[fault]
+    script = Script(says(PAGE), says(PAGE), deed)
+    with serving(script) as url:
+        limit = SHORT.get(fault, 60)
+        archive = archive_at(
+            url, largest_answer_mb=0.1, most_series=50, answer_timeout_seconds=limit
+        )
+        with pytest.raises(ArchiveProblem, match=f"archive test: .*{message}") as problem:
+            ask(archive, places)
+    assert PATIENT not in str(problem.value)
+    assert delivered(places) == []
+    assert load_cursor(places.state(archive), "qido").asked_to is None
+
+
+@pytest.mark.parametrize("fault", ["drops", "drops unannounced", "busy", "too many", "hangs"])
+def test_a_passing_fault_is_asked_again(places, fault):
+    """Failing means that one lost packet a night costs a day of series."""
+    script = Script(says(PAGE), FAULTS[fault][0], says(PAGE), says(EMPTY))
+    sleeps = Sleeps()
+    with serving(script) as url:
+        archive = archive_at(url, answer_timeout_seconds=3 if fault == "hangs" else 60)
+        answered = ask(archive, places, sleeps)
+    assert answered.series == 2
+    assert [seconds for seconds in sleeps if seconds >= 0.5] == [1.0]
+    rows = pl.read_csv(answered.deliveries[0], infer_schema=False)
+    assert rows["series_instance_uid"].to_list() == ["1.2.1.1", "1.2.2.1"]
+
+
+def test_the_archive_says_how_long_to_wait(places):
+    """Failing means that we press on an archive that asked for rest."""
+    sleeps = Sleeps()
+    busy = says(b"", 503, Retry_After="7")
+    dated = says(b"", 429, Retry_After="Tue, 06 Jan 2026 22:00:30 GMT")
+    with serving(Script(busy, dated, says(PAGE), says(PAGE), says(EMPTY))) as url:
+        assert ask(archive_at(url, attempts=3), places, sleeps).series == 2
+        assert [seconds for seconds in sleeps if seconds >= 0.5] == [7.0, 30.0]
+    with (
+        serving(Script(says(b"", 503, Retry_After="3600"))) as url,
+        pytest.raises(ArchiveProblem, match="3600 s of rest"),
+    ):
+        ask(archive_at(url), places)
+
+
+def test_each_wait_is_longer_than_the_last_up_to_the_limit(places):
+    """Failing means that a dead archive is hammered, or waited for without end."""
+    sleeps = Sleeps()
+    with serving(Script(says(b"", 500))) as url, pytest.raises(ArchiveProblem):
+        ask(archive_at(url, attempts=6, longest_wait_seconds=5), places, sleeps)
+    assert [seconds for seconds in sleeps if seconds >= 0.5] == [1, 2, 4, 5, 5]
+
+
+def test_a_short_page_is_not_taken_for_the_last(places):
+    """Failing means that an archive that hands out fewer than asked loses the rest."""
+    script = Script(says(PAGE[:1]), says(PAGE[:1]), says(PAGE[1:]), says(EMPTY, 204))
+    with serving(script) as url:
+        assert ask(archive_at(url, page_size=100), places).series == 2
+
+
+def test_keys_that_an_archive_refuses_are_left_out_from_then_on(places):
+    """Failing means that an archive that answers 400 to one key cannot be asked at all."""
+    refused = "00181000"
+
+    def strict(request: Any) -> None:
+        if refused in request.path:
+            says(b"", 400)(request)
+        else:
+            says(PAGE if "offset=0" in request.path else EMPTY)(request)
+
+    script = Script(strict)
+    with serving(script) as url:
+        archive = archive_at(url)
+        assert ask(archive, places).series == 2
+        asked = len(script.seen)
+        ask(archive, places)
+    assert load_cursor(places.state(archive), "qido").refused_keys == ["DeviceSerialNumber"]
+    assert len(script.seen) - asked == 2
+    assert not any(refused in path for path in script.seen[asked:])
+
+
+def test_an_archive_without_search_over_series_is_asked_study_by_study(places):
+    """Failing means that archives which only search studies cannot be connected."""
+
+    def studies_only(request: Any) -> None:
+        path, _, query = request.path.removeprefix("/dicom-web").partition("?")
+        if path == "/series":
+            says(b"", 501)(request)
+        elif "offset=0" not in query:
+            says(EMPTY)(request)
+        elif path == "/studies":
+            says([data_set(1)])(request)
+        else:
+            says([{"0020000E": {"vr": "UI", "Value": ["1.2.1.1"]}}])(request)
+
+    with serving(Script(studies_only)) as url:
+        archive = archive_at(url, relational="probe")
+        answered = ask(archive, places)
+    row = pl.read_csv(answered.deliveries[0], infer_schema=False).row(0, named=True)
+    assert (row["series_instance_uid"], row["patient_id"]) == ("1.2.1.1", PATIENT)
+    assert load_cursor(places.state(archive), "qido").is_relational is False
+
+
+def test_requests_keep_their_distance(places):
+    """Failing means that an archive is asked faster than its owner allowed."""
+    sleeps = Sleeps()
+    with serving(Script(says(PAGE), says(PAGE), says(EMPTY))) as url:
+        archive = archive_at(url, requests_per_second=0.1)
+        still = Pace(archive, "Europe/London", lambda: NOW, sleep=sleeps, monotonic=lambda: 100.0)
+        ask_archive(archive, places, clock=lambda: NOW, pace=still)
+    assert sleeps == [10, 10]
+
+
+def test_outside_the_quiet_hours_nothing_is_asked(places):
+    """Failing means that a query slows an archive down while people work with it."""
+    script = Script(says(PAGE), says(PAGE), says(EMPTY))
+    with serving(script) as url:
+        archive = archive_at(url, quiet_hours=["21:00-06:30"])
+        for hour, asked in ((20, 0), (7, 0), (23, 3)):
+            # January: the wall clock of London is UTC.
+            answered = ask(archive, places, now=datetime(2026, 1, 6, hour, tzinfo=UTC))
+            assert len(script.seen) == asked
+            assert bool(answered.notes) == (asked == 0)
+
+
+def test_hours_that_end_during_a_run_leave_the_rest_to_the_next(places):
+    """Failing means that a long run goes on into the working day, or loses what it had."""
+    moments = [datetime(2026, 1, 6, 5, 0, tzinfo=UTC)]
+
+    def later(request: Any) -> None:
+        moments.append(datetime(2026, 1, 6, 7, 0, tzinfo=UTC))
+        says(EMPTY)(request)
+
+    with serving(Script(says(PAGE), says(PAGE), later)) as url:
+        archive = archive_at(url, quiet_hours=["21:00-06:30"], start_on=date(2026, 1, 4))
+        pace = Pace(archive, "Europe/London", lambda: moments[-1], sleep=Sleeps())
+        answered = ask_archive(archive, places, clock=lambda: moments[-1], pace=pace)
+    assert (answered.series, len(answered.deliveries)) == (2, 1)
+    cursor = load_cursor(places.state(archive), "qido")
+    assert (cursor.asked_to, cursor.finished_at) == ("2026-01-04", None)
+
+
+def test_the_token_goes_into_the_request_and_nowhere_else(places):
+    """Failing means that a secret is written down, or never sent."""
+    heard = []
+
+    def listens(request: Any) -> None:
+        heard.append(request.headers["Authorization"])
+        says(b"", 401)(request)
+
+    with (
+        serving(Script(listens)) as url,
+        pytest.raises(ArchiveProblem, match="401") as problem,
+    ):
+        ask(archive_at(url, token_variable="SECRET"), places)
+    assert heard[0] == "Bearer hidden-token"
+    assert "hidden" not in str(problem.value)
+    written = [path.read_bytes() for path in places.home.rglob("*") if path.is_file()]
+    assert not any(b"hidden" in text for text in written)
+
+
+def test_a_second_query_of_one_archive_is_refused_while_the_first_runs(places):
+    """Failing means that two runs move one cursor against each other."""
+    inner = []
+
+    def asks_again(request: Any) -> None:
+        try:
+            ask(archive_at("http://127.0.0.1:1"), places)
+        except ArchiveProblem as problem:
+            inner.append(str(problem))
+        says(EMPTY)(request)
+
+    with serving(Script(asks_again)) as url:
+        ask(archive_at(url), places)
+    assert "is being asked already" in inner[0]
+
+
+# ---------------------------------------------------------------- DICOM peers
+
+
+@contextmanager
+def listening(deed: Callable[[socket.socket], object]) -> Generator[int]:
+    """A peer that does one deed with each connection; yields its port."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            deed(self.request)
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def finder_at(port: int, **more: Any) -> Archive:
+    peer = {"route": "cfind", "url": None, "host": "127.0.0.1", "port": port, "ae_title": "PEER"}
+    return archive_at(**(peer | {"relational": "no"} | more))
+
+
+PEERS = {
+    "hangs": lambda connection: time.sleep(HANG_SECONDS),
+    "closes": lambda connection: connection.recv(10_000),
+    "garbage": lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9),
+    "aborts": lambda connection: connection.sendall(b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x00"),
+}
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_peer_that_speaks_no_dicom_ends_with_a_named_error(places, peer):
+    """Failing means that a wrong port or a dead peer blocks the harvest."""
+    with listening(PEERS[peer]) as port:
+        archive = finder_at(port, connect_timeout_seconds=0.5 if peer == "hangs" else 60)
+        with pytest.raises(ArchiveProblem, match="archive test: it does not answer the request"):
+            ask(archive, places)
+    assert delivered(places) == []
+
+
+def found(number: int) -> Dataset:
+    answer = Dataset()
+    answer.QueryRetrieveLevel = "STUDY"
+    answer.StudyInstanceUID = f"1.2.{number}"
+    answer.PatientID = PATIENT
+    return answer
+
+
+def series_of(identifier: Dataset) -> Dataset:
+    answer = found(1)
+    answer.QueryRetrieveLevel = "SERIES"
+    answer.StudyInstanceUID = identifier.StudyInstanceUID
+    answer.SeriesInstanceUID = f"{identifier.StudyInstanceUID}.1"
+    answer.Modality = "CT"
+    answer.NumberOfSeriesRelatedInstances = "3"
+    return answer
+
+
+@contextmanager
+def answering(handler: Callable[[Any], Any]) -> Generator[int]:
+    """A C-FIND provider with a handler of its own; yields its port."""
+    entity = AE(ae_title="PEER")
+    entity.add_supported_context(STUDY_ROOT)
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, handler)]
+    )
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+
+
+def honest(event: Any) -> Any:
+    if event.identifier.QueryRetrieveLevel == "STUDY":
+        yield from ((0xFF00, found(number)) for number in (1, 2, 3))
+    elif event.identifier.StudyInstanceUID:
+        yield 0xFF00, series_of(event.identifier)
+
+
+def half_then_abort(event: Any) -> Any:
+    yield 0xFF00, found(1)
+    event.assoc.abort()
+
+
+def half_then_fails(event: Any) -> Any:
+    yield 0xFF00, found(1)
+    yield 0xC001, None
+
+
+def half_then_hangs(event: Any) -> Any:
+    yield 0xFF00, found(1)
+    time.sleep(3)
+
+
+def floods(event: Any) -> Any:
+    yield from ((0xFF00, found(number)) for number in range(1000))
+
+
+ANSWERS = {
+    "abort": (half_then_abort, "ended the association|association broke"),
+    "failure": (half_then_fails, "status 0xc001"),
+    "hang": (half_then_hangs, "answer_timeout_seconds"),
+    "flood": (floods, "more than most_series"),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_half_an_answer_of_a_peer_is_not_delivered(places, answer):
+    """Failing means that a query cut short passes for a quiet day."""
+    handler, message = ANSWERS[answer]
+    with answering(handler) as port:
+        limit = 0.5 if answer == "hang" else 60
+        archive = finder_at(port, most_series=100, answer_timeout_seconds=limit)
+        with pytest.raises(ArchiveProblem, match=f"archive test: .*({message})"):
+            ask(archive, places)
+    assert delivered(places) == []
+    assert load_cursor(places.state(archive), "cfind").asked_to is None
+
+
+def test_a_peer_that_aborts_once_is_asked_again_from_where_it_was(places):
+    """Failing means that a long night of queries starts over at every hiccup."""
+    seen: list[str] = []
+
+    def aborts_once(event: Any) -> Any:
+        seen.append(f"{event.identifier.QueryRetrieveLevel} {event.identifier.StudyInstanceUID}")
+        if len(seen) == 3:
+            event.assoc.abort()
+            return
+        yield from honest(event)
+
+    with answering(aborts_once) as port:
+        assert ask(finder_at(port), places).series == 3
+    again = ["STUDY ", "SERIES 1.2.1", "SERIES 1.2.2", "SERIES 1.2.2", "SERIES 1.2.3"]
+    assert seen == again
+
+
+@pytest.mark.parametrize("whim", ["refuses", "tells nothing", "tells some", "tells all it has"])
+def test_a_peer_without_relational_queries_loses_no_series(places, whim):
+    """Failing means that an archive which half knows relational queries tells half its series."""
+
+    def whimsical(event: Any) -> Any:
+        identifier = event.identifier
+        if identifier.QueryRetrieveLevel == "STUDY" or identifier.StudyInstanceUID:
+            yield from honest(event)
+        elif whim == "refuses":
+            yield 0xA900, None
+        elif whim != "tells nothing":
+            for study in ("1.2.1", "1.2.77") if whim == "tells all it has" else ("1.2.1",):
+                identifier.StudyInstanceUID = study
+                yield 0xFF00, series_of(identifier)
+
+    with answering(whimsical) as port:
+        archive = finder_at(port, relational="probe")
+        answered = ask(archive, places)
+    rows = pl.read_csv(answered.deliveries[0], infer_schema=False)
+    assert rows["series_instance_uid"].to_list() == ["1.2.1.1", "1.2.2.1", "1.2.3.1"]
+    assert load_cursor(places.state(archive), "cfind").is_relational is False
+
+
+def test_a_peer_without_study_root_is_named(places):
+    """Failing means that an operator looks for a network fault where a service is missing."""
+    entity = AE(ae_title="PEER")
+    entity.add_supported_context("1.2.840.10008.1.1")
+    server = entity.start_server(("127.0.0.1", 0), block=False)
+    try:
+        with pytest.raises(ArchiveProblem, match="does not offer Study Root FIND"):
+            ask(finder_at(server.server_address[1]), places)
+    finally:
+        server.shutdown()
