@@ -8,6 +8,7 @@ import polars as pl
 from pipelines.feeds import FEEDS
 from pipelines.harvest.accounting import account
 from pipelines.harvest.dicom import read_dicom, unseen_folders
+from pipelines.harvest.dose import land_doses
 from pipelines.harvest.messages import read_hl7
 from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import is_known, known_deliveries, open_files
@@ -128,6 +129,8 @@ def _land(
     )
     if accepted.is_empty():
         return {}
+    if feed_kind == "dicom":
+        land_doses(accepted, setup, now)
     rows = batch.landing_rows(accepted).with_columns(
         landed_at=pl.lit(now).cast(pl.Datetime("us", "UTC"))
     )
