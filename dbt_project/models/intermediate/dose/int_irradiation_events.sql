@@ -98,7 +98,8 @@ ranked as (
         is_complete,
         row_number() over (
             partition by irradiation_event_uid
-            order by is_complete desc, report_written_at desc nulls last, arrived_at desc, report_uid
+            order by
+                is_complete desc, report_written_at desc nulls last, arrived_at desc, report_uid
         ) as version_no,
         count(*) over (partition by irradiation_event_uid) as report_count
     from versions

@@ -1,4 +1,3 @@
-{%- set times = ['event_start', 'irradiation_start', 'irradiation_end'] -%}
 with dose_events as (
     select * from {{ source('landing', 'dose_events') }}
 )
@@ -32,19 +31,21 @@ select
     total_dap_gy_m2,
     total_rp_dose_mgy,
     value_flags,
-    {% for time in times -%}
-    {{ time }}_utc as {{ time }}_at,
-    {{ time }}_local as {{ time }}_at_local,
-    {{ time }}_precision,
-    -- a clock that is ahead of the arrival of its own report cannot be right
-    case
-        when
-            {{ time }}_utc
-            > {{ add_seconds('received_at', 'cast(3600 as bigint) * ' ~ var('future_tolerance_hours')) }}
-            then 'implausible'
-        else {{ time }}_flag
-    end as {{ time }}_flag,
-    {% endfor -%}
+    event_start_utc as event_start_at,
+    event_start_local as event_start_at_local,
+    event_start_precision,
+    {{ flag_against_arrival('event_start_flag', 'event_start_utc', 'received_at') }}
+        as event_start_flag,
+    irradiation_start_utc as irradiation_start_at,
+    irradiation_start_local as irradiation_start_at_local,
+    irradiation_start_precision,
+    {{ flag_against_arrival('irradiation_start_flag', 'irradiation_start_utc', 'received_at') }}
+        as irradiation_start_flag,
+    irradiation_end_utc as irradiation_end_at,
+    irradiation_end_local as irradiation_end_at_local,
+    irradiation_end_precision,
+    {{ flag_against_arrival('irradiation_end_flag', 'irradiation_end_utc', 'received_at') }}
+        as irradiation_end_flag,
     report_written_utc as report_written_at,
     device_observer_name as station_name,
     device_serial_number,
