@@ -25,6 +25,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from pipelines.sources.dicom_headers.structure import NotWhole, TooDeep, TooLarge, check_whole
 from pipelines.sources.dicom_headers.times import acquisition_starts
 from pipelines.sources.dicom_headers.values import Undecodable, encodings_of, text_of
 from pipelines.sources.ucum import factor
@@ -70,6 +71,7 @@ DEVICE = {
 TIMES = ("event_start", "irradiation_start", "irradiation_end", "report_written")
 
 NOT_READABLE = "not readable"
+NOT_WHOLE = "file is not whole"
 NOT_A_REPORT = "no structured report of a class that can hold dose"
 NO_UID = "SOP instance or study UID missing"
 NOT_A_DOSE_REPORT = "title is not that of an X-ray dose report"
@@ -84,7 +86,6 @@ UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 CODE = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 LARGEST = Decimal("1e15")
-DEFLATED = b"1.2.840.10008.1.2.1.99"
 PADDING = " \0"
 
 
@@ -214,56 +215,55 @@ class _Flags:
 
 
 def _rows(source: Path | bytes, limits: Limits) -> list[dict[str, object]]:
+    data = _content(source, limits)
     # pydicom remarks on every odd value; what matters becomes a reason or a flag.
     logging.getLogger("pydicom").setLevel(logging.ERROR)
-    try:
-        data = _content(source, limits)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(BytesIO(data), stop_before_pixels=True, force=True)
-    except OSError as error:
-        raise _Unusable(f"{NOT_READABLE}: {error.strerror}") from None
-    except RecursionError:
-        raise _Unusable(TOO_DEEP) from None
-    except _Unusable:
-        raise
-    except Exception as error:
-        # pydicom raises many kinds on damaged files; each is a reason, none may stop a run
-        raise _Unusable(f"{NOT_READABLE}: {type(error).__name__}") from None
     is_dose_report = False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            dataset = pydicom.dcmread(BytesIO(data), stop_before_pixels=True)
             is_dose_report = _is_dose_report(dataset)
             return _read(dataset, limits)
-    except _Unusable as why:
-        raise _Unusable(why.reason, is_dose_report=is_dose_report) from None
-    except RecursionError:
-        raise _Unusable(TOO_DEEP, is_dose_report=is_dose_report) from None
-    except Exception as error:
-        # a sequence is parsed when it is looked into, so the same holds for the tree
-        reason = f"{MALFORMED}: {type(error).__name__}"
-        raise _Unusable(reason, is_dose_report=is_dose_report) from None
+        except _Unusable as why:
+            raise _Unusable(why.reason, is_dose_report=is_dose_report) from None
+        except Exception as error:
+            # pydicom raises many kinds on odd files, also when a sequence is looked into; each is
+            # a reason, none may stop a run
+            reason = f"{MALFORMED}: {type(error).__name__}"
+            raise _Unusable(reason, is_dose_report=is_dose_report) from None
 
 
 def _content(source: Path | bytes, limits: Limits) -> bytes:
-    """The bytes of a source; raises _Unusable where they, or what they unpack to, are too many."""
-    if isinstance(source, Path):
-        if not source.is_file():
-            raise _Unusable(f"{NOT_READABLE}: not a regular file")
-        with source.open("rb") as file:
-            data = file.read(limits.content_bytes + 1)
-    else:
-        data = source
+    """The bytes of a source that is whole and within the limits; raises _Unusable."""
+    data = source if isinstance(source, bytes) else _file(source, limits)
     if len(data) > limits.content_bytes:
         raise _Unusable(TOO_LARGE)
-    if DEFLATED in data[:4096] and data[128:132] == b"DICM":
-        # pydicom unpacks without a limit
-        start = 144 + int.from_bytes(data[140:144], "little")
-        unpacked = zlib.decompressobj(-zlib.MAX_WBITS)
-        if len(unpacked.decompress(data[start:], limits.content_bytes + 1)) > limits.content_bytes:
-            raise _Unusable(TOO_LARGE)
+    try:
+        check_whole(
+            data,
+            largest=limits.content_bytes,
+            # the values of an item are sequences themselves, up to three levels below it
+            deepest=limits.depth + 3,
+            elements=limits.items * 20,
+        )
+    except TooDeep:
+        raise _Unusable(TOO_DEEP) from None
+    except TooLarge:
+        raise _Unusable(TOO_LARGE) from None
+    except (NotWhole, zlib.error) as error:
+        raise _Unusable(f"{NOT_WHOLE}: {error}") from None
     return data
+
+
+def _file(path: Path, limits: Limits) -> bytes:
+    if not path.is_file():
+        raise _Unusable(f"{NOT_READABLE}: not a regular file")
+    try:
+        with path.open("rb") as file:
+            return file.read(limits.content_bytes + 1)
+    except OSError as error:
+        raise _Unusable(f"{NOT_READABLE}: {error.strerror}") from None
 
 
 def _is_dose_report(dataset: Dataset) -> bool:
@@ -297,6 +297,8 @@ def _read(dataset: Dataset, limits: Limits) -> list[dict[str, object]]:
         **_device(dataset, tree.about),
         **_totals(tree.totals, flags),
     }
+    if report["total_event_count"] not in (None, float(len(tree.events))):
+        flags.add("total_event_count", "not_as_told")
     rows = _events(tree.events, flags)
     return [
         report | row | {"event_no": number, "report_row_count": len(rows)}
