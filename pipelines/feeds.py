@@ -8,6 +8,7 @@ class FeedKind:
     """One kind of feed; its name is its folder in the inbox.
 
     `registered_as` is the kind under which the registry of feeds knows it, where that is another.
+    `lands_beside` are tables that get more of the same records, which no receipt counts.
     """
 
     name: str
@@ -15,6 +16,11 @@ class FeedKind:
     landing_table: str
     description: str
     registered_as: str | None = None
+    lands_beside: tuple[str, ...] = ()
+
+    def tables(self) -> tuple[str, ...]:
+        """Landing tables that this kind of feed writes."""
+        return (self.landing_table, *self.lands_beside)
 
 
 FEEDS = {
@@ -36,7 +42,9 @@ FEEDS = {
             "dicom",
             "dicom_files",
             "dicom_headers",
-            "Headers of DICOM files: what was acquired where and when; pixels are never read.",
+            "Headers of DICOM files: what was acquired where and when; pixels are never read. Of "
+            "dose reports also the irradiation events.",
+            lands_beside=("dose_events",),
         ),
         FeedKind(
             "dicom_series",

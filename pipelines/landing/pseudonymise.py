@@ -264,6 +264,30 @@ def pseudonymise_series(series: pl.DataFrame, keys: Keys) -> pl.DataFrame:
     )
 
 
+def pseudonymise_doses(doses: pl.DataFrame, keys: Keys) -> pl.DataFrame:
+    """One row per dose report and event, identities hashed as those of DICOM headers are.
+
+    Takes rows of `dose_reports` with the identities of their headers, and `issuer_ods`.
+    """
+    numbers = doses.with_columns(pl.col("accession_number", "patient_id").replace("", None))
+    patient = numbers.select(pl.format("{}|{}", pl.col("issuer_ods").fill_null(""), "patient_id"))
+    domains = {
+        "sop_instance_uid": "instance",
+        "series_instance_uid": "series",
+        "study_instance_uid": "study",
+        "accession_number": "accession",
+        "irradiation_event_uid": "irradiation_event",
+        "device_observer_uid": "device",
+    }
+    return numbers.with_columns(
+        pseudonyms(patient[:, 0], "patient", keys.pseudonym).alias("patient_id"),
+        *(
+            pseudonyms(numbers[name], domain, keys.pseudonym).alias(name)
+            for name, domain in domains.items()
+        ),
+    )
+
+
 def describe(texts: pl.Series, known: set[str], key: bytes) -> pl.Series:
     """Keep the texts the description map knows; hash the rest (`h:` + 32 hex digits)."""
     unknown = texts.set(texts.is_in(list(known)) | (texts == ""), None)

@@ -63,8 +63,8 @@ def inbox_retention(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResul
 def tables() -> dg.Definitions:
     """Assets of every landing table and the reconciliation check."""
     assets = []
-    for table in dict.fromkeys(kind.landing_table for kind in FEEDS.values()):
-        feeds = [kind.name for kind in FEEDS.values() if kind.landing_table == table]
+    for table in dict.fromkeys(name for kind in FEEDS.values() for name in kind.tables()):
+        feeds = [kind.name for kind in FEEDS.values() if table in kind.tables()]
         text = f"Landing table {table}: immutable Parquet files, fed by {', '.join(feeds)}."
         assets.append(landing_asset(table, text, feeds))
     for table, text in LEDGERS.items():

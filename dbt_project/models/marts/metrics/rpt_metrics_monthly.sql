@@ -211,6 +211,10 @@ measured as (
     {{ metric_rows(
         'data_quality', 'Q05', 'checked_count - failing_count', 'checked_count', where="metric_id = 'Q05'"
     ) }}
+    union all
+    {{ metric_rows(
+        'data_quality', 'Q10', 'checked_count - failing_count', 'checked_count', where="metric_id = 'Q10'"
+    ) }}
 )
 
 select

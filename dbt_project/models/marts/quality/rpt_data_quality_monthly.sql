@@ -1,5 +1,6 @@
 with exams as (
     select
+        exam_key,
         party_code,
         trust_code,
         {{ month_of('coalesce(performed_on, clock_start_on)') }} as month_on,
@@ -48,6 +49,44 @@ header_coverage as (
     group by party_code
 ),
 
+exam_doses as (
+    select exam_key
+    from {{ ref('fct_exam_dose') }}
+    where event_count > 0
+),
+
+-- a dose report can be expected only where CT files are read one by one, and from the day the
+-- first report of the network came
+instances as (
+    select
+        feed_id,
+        arrived_at
+    from {{ ref('stg_dicom__instances') }}
+    where dicom_modality = 'CT'
+),
+
+feeds as (
+    select
+        feed_id,
+        party_code
+    from {{ ref('feeds') }}
+),
+
+ct_coverage as (
+    select
+        feeds.party_code,
+        min({{ local_date('instances.arrived_at') }}) as first_day_on,
+        max({{ local_date('instances.arrived_at') }}) as last_day_on
+    from instances
+    inner join feeds on instances.feed_id = feeds.feed_id
+    group by feeds.party_code
+),
+
+dose_coverage as (
+    select min({{ local_date('first_arrived_at') }}) as first_day_on
+    from {{ ref('int_study_doses') }}
+),
+
 imaged_modalities as (
     select distinct modality_group
     from series
@@ -78,11 +117,23 @@ judged as (
             exams.performed_on between header_coverage.first_day_on and header_coverage.last_day_on,
             false
         ) as is_q05_checked,
-        not exams.has_images as is_q05_failing
+        not exams.has_images as is_q05_failing,
+        exams.is_completed
+        and exams.has_images
+        and exams.modality_group = 'CT'
+        and coalesce(
+            exams.performed_on between ct_coverage.first_day_on and ct_coverage.last_day_on
+            and exams.performed_on >= dose_coverage.first_day_on,
+            false
+        ) as is_q10_checked,
+        exam_doses.exam_key is null as is_q10_failing
     from exams
     inner join months on exams.month_on = months.month_on
     left join exam_codes on exams.exam_code = exam_codes.exam_code
     left join header_coverage on exams.party_code = header_coverage.party_code
+    left join exam_doses on exams.exam_key = exam_doses.exam_key
+    left join ct_coverage on exams.party_code = ct_coverage.party_code
+    cross join dose_coverage
     left join imaged_modalities on exams.modality_group = imaged_modalities.modality_group
 ),
 
@@ -100,6 +151,8 @@ counted as (
     {{ quality_rule('Q04', 'exam_code_not_mapped', 'is_q04') }}
     union all
     {{ quality_rule('Q05', 'no_matching_study', 'is_q05') }}
+    union all
+    {{ quality_rule('Q10', 'no_dose_report', 'is_q10') }}
 ),
 
 rolled_up as (

@@ -1,0 +1,97 @@
+with studies as (
+    select
+        study_uid,
+        issuer_ods,
+        accession,
+        report_count,
+        unread_report_count,
+        event_count,
+        ct_event_count,
+        started_at,
+        ended_at,
+        end_method,
+        exposure_seconds,
+        total_dlp_mgy_cm,
+        told_total_dlp_mgy_cm,
+        max_ctdi_vol_mgy,
+        max_ctdi_phantom,
+        total_dap_gy_m2,
+        total_rp_dose_mgy,
+        max_agd_mgy
+    from {{ ref('int_study_doses') }}
+),
+
+exams as (
+    select
+        exam_key,
+        issuer_ods,
+        accession,
+        study_uid
+    from {{ ref('int_exams_folded') }}
+),
+
+by_study_uid as (
+    select
+        exams.exam_key,
+        studies.study_uid
+    from exams
+    inner join studies on exams.study_uid = studies.study_uid
+),
+
+by_accession as (
+    select
+        exams.exam_key,
+        studies.study_uid
+    from exams
+    inner join studies
+        on exams.issuer_ods = studies.issuer_ods and exams.accession = studies.accession
+    left join by_study_uid on exams.exam_key = by_study_uid.exam_key
+    where by_study_uid.exam_key is null
+),
+
+links as (
+    select
+        exam_key,
+        study_uid
+    from by_study_uid
+    union all
+    select
+        exam_key,
+        study_uid
+    from by_accession
+),
+
+-- one scan can answer several requests: its dose belongs to all of them together
+counted as (
+    select
+        exam_key,
+        study_uid,
+        count(*) over (partition by study_uid) as exam_count
+    from links
+)
+
+select
+    counted.exam_key,
+    count(*) as study_count,
+    max(counted.exam_count) as exam_count_of_study,
+    sum(studies.report_count) as report_count,
+    sum(studies.unread_report_count) as unread_report_count,
+    sum(studies.event_count) as event_count,
+    sum(studies.ct_event_count) as ct_event_count,
+    min(studies.started_at) as started_at,
+    max(studies.ended_at) as ended_at,
+    min(studies.end_method) as end_method,
+    {{ whole_sum('studies.exposure_seconds', 'studies.event_count > 0') }} as exposure_seconds,
+    {{ whole_sum('studies.total_dlp_mgy_cm', 'studies.ct_event_count > 0') }} as total_dlp_mgy_cm,
+    {{ whole_sum('studies.told_total_dlp_mgy_cm', 'studies.ct_event_count > 0') }}
+        as told_total_dlp_mgy_cm,
+    max(studies.max_ctdi_vol_mgy) as max_ctdi_vol_mgy,
+    max_by(studies.max_ctdi_phantom, studies.max_ctdi_vol_mgy) as max_ctdi_phantom,
+    {{ whole_sum('studies.total_dap_gy_m2', 'studies.event_count > studies.ct_event_count') }}
+        as total_dap_gy_m2,
+    {{ whole_sum('studies.total_rp_dose_mgy', 'studies.event_count > studies.ct_event_count') }}
+        as total_rp_dose_mgy,
+    max(studies.max_agd_mgy) as max_agd_mgy
+from counted
+inner join studies on counted.study_uid = studies.study_uid
+group by counted.exam_key

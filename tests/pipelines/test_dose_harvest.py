@@ -1,0 +1,140 @@
+"""The trees of dose reports on their way to landing: nothing readable, nothing lost, nothing twice."""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipelines.harvest import Setup, dose, harvest, intake, replay
+from pipelines.landing.pseudonymise import pseudonyms
+from pipelines.sources import dose_reports
+from pipelines.sources.inbox import Delivery, deliveries
+
+NOW = datetime(2026, 4, 2, 6, tzinfo=UTC)
+NewSetup = Callable[..., Setup]
+
+
+@pytest.fixture(scope="module")
+def landed(delivered: Path, new_setup: NewSetup, tmp_path_factory: pytest.TempPathFactory) -> Setup:
+    """The images of the small network, harvested once; tests only read it."""
+    setup = new_setup(tmp_path_factory.mktemp("doses"))
+    harvest("dicom", deliveries(delivered / "inbox", "dicom"), setup, now=NOW)
+    return setup
+
+
+def one_folder(delivered: Path, tmp_path: Path) -> tuple[Path, date]:
+    """A copy of a party's day that holds a dose report."""
+    source = sorted((delivered / "inbox").glob("dicom/*/*/*/SR*.dcm"))[0].parents[1]
+    folder = tmp_path / "inbox" / "dicom" / source.parent.name / source.name
+    shutil.copytree(source, folder)
+    return folder, date.fromisoformat(source.parent.name)
+
+
+def test_the_events_of_the_truth_land_under_the_hashes_of_their_headers(
+    landed: Setup, delivered: Path
+):
+    """Failing means that a dose cannot be joined to its exam, or is lost on the way."""
+    truth = pl.read_parquet(delivered / "truth" / "dose_events.parquet")
+    rows = landed.landing.read("dose_events")
+    key = landed.keys.pseudonym
+    for column, domain, landed_as in (
+        ("irradiation_event_uid", "irradiation_event", "irradiation_event_uid"),
+        ("study_instance_uid", "study", "study_instance_uid"),
+    ):
+        expected = set(pseudonyms(truth[column], domain, key))
+        assert set(rows[landed_as]) == expected
+    assert len(rows) == truth["report_count"].sum()
+    assert rows["unread_reason"].null_count() == len(rows)
+    headers = landed.landing.read("dicom_headers").filter(
+        pl.col("sop_class_uid").is_in(dose_reports.DOSE_CLASSES)
+    )
+    shared = ["sop_instance_uid", "series_instance_uid", "study_instance_uid", "accession_number"]
+    shared += ["patient_id", "content_sha", "source_sha", "feed_id", "received_at"]
+    assert (
+        rows.select(shared)
+        .unique()
+        .sort("sop_instance_uid")
+        .equals(headers.select(shared).sort("sop_instance_uid"))
+    )
+
+
+def test_no_identity_of_a_report_is_readable_in_landing(landed: Setup, delivered: Path):
+    """Failing means that UIDs or numbers of a patient rest where analysts read."""
+    (folder,) = {landed.landing.root / "dose_events"}
+    content = b"".join(path.read_bytes() for path in folder.glob("*.parquet"))
+    text = str(landed.landing.read("dose_events").drop("device_observer_name").to_dicts())
+    for path in (delivered / "inbox").glob("dicom/*/*/*/SR*.dcm"):
+        (row, *_) = dose_reports.read_dose_reports([path], zone="Europe/London").events.to_dicts()
+        for name in ("sop_instance_uid", "study_instance_uid", "irradiation_event_uid"):
+            assert row[name] not in text
+            assert row[name].encode() not in content
+
+
+def test_harvesting_again_changes_nothing(landed: Setup, delivered: Path):
+    """Failing means that a second run doubles doses."""
+    before = landed.landing.file_names(), landed.landing.read("dose_events")
+    harvest(
+        "dicom",
+        deliveries(delivered / "inbox", "dicom"),
+        landed,
+        now=NOW + timedelta(hours=1),
+    )
+    assert landed.landing.file_names() == before[0]
+    assert landed.landing.read("dose_events").equals(before[1])
+
+
+def test_a_harvest_killed_before_its_receipts_lands_the_same_once(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a crash doubles doses or leaves them out."""
+    folder, day = one_folder(delivered, tmp_path)
+    setup = new_setup(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "account", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW)
+    first = setup.landing.read("dose_events").drop("landed_at")
+    assert len(first) > 0 and setup.landing.receipts().is_empty()
+    harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW + timedelta(hours=1))
+    assert setup.landing.read("dose_events").drop("landed_at").equals(first)
+
+
+def test_a_replayed_report_lands_with_its_events(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that doses stay out after the cause of a rejection is mended."""
+    folder, day = one_folder(delivered, tmp_path)
+    setup = new_setup(tmp_path)
+    early = [Delivery("dicom", folder, day - timedelta(days=10))]
+    harvest("dicom", early, setup, now=NOW)
+    assert setup.landing.read("dose_events").is_empty(), "in the future, so rejected"
+    for entry in setup.quarantine.entries(state="open"):
+        replay(
+            type(entry)(**entry.__dict__ | {"delivered_on": str(day)}),
+            setup,
+            now=NOW + timedelta(hours=1),
+        )
+    reports = len(list(folder.rglob("SR*.dcm")))
+    assert setup.landing.read("dose_events")["sop_instance_uid"].n_unique() == reports > 0
+
+
+def test_a_report_whose_tree_is_cut_short_lands_its_header_and_the_reason(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that a lost dose leaves no trace, or that a bad tree loses its header."""
+    folder, day = one_folder(delivered, tmp_path)
+    path = next(folder.rglob("SR*.dcm"))
+    path.write_bytes(path.read_bytes()[:-400])
+    setup = new_setup(tmp_path)
+    result = harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW)
+    assert result.rows_rejected == 0 or result.rows_landed > 0
+    rows = setup.landing.read("dose_events").filter(pl.col("unread_reason").is_not_null())
+    (row,) = rows.to_dicts()
+    assert row["unread_reason"].startswith(dose_reports.NOT_WHOLE)
+    assert (row["event_no"], row["report_row_count"], row["irradiation_event_uid"]) == (0, 1, None)
+    headers = setup.landing.read("dicom_headers")
+    assert row["sop_instance_uid"] in set(headers["sop_instance_uid"])
+    assert dose.TABLE not in set(setup.landing.receipts()["landing_table"])
