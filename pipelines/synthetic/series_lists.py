@@ -70,6 +70,7 @@ def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
         "accession_number",
         "study_instance_uid",
         "patient_id",
+        "delivered",
         day=london(pl.col("delivered")).dt.date(),
     )
     exposure = pl.col("exam_no") % EXPOSURE_STEPS + SHORTEST_EXPOSURE_MS
