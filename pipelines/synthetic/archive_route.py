@@ -49,8 +49,8 @@ class Route:
         last = series.group_by("exam_no").agg(
             last=pl.max_horizontal("end", "frames_end").max().cast(pl.Int64)
         )
-        ended = scans.select("exam_no").join(
-            last, on="exam_no", how="left", maintain_order="left"
-        )["last"]
+        ended = scans.select("exam_no").join(last, on="exam_no", how="left", maintain_order="left")[
+            "last"
+        ]
         taken = np.ceil(shortest.to_numpy() + tail + queue).astype(np.int64)
         return (ended + pl.Series(taken)).clip(upper_bound=self._end - 1).alias("delivered")
