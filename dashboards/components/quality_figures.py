@@ -77,7 +77,9 @@ def freshness(frame: pl.DataFrame) -> Figure:
 
 def device_clocks(frame: pl.DataFrame) -> Figure:
     """Clocks of the scanners; one row per scanner, the furthest off first."""
-    off = frame.filter(~pl.col("clock_state").is_in(["right", "too_few", "not_told"]))
+    off = frame.filter(
+        ~pl.col("clock_state").is_in(["right", "unsure", "too_few", "no_peers", "not_told"])
+    )
     takeaway = "No clock of a scanner is known to be off by two minutes or more."
     if off.height:
         named = ", ".join(

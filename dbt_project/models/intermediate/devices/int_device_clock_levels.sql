@@ -228,7 +228,8 @@ devices as (
 ),
 
 -- The route's shortest delay: what the clocks of several devices of the kind agree on, since a
--- constant delay and a constant offset look alike.
+-- constant delay and a constant offset look alike. Kinds differ: a header of nuclear medicine tells
+-- no end, so that its delay holds the scan.
 of_site as (
     select
         site_code,
@@ -261,12 +262,6 @@ of_network as (
     having count(*) >= {{ var('clock_peers') }}
 ),
 
-of_all as (
-    select percentile_cont(0.5) within group (order by usual_seconds) as route_seconds
-    from devices
-    having count(usual_seconds) >= {{ var('clock_peers') }}
-),
-
 routes as (
     select
         devices.device_key,
@@ -275,16 +270,12 @@ routes as (
         devices.party_code,
         devices.dicom_modality,
         coalesce(
-            of_site.route_seconds,
-            of_party.route_seconds,
-            of_network.route_seconds,
-            of_all.route_seconds
+            of_site.route_seconds, of_party.route_seconds, of_network.route_seconds
         ) as route_seconds,
         case
             when of_site.route_seconds is not null then 'site'
             when of_party.route_seconds is not null then 'party'
             when of_network.route_seconds is not null then 'network'
-            when of_all.route_seconds is not null then 'all'
         end as route_from
     from devices
     left join of_site
@@ -296,7 +287,6 @@ routes as (
             devices.party_code = of_party.party_code
             and devices.dicom_modality = of_party.dicom_modality
     left join of_network on devices.dicom_modality = of_network.dicom_modality
-    left join of_all on true
 ),
 
 offsets as (
@@ -357,7 +347,8 @@ select
         false
     ) as is_corrected,
     case
-        when offsets.offset_seconds is null then 'too_few'
+        when offsets.delay_seconds is null then 'too_few'
+        when offsets.route_seconds is null then 'no_peers'
         -- an hour behind in summer only, or ahead in winter only: the clock was not changed
         when
             level_offsets.level_seconds between 3000 and 4200
