@@ -259,7 +259,7 @@ of_network as (
     from devices
     where usual_seconds is not null
     group by dicom_modality
-    having count(*) >= {{ var('clock_peers') }}
+    having count(*) >= {{ var('clock_network_peers') }}
 ),
 
 routes as (
