@@ -29,6 +29,7 @@ FILTERED_BY = {
     "marts.dim_event": (),
     "marts.rpt_reconciliation": (),
     "marts.rpt_rejects": (),
+    "marts.rpt_device_clocks_weekly": (),
     "marts.rpt_feed_freshness": (),
     "marts.rpt_waiting_times_monthly": ("Organisation", "Waiting list test", "Months"),
 }

@@ -73,3 +73,23 @@ def freshness(frame: pl.DataFrame) -> Figure:
     return Figure(
         title="Freshness by party and feed, whole network", takeaway=takeaway, table=frame
     )
+
+
+def device_clocks(frame: pl.DataFrame) -> Figure:
+    """Clocks of the scanners; one row per scanner, the furthest off first."""
+    off = frame.filter(
+        ~pl.col("clock_state").is_in(["right", "unsure", "too_few", "no_peers", "not_told"])
+    )
+    takeaway = "No clock of a scanner is known to be off by two minutes or more."
+    if off.height:
+        named = ", ".join(
+            f"{row['station_name']} ({wording.counted(round(abs(row['offset_seconds'])), 'second')} "
+            f"{'behind' if row['offset_seconds'] > 0 else 'ahead'})"
+            for row in off.iter_rows(named=True)
+        )
+        takeaway = f"Clocks off by two minutes or more: {named}."
+    return Figure(
+        title="Clocks of the scanners in their newest week, whole network",
+        takeaway=takeaway,
+        table=frame,
+    )

@@ -34,4 +34,7 @@ page.figure(
     metrics=["Q01", "Q03", "Q04", "Q05"],
     source="marts.rpt_data_quality_monthly",
 )
+page.figure(
+    draw.device_clocks(quality.device_clocks(page.build)), source="marts.rpt_device_clocks_weekly"
+)
 page.figure(draw.freshness(quality.freshness(page.build)), source="marts.rpt_feed_freshness")

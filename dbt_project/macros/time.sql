@@ -35,11 +35,13 @@
 {%- endmacro %}
 
 {% macro default__add_seconds(instant, seconds) -%}
-    ({{ instant }} + to_microseconds(cast(1000000 * ({{ seconds }}) as bigint)))
+    ({{ instant }} + to_microseconds(cast(1000000 * cast({{ seconds }} as double) as bigint)))
 {%- endmacro %}
 
 {% macro spark__add_seconds(instant, seconds) -%}
-    timestampadd(microsecond, cast(1000000 * ({{ seconds }}) as bigint), {{ instant }})
+    timestampadd(
+        microsecond, cast(1000000 * cast({{ seconds }} as double) as bigint), {{ instant }}
+    )
 {%- endmacro %}
 
 {% macro add_days(day, days) -%}
@@ -72,6 +74,10 @@
 
 {% macro local_date(instant) -%}
     cast({{ local_from_utc(instant) }} as date)
+{%- endmacro %}
+
+{% macro hours_ahead_of_utc(instant) -%}
+    ({{ seconds_between('cast(' ~ instant ~ ' as timestamp)', local_from_utc(instant)) }} / 3600)
 {%- endmacro %}
 
 {% macro month_of(day) -%}

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pipelines.synthetic import calendar, device_clocks, dicom_files, migrated_priors, phantoms
+from pipelines.synthetic import (
+    archive_route,
+    calendar,
+    device_clocks,
+    dicom_files,
+    migrated_priors,
+    phantoms,
+)
 from pipelines.synthetic.calendar import DAY, HOUR
 from pipelines.synthetic.dicom_encoding import new_uids
 from pipelines.synthetic.dirt import DirtLedger
@@ -22,8 +29,8 @@ from pipelines.synthetic.reference_tables import read_text_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What image files need of an exam, a phantom or an old study; `delivered` is when it reaches the
-# archive, `scan_kind` is exam, phantom or prior.
+# What image files need of an exam, a phantom or an old study; `delivered` is when the archive has
+# it, `scan_kind` is exam, phantom or prior.
 SCAN_COLUMNS = (
     "exam_no", "party_code", "site_code", "station_name", "dicom_modality", "accession_number",
     "study_instance_uid", "patient_id", "exam_code", "exam_code_delivered", "exam_name",
@@ -59,6 +66,12 @@ class ImageArchive:
         self.clocks = device_clocks.simulate_clocks(
             stations, simulation.period, archive_habits(), simulation.seed
         )
+        self.route = archive_route.Route(
+            simulation.network.sites["site_code"].to_list(),
+            archive_habits(),
+            simulation.seed,
+            simulation.period.end,
+        )
         party = dict(simulation.network.sites.select("site_code", "party_code").iter_rows())
         for station, kind in self.clocks.select("station_name", "kind").iter_rows():
             if kind != "exact":
@@ -72,7 +85,7 @@ class ImageArchive:
         series = dicom_files.plan_series(exams, self.simulation.network, period, rng)
         scans = exams.join(series.select("exam_no").unique(), on="exam_no", how="semi")
         scans = scans.with_columns(
-            delivered="completed",
+            delivered=self.route.arrivals(scans, series, ("exams", number)),
             scan_kind=pl.lit("exam"),
             every_days=pl.lit(None, pl.Int64),
         ).select(SCAN_COLUMNS)
@@ -112,9 +125,11 @@ class ImageArchive:
         found = _numbered(found, PHANTOMS_FROM)
         checks = _as_scans(found, exams, seed)
         enhanced = dicom_files.enhanced_stations(self.scanners)
-        series = pl.concat(
-            [phantoms.phantom_series(found, enhanced), migrated_priors.prior_series(old)]
+        of_phantoms = phantoms.phantom_series(found, enhanced)
+        checks = checks.with_columns(
+            delivered=self.route.arrivals(checks, of_phantoms, ("phantoms", 0))
         )
+        series = pl.concat([of_phantoms, migrated_priors.prior_series(old)])
         rng = np.random.default_rng([seed, 54])
         uids = pl.Series("series_instance_uid", new_uids(series.height, rng), pl.String)
         scans = pl.concat([checks.select(SCAN_COLUMNS), old.select(SCAN_COLUMNS)])
@@ -181,7 +196,6 @@ def _as_scans(found: pl.DataFrame, exams: pl.DataFrame, seed: int) -> pl.DataFra
         body_region=pl.lit("phantom"),
         surname=pl.lit(""),
         given_name=pl.lit(""),
-        delivered="completed",
         scan_kind=pl.lit("phantom"),
         **empty,
     )

@@ -26,6 +26,7 @@ from pipelines.synthetic import (
     reference_feeds,
     reporting,
     ris_extract,
+    series_lists,
 )
 from pipelines.synthetic.clock_changes import ClockChanges, note_clock_changes
 from pipelines.synthetic.hl7_clocks import time_styles
@@ -138,7 +139,7 @@ def generate(
     simulation = Simulation(network, profile, period, scale, seed, chosen)
     exams, parts = [], ris_extract.ExtractParts(period, ledger)
     activity = operations.MonthlyActivity(period, seed)
-    images, planned = archive.ImageArchive(simulation, scale, ledger), []
+    images, planned, listed = archive.ImageArchive(simulation, scale, ledger), [], []
     extracts: dict[str, int] = {}
     months = delivered_months(simulation, scale)
     for _ in period.months:
@@ -149,6 +150,7 @@ def generate(
             activity.add(month)
         with watch.on("dicom"):
             planned.append(images.add(month))
+            listed.append(series_lists.list_series(*planned[-1], network))
         with watch.on("ris_extract"):
             extracts |= {file: write_csv(inbox / file, rows) for file, rows in parts.add(month)}
     tell(1)
@@ -166,7 +168,13 @@ def generate(
                 written["hl7"][file] = len(texts)
     tell(3)
     with watch.on("dicom"):
-        scans, series = map(pl.concat, zip(*planned, images.close(), strict=True))
+        planned.append(images.close())
+        listed.append(series_lists.list_series(*planned[-1], network))
+        written[series_lists.FEED] = {
+            file: write_csv(inbox / file, rows)
+            for file, rows in series_lists.files_of(pl.concat(listed))
+        }
+        scans, series = map(pl.concat, zip(*planned, strict=True))
         folders, told_series, dose_events = dicom_files.write_dicom(
             scans,
             series,

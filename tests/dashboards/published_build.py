@@ -355,6 +355,44 @@ def utilisation_weekly() -> pl.DataFrame:
     )
 
 
+def device_clocks() -> pl.DataFrame:
+    """Two weeks of three scanners: one right, one an hour behind since the second, one unknown."""
+    states = [
+        ("right", 12.0, "days", 40, 0),
+        ("dst_not_put_forward", 3601.5, "days", 40, 55),
+        ("too_few", None, "too_few", 3, 0),
+    ]
+    rows = []
+    for week in (date(2026, 3, 23), date(2026, 3, 30)):
+        for scanner, state in zip(seed("network/scanner_register.csv"), states, strict=False):
+            name = scanner["station_name"]
+            is_first = week == date(2026, 3, 23)
+            clock, offset, method, studies, corrected = states[0] if is_first else state
+            rows.append(
+                {
+                    "device_key": f"serial:{scanner['device_serial_number']}",
+                    "week_start_on": week,
+                    "station_name": name,
+                    "site_code": scanner["site_code"],
+                    "party_code": "RMC",
+                    "modality_group": "CT",
+                    "clock_state": clock,
+                    "offset_seconds": offset,
+                    "spread_seconds": None if offset is None else 20.0,
+                    "route_seconds": 45.0,
+                    "method": method,
+                    "study_count": studies,
+                    "step_count": int(corrected > 0),
+                    "is_proven_fast": False,
+                    "is_corrected": corrected > 0,
+                    "series_count": 60,
+                    "corrected_series_count": corrected,
+                    "corrected_rate": corrected / 60,
+                }
+            )
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
 def cross_site(parts: pl.DataFrame) -> pl.DataFrame:
     rng = np.random.default_rng(5)
     rows = []
@@ -728,6 +766,7 @@ def tables() -> dict[str, pl.DataFrame]:
                 pl.lit(True),
             )
         ),
+        "rpt_device_clocks_weekly": device_clocks(),
         "rpt_reconciliation": reconciled,
         "rpt_rejects": rejects,
     }

@@ -196,6 +196,13 @@ def test_a_silent_feed_is_late_and_the_others_are_not(build):
     assert late["feed_id"].to_list() == ["hl7_RMP"]
 
 
+def test_a_clock_shows_its_newest_week_the_furthest_off_first(build):
+    """A scanner an hour off is hidden below those that are right, or by a week gone by."""
+    clocks = quality.device_clocks(build)
+    assert clocks["clock_state"].to_list() == ["dst_not_put_forward", "right", "too_few"]
+    assert clocks["week_start_on"].unique().to_list() == [date(2026, 3, 30)]
+
+
 def test_every_query_of_the_page_answers_for_every_kind_of_organisation(build):
     """An error for one kind of reader is found here, not by that reader."""
     for filters in (NETWORK, BOLTON, CLOSED):

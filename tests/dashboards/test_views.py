@@ -235,9 +235,16 @@ def test_network_wide_figures_of_data_quality_say_so(open_view):
     for title in (
         "Reconciliation by feed",
         "Rejected records by rule",
+        "Clocks of the scanners in their newest week",
         "Freshness by party and feed",
     ):
         assert f"{title}, whole network" in headings
+
+
+def test_a_clock_that_is_off_is_named_on_data_quality(open_view):
+    """A scanner whose clock was not changed passes for one that is used at other hours."""
+    text = text_of(open_view("data_quality"))
+    assert "Clocks off by two minutes or more: RMC01MR1 (3,602 seconds behind)." in text
 
 
 def test_the_conventions_of_scanner_time_are_printed(open_view):

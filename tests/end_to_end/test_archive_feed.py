@@ -58,8 +58,8 @@ def test_every_series_is_known_once_at_the_time_of_its_device(delivered, truth):
     """Failing means that a copy counts twice, or that a header's time was changed unasked."""
     found = _warehouse(
         delivered,
-        "select series_instance_uid, started_at, instance_count, first_arrived_at "
-        "from intermediate.int_dicom_series",
+        "select series_instance_uid, started_at_raw as started_at, instance_count, "
+        "first_arrived_at, archive_received_at from intermediate.int_dicom_series",
     )
     both = truth.join(found, on="series_instance_uid", how="left")
     assert both["started_at"].null_count() == 0
@@ -70,6 +70,9 @@ def test_every_series_is_known_once_at_the_time_of_its_device(delivered, truth):
     came = pl.col("first_arrived_at").dt.convert_time_zone("Europe/London").dt.date()
     sent = pl.col("delivered_at").dt.convert_time_zone("Europe/London").dt.date()
     assert both.filter(came != sent).is_empty()
+    # the list tells of the first receipt, also of a series sent again
+    received = both["archive_received_at"].dt.convert_time_zone("UTC") - both["delivered_at"]
+    assert received.abs().max().total_seconds() < 1
 
 
 def test_a_scanner_counts_the_exams_of_its_day_and_neither_phantoms_nor_old_studies(
@@ -110,6 +113,8 @@ def test_old_studies_hold_no_scanner_on_the_day_they_came(delivered, truth):
         ("dicom", "migrated_prior"),
         ("dicom", "qa_phantom"),
         ("dicom", "resent_series"),
+        ("dicom", "device_clock_drift"),
+        ("dicom", "device_clock_dst"),
         ("hl7", "repeated_hour"),
     ],
 )

@@ -205,6 +205,44 @@ class Found:
         headers = self.landed("dicom_headers").filter(pl.col("accession_number").is_null())
         return headers["study_instance_uid"].n_unique()
 
+    @cached_property
+    def clocked(self) -> pl.DataFrame:
+        """One row per series of a scanner: when it was made, how far off it is, and by what known.
+
+        `is_told`: the clock of the device stood on enough studies to be judged.
+        """
+        series = pl.read_parquet(self.home.path / "truth" / "dicom_series.parquet")
+        uids = pseudonyms(series["series_instance_uid"], "series", self.key)
+        with duckdb.connect(str(self.home.path / "warehouse.duckdb"), read_only=True) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            found = connection.sql(
+                "select series.series_instance_uid, series.started_at, series.is_repeated_hour, "
+                "bool_or(levels.offset_seconds is not null and levels.clock_state <> 'unsure') "
+                "as is_told from intermediate.int_dicom_series as series "
+                "left join intermediate.int_device_clock_levels as levels "
+                "on series.device_key = levels.device_key "
+                "and series.started_at_raw >= levels.valid_from "
+                "and series.started_at_raw < coalesce(levels.valid_to, 'infinity') "
+                "group by all"
+            ).pl()
+        both = series.with_columns(uids).join(found, on="series_instance_uid")
+        off = (pl.col("started_at") - pl.col("start_at")).dt.total_seconds().abs()
+        return both.filter(~pl.col("is_repeated_hour")).with_columns(off=off)
+
+    def clocks(self, kind: str) -> int:
+        """Periods of clocks in which no series is off without the warehouse knowing that it may be.
+
+        Times are corrected from two minutes on; a minute more is allowed for what is not known.
+        """
+        periods = pl.read_parquet(self.home.path / "truth" / "device_clocks.parquet")
+        mine = periods.filter(pl.col("kind") == kind)
+        wrong = self.clocked.filter((pl.col("off") >= 180) & pl.col("is_told").fill_null(False))
+        missed = mine.join(wrong, on="station_name").filter(
+            (pl.col("valid_from_at") <= pl.col("start_at"))
+            & (pl.col("start_at") < pl.col("valid_to_at"))
+        )
+        return mine.height - missed.unique(["station_name", "valid_from_at"]).height
+
     def old_studies(self) -> int:
         """Studies that came more than half a year after they were made."""
         headers = self.landed("dicom_headers")
@@ -371,6 +409,9 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("dicom", "resent_series"): lambda f, feed: f.resent_series(),
     ("dicom", "qa_phantom"): lambda f, feed: f.unrequested_studies(),
     ("dicom", "migrated_prior"): lambda f, feed: f.old_studies(),
+    ("dicom", "device_clock_drift"): lambda f, feed: f.clocks("drift"),
+    ("dicom", "device_clock_step"): lambda f, feed: f.clocks("step"),
+    ("dicom", "device_clock_dst"): lambda f, feed: f.clocks("dst"),
     ("dicom", "missing_station_name"): lambda f, feed: f.unnamed_images(),
     ("dicom", "secondary_capture"): lambda f, feed: f.captures(),
 }

@@ -57,11 +57,7 @@ def harvested(
     return Harvested(folder, inbox, setup, results)
 
 
-# The demo sends files of its archives, and no list of their series.
-DELIVERED_KINDS = [kind for kind in FEED_KINDS if kind != "dicom_series"]
-
-
-@pytest.mark.parametrize("kind", DELIVERED_KINDS)
+@pytest.mark.parametrize("kind", FEED_KINDS)
 def test_everything_received_is_landed_or_rejected(harvested: Harvested, kind: str):
     """Failing means that records vanish between the inbox and the warehouse."""
     result = harvested.results[kind]

@@ -75,6 +75,36 @@ def rejects(build: Build) -> pl.DataFrame:
     )
 
 
+def device_clocks(build: Build) -> pl.DataFrame:
+    """One row per scanner: its clock in the newest week it had images, the furthest off first.
+
+    offset_seconds is positive where the clock is behind, empty where nothing tells.
+    """
+    return read(
+        build,
+        """
+        select
+            station_name,
+            device_key,
+            party_code,
+            modality_group,
+            week_start_on,
+            clock_state,
+            offset_seconds,
+            spread_seconds,
+            method,
+            study_count,
+            is_proven_fast,
+            series_count,
+            corrected_series_count,
+            corrected_rate,
+        from marts.rpt_device_clocks_weekly
+        qualify row_number() over (partition by device_key order by week_start_on desc) = 1
+        order by abs(offset_seconds) desc nulls last, station_name, device_key
+        """,
+    )
+
+
 def failing_by_month(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per quality metric, rule and month: failing and checked records."""
     return read(

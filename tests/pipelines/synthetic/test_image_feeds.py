@@ -237,6 +237,6 @@ def test_the_harvest_leaves_the_new_folders_alone(written: Written):
         for kind in FEED_KINDS
         for delivery in deliveries(written.inbox, kind)
     }
-    assert found == set(FEED_KINDS) - {"dicom_series"}
+    assert found == set(FEED_KINDS)
     assert not found & set(FEEDS)
     assert all((written.inbox / feed).is_dir() for feed in FEEDS)

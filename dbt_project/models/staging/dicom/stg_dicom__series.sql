@@ -13,8 +13,14 @@ select
     station_ae_title as ae_title,
     first_acquired_at_utc as started_at,
     first_acquired_at_local as started_at_local,
+    -- the earlier reading was taken; an hour later the wall clock shows the same
+    coalesce(
+        {{ local_from_utc(add_seconds('first_acquired_at_utc', 3600)) }} = first_acquired_at_local,
+        false
+    ) as is_repeated_hour,
     last_acquired_at_utc as ended_at,
-    archive_received_at_utc as archive_received_at,
+    -- a series sent again has a second time; the first says how long its way took
+    min(archive_received_at_utc) over (partition by series_instance_uid) as archive_received_at,
     manufacturer,
     manufacturer_model_name,
     software_versions,
