@@ -27,6 +27,8 @@ from pipelines.sources.inbox import is_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
 CHUNK = 8192
+# A process is worth starting for so many chunks: its imports take as long as reading them here.
+CHUNKS_PER_PROCESS = 4
 FIRST_WINDOW, SCANNER, PYDICOM = "first_window", "scanner", "pydicom"
 REQUIRED = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
 REJECTED = {"path": pl.String, "reason": pl.String, "content_sha": pl.Binary}
@@ -55,10 +57,11 @@ def read_headers(
 ) -> HeaderBatch:
     """Read the headers of files, or of all files below folders; never raises on content."""
     chunks = list(_chunks(_files(paths)))
-    if workers > 1 and len(chunks) > 1:
+    processes = min(workers, len(chunks) // CHUNKS_PER_PROCESS)
+    if processes > 1:
         # spawn: a forked process can hang on locks held by polars' threads.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
             return _collected(pool.map(read_chunk, chunks), progress)
     return _collected(map(read_chunk, chunks), progress)
 
