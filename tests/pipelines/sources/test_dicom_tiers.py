@@ -160,6 +160,19 @@ def test_a_file_that_changes_between_two_windows_is_not_read_in_parts(tmp_path: 
     assert scan(unchanged, TAGS).accepted.all()
 
 
+@pytest.mark.parametrize("length", [2_000, 20_000])
+def test_a_file_that_vanishes_between_two_looks_stops_nothing(tmp_path: Path, length: int):
+    """Failing means that moving one file during a harvest stops it."""
+    path = with_private_value(tmp_path, "a.dcm", 200, PerformedStationAETitle="CT1")
+    dataset = pydicom.dcmread(path)
+    dataset.add_new(0x00541001 if length > 8192 else 0x00291020, "OB", b"\0" * length)
+    dataset.add_new(0x00720002 if length > 8192 else 0x00291021, "LO", "later")
+    dataset.save_as(path)
+    windows = read_windows([path])
+    path.unlink()
+    assert scan(windows, TAGS).accepted.tolist() == [length < 8192]
+
+
 def test_without_room_for_further_windows_the_scanner_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
