@@ -30,7 +30,7 @@ SHORTEST = 400
 # An element header is at most 12 bytes long.
 HEAD = 12
 # Of a full chunk so few files may be left over: the loop would cost more than reading them alone.
-LEFT_OVER = 500
+LEFT_OVER = 2000
 # One file in so many waits before the waiting ones are moved.
 WAITING = 3
 HASH_SIZE = 1 << 16

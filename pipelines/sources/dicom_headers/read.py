@@ -36,6 +36,8 @@ from pipelines.sources.inbox import is_name_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
 CHUNK = 8192
+# A process is worth starting for so many chunks: its imports take as long as reading them here.
+CHUNKS_PER_PROCESS = 4
 # Objects in memory that are open at once: each takes a file descriptor, and its bytes.
 CHUNK_IN_MEMORY, CHUNK_BYTES = 128, 64 << 20
 # Of a member of an archive so much is unpacked; nearly every header lies within it.
@@ -114,7 +116,7 @@ def path_of_text(text: str) -> Path:
 
 
 class HeaderReaders:
-    """Processes that read chunks of files, started when there is work for more than one."""
+    """Processes that read chunks of files, started when there is work for so many."""
 
     def __init__(self, workers: int) -> None:
         """Take at most so many processes; with one, this process reads."""
@@ -138,11 +140,12 @@ class HeaderReaders:
     def read(self, sources: Iterable[Source]) -> Iterator[HeaderBatch]:
         """Headers of the sources, chunk by chunk, in their order."""
         chunks = list(_chunks(sources))
-        if self.pool is None and self.workers > 1 and len(chunks) > 1:
+        processes = min(self.workers, len(chunks) // CHUNKS_PER_PROCESS)
+        if self.pool is None and processes > 1:
             # spawn: a forked process can hang on locks held by polars' threads.
             context = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(
-                self.workers, mp_context=context, initializer=_end_with_parent
+                processes, mp_context=context, initializer=_end_with_parent
             )
         if self.pool is None or len(chunks) == 1:
             return map(read_chunk, chunks)

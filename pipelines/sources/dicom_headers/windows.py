@@ -74,10 +74,14 @@ class Windows:
         )
 
     def measure(self, windows: Places) -> None:
-        """Learn where the files end of which these are the first windows."""
+        """Learn where the files end of which these are the first windows; a file that is gone
+        ends with its window."""
         for number in windows.tolist():
-            if self.end[number] - self.origin[number] == ENDLESS and number < len(self.paths):
-                self.end[number] = self.origin[number] + Path(self.paths[number]).stat().st_size
+            if number < len(self.paths) and self.end[number] - self.origin[number] == ENDLESS:
+                try:
+                    self.end[number] = self.origin[number] + Path(self.paths[number]).stat().st_size
+                except OSError:
+                    self.end[number] = self.until[number]
 
     def read_on(self, files: Places, starts: Places) -> Places:
         """Read a window of each file from a byte of it on; the number of each window.

@@ -19,6 +19,7 @@ from pipelines.sources.dicom_headers import read_headers
 from pipelines.sources.dicom_headers import windows as windows_module
 from pipelines.sources.dicom_headers.first_window import scan
 from pipelines.sources.dicom_headers.reference import read_by_pydicom
+from pipelines.sources.dicom_headers.scanner import Declined, read_by_scanner
 from pipelines.sources.dicom_headers.windows import read_windows
 from tests.dicom_readers import TAGS, by_scanner, by_window, complete, differences
 from tests.dicom_samples import sample_files, written
@@ -32,6 +33,31 @@ def test_a_fast_reader_gives_what_pydicom_gives_for_every_sample(reader):
     found = reader(sample_files())
     assert len(found) > 150
     assert differences(found) == []
+
+
+def package_of(path: Path) -> str:
+    packages = {"data_store": "pydicom-data", "pydicom": "pydicom", "nibabel": "nibabel"}
+    packages["pynetdicom"] = "pynetdicom"
+    return next(name for folder, name in packages.items() if folder in path.parts)
+
+
+def test_every_sample_that_no_fast_reader_takes_is_listed_with_its_reason():
+    """Failing means that the page on headers promises more, or less, than the readers do."""
+    batch = read_headers(sample_files())
+    refused = dict(zip(batch.rejected["path"], batch.rejected["reason"], strict=True))
+    slow = batch.accepted.filter(reader="pydicom")["path"].to_list()
+    expected = set()
+    for path in sample_files():
+        name = f"{package_of(path)}: {path.name}"
+        if str(path) in slow:
+            with pytest.raises(Declined) as declined:
+                read_by_scanner(path, TAGS)
+            expected.add(f"| {name} | pydicom | {declined.value} |")
+        elif str(path) in refused and complete(path) is not None:
+            expected.add(f"| {name} | refused | {refused[str(path)]} |")
+    page = (Path(__file__).parents[3] / "docs" / "dicom_headers.md").read_text()
+    listed = {line for line in page.splitlines() if " | pydicom | " in line or " | refused" in line}
+    assert listed == expected
 
 
 def raw_value(dataset: Dataset, tag: int) -> bytes | None:
@@ -132,6 +158,19 @@ def test_a_file_that_changes_between_two_windows_is_not_read_in_parts(tmp_path: 
     assert not scan(windows, TAGS).accepted.any()
     unchanged = read_windows([path])
     assert scan(unchanged, TAGS).accepted.all()
+
+
+@pytest.mark.parametrize("length", [2_000, 20_000])
+def test_a_file_that_vanishes_between_two_looks_stops_nothing(tmp_path: Path, length: int):
+    """Failing means that moving one file during a harvest stops it."""
+    path = with_private_value(tmp_path, "a.dcm", 200, PerformedStationAETitle="CT1")
+    dataset = pydicom.dcmread(path)
+    dataset.add_new(0x00541001 if length > 8192 else 0x00291020, "OB", b"\0" * length)
+    dataset.add_new(0x00720002 if length > 8192 else 0x00291021, "LO", "later")
+    dataset.save_as(path)
+    windows = read_windows([path])
+    path.unlink()
+    assert scan(windows, TAGS).accepted.tolist() == [length < 8192]
 
 
 def test_without_room_for_further_windows_the_scanner_reads(
