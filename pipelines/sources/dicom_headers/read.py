@@ -416,17 +416,17 @@ class _Bounded(io.BufferedReader):
     def __init__(self, path: Path, inflates: int) -> None:
         super().__init__(io.FileIO(path))
         self.inflates = inflates
+        self.size = os.fstat(self.fileno()).st_size
         self.reads = self.kept = 0
         self.is_refused = False
 
     def read(self, size: int | None = -1) -> bytes:
-        wanted = size
-        if size is None or size < 0:
+        whole = self.size
+        if (size is None or size < 0) and whole > self.inflates:
             # A deflated data set is inflated whole, a thousand times its size.
-            wanted = os.fstat(self.fileno()).st_size
-            self.reads += MOST_READS if wanted > self.inflates else 0
+            self.reads += MOST_READS
         self.reads += 1
-        self.kept += wanted or 0
+        self.kept += whole if size is None or size < 0 else min(size, whole)
         # Refused once, the file is read for its digest only.
         if not self.is_refused and (self.reads > MOST_READS or self.kept > MOST_BYTES):
             self.is_refused = True
