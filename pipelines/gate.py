@@ -152,8 +152,8 @@ def reader_differences(rejects: pl.DataFrame, entries: list[Entry]) -> list[Gate
         (pl.col("rule") == READS_THE_SAME) & pl.col("source_sha").is_in(list(waiting))
     ).unique(["source_sha", "row_no"])
     failures = []
-    for (sha, file_name, reason), rows in broken.group_by(
-        "source_sha", "file_name", "reason", maintain_order=True
+    for (sha, file_name), rows in broken.sort("row_no").group_by(
+        "source_sha", "file_name", maintain_order=True
     ):
         entry = waiting[str(sha)]
         failures.append(
@@ -163,7 +163,7 @@ def reader_differences(rejects: pl.DataFrame, entries: list[Entry]) -> list[Gate
                 file_name=str(file_name),
                 count=len(rows),
                 rejects_path=f"quarantine/{entry.feed_kind}/{entry.entry_id}.enc",
-                message=f"{file_name}, {reason}; mend the reader, then "
+                message=f"{file_name}: {len(rows)} files, the first: {rows['reason'][0]}; mend the reader, then "
                 f"`imaging harvest dicom --replay`, or "
                 f'`imaging gate --dismiss {entry.entry_id} --reason "..."`',
             )

@@ -28,6 +28,7 @@ from pipelines.sources.dicom_headers import acquisition_times, comparison
 from pipelines.sources.dicom_headers.read import (
     HeaderBatch,
     HeaderReaders,
+    Named,
     name_inside,
     path_of_text,
     read_members,
@@ -59,6 +60,8 @@ class DicomHarvest:
         self.known = 0
         self.done = self.total = 0
         self.compared = 0
+        self.differing: dict[str, str] = {}
+        self.tallies: Counter[str] = Counter()
 
     def __enter__(self) -> "DicomHarvest":
         """Use as a context."""
@@ -123,7 +126,7 @@ class DicomHarvest:
             for part in parts(unit, archive):
                 if self.replay_of is not None or part.manifest not in self.seen:
                     members = archive.members[part.start : part.stop]
-                    read = read_members(archive, text, members)
+                    read = read_members(archive, text, members, self._look)
                     yield self._landable([part], [(0, self._counted(batch)) for batch in read])
 
     def _batch(self, waiting: list[Unit]) -> tuple[list[SourceFile], Batch]:
@@ -154,7 +157,7 @@ class DicomHarvest:
                 members = [by_name[path] for path in wanted if path in by_name]
                 gone = [(path, "the member is gone") for path in wanted if path not in by_name]
                 yield rejected_as(gone)
-            yield from map(self._counted, read_members(archive, text, members))
+            yield from map(self._counted, read_members(archive, text, members, self._look))
 
     def _counted(self, batch: HeaderBatch) -> HeaderBatch:
         self.done += len(batch.accepted) + len(batch.rejected)
@@ -170,13 +173,15 @@ class DicomHarvest:
         """Source files and records of some units, without the headers that are known."""
         accepted = _of_units([(n, b.accepted) for n, b in read], place or {})
         rejected = _of_units([(n, b.rejected) for n, b in read], place or {})
-        tallies = Counter(dict(accepted["reader"].value_counts().iter_rows()))
-        tallies["quarantined"] = len(rejected)
+        self.tallies.update(dict(accepted["reader"].value_counts().iter_rows()))
+        self.tallies["quarantined"] += len(rejected)
         accepted = accepted.unique("content_sha", keep="first", maintain_order=True)
         accepted = self._headers.unknown(accepted)
         rejected = self._headers.unknown(_known_by_name(rejected, waiting))
-        rejected = rejected.with_columns(rule=pl.lit(UNREADABLE))
-        accepted, differing = self._compared(accepted, waiting, tallies)
+        rejected = rejected.drop("is_single").with_columns(rule=pl.lit(UNREADABLE))
+        single = accepted.filter("is_single").drop("unit", "is_single")
+        self._compare(single, "".join(str(unit.manifest) for unit in waiting))
+        accepted, differing = self._without_differing(accepted)
         rejected = pl.concat([rejected, differing])
         self._headers.add(accepted["content_sha"])
         files, frames, rejects = [], [], []
@@ -192,48 +197,53 @@ class DicomHarvest:
         allowed = latest_allowed(files, contract_of("dicom", self.setup), zone)
         records = pl.concat(frames).join(allowed, on="source_sha", how="left")
         records = records.hstack(acquisition_times(records, zone).get_columns())
-        rows = _Landed(self.setup)
-        return files, Batch(records, pl.concat(rejects), rows, dict(tallies))
+        rows, tallies = _Landed(self.setup), dict(self.tallies)
+        self.tallies.clear()
+        return files, Batch(records, pl.concat(rejects), rows, tallies)
 
-    def _compared(
-        self, headers: pl.DataFrame, waiting: list[Unit], tallies: Counter[str]
-    ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The headers that pydicom reads alike or that were not compared; and the others.
+    def _look(self, batch: HeaderBatch, named: dict[str, Named]) -> None:
+        """Compare members of an archive while their bytes are at hand."""
+        if len(batch.accepted):
+            self._compare(batch.accepted, str(batch.accepted["path"][0]), named)
+
+    def _compare(
+        self, headers: pl.DataFrame, seed: str, named: dict[str, Named] | None = None
+    ) -> None:
+        """Let pydicom read a sample of headers once more; note in which it reads otherwise."""
+        least = max(comparison.AT_LEAST - self.compared, 0)
+        share = 1.0 if self.compares_all else self.setup.compare_share
+        tags = TagList.load()
+        for row in comparison.chosen(headers, share, least, self._makers, seed):
+            header = headers.row(row, named=True)
+            found = comparison.differing(header, tags, (named or {}).get(header["path"]))
+            if found is not None:
+                self.compared += 1
+                self.tallies["compared_with_pydicom"] += 1
+            if found:
+                self.differing[header["path"]] = ", ".join(found)
+
+    def _without_differing(self, headers: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The headers that pydicom reads alike or that were not compared; and rejects of the others.
 
         What the reference reads otherwise does not land: it is rejected, and stands until a
         replay with a mended reader, or until it is dismissed.
         """
-        seed = "".join(str(unit.manifest) for unit in waiting)
-        least = max(comparison.AT_LEAST - self.compared, 0)
-        share = 1.0 if self.compares_all else self.setup.compare_share
-        rows = comparison.chosen(headers, share, least, self._makers, seed)
-        tags = TagList.load()
-        wrong: dict[int, str] = {}
-        for row in rows:
-            found = comparison.differing(headers.row(row, named=True), tags)
-            if found is None:
-                continue
-            self.compared += 1
-            tallies["compared_with_pydicom"] += 1
-            if found:
-                wrong[row] = ", ".join(found)
-        is_wrong = pl.Series([row in wrong for row in range(len(headers))], dtype=pl.Boolean)
-        names = [
-            pseudonymise_path(path, self.setup.keys)[:12]
-            for path in headers.filter(is_wrong)["path"]
-        ]
+        is_wrong = pl.col("path").is_in(list(self.differing))
+        wrong = headers.filter(is_wrong)
         reasons = [
-            f"file {name}: pydicom reads something else in {keywords}"
-            for name, keywords in zip(names, wrong.values(), strict=True)
+            f"file {pseudonymise_path(path, self.setup.keys)[:12]}: pydicom reads something else in "
+            f"{self.differing[path]}"
+            for path in wrong["path"]
         ]
-        differing = headers.filter(is_wrong).select(
+        self.differing.clear()
+        rejects = wrong.select(
             "path",
             pl.Series("reason", reasons, dtype=pl.String),
             "content_sha",
             "unit",
             pl.lit(comparison.RULE).alias("rule"),
         )
-        return headers.filter(~is_wrong), differing
+        return headers.filter(~is_wrong), rejects
 
     def _file(
         self, unit: Unit, mine: pl.DataFrame, bad: pl.DataFrame
@@ -264,7 +274,7 @@ class DicomHarvest:
         rejects = bad.join(numbers, on="path", how="left", maintain_order="left").select(
             source, "row_no", "rule", "reason", pl.lit("").alias("column_name")
         )
-        return file, rows.with_columns(source).drop("unit"), rejects
+        return file, rows.with_columns(source).drop("unit", "is_single"), rejects
 
 
 class _Landed:
@@ -341,7 +351,8 @@ def _of_units(found: list[tuple[int | None, pl.DataFrame]], place: dict[str, int
             if number is None
             else pl.Series([number], dtype=pl.Int64).new_from_index(0, len(frame))
         )
-        frames.append(frame.with_columns(unit.alias("unit")))
+        single = pl.lit(number is None).alias("is_single")
+        frames.append(frame.with_columns(unit.alias("unit"), single))
     return pl.concat(frames).sort("unit", "path", maintain_order=True)
 
 

@@ -90,7 +90,7 @@ def parts(unit: Unit, archive: Archive) -> Iterator[Unit]:
     for start in range(0, count, SMALLEST_UNIT):
         stop = min(start + SMALLEST_UNIT, count)
         manifest = unit.manifest
-        if stop < count:
+        if manifest is not None and stop < count:
             manifest = hashlib.sha256(f"{unit.manifest}|{start}".encode()).hexdigest()
         first = unit.first if start == 0 else f"{unit.files[0]}|{start}"
         yield Unit(unit.delivery, unit.files, manifest, first, stop - start, start=start, stop=stop)
@@ -118,6 +118,11 @@ def _is_cut(line: str, own: int, weight: int) -> bool:
         return True
     name = line.partition("|")[0].encode(errors="surrogateescape")
     return weight >= SMALLEST_UNIT and zlib.crc32(name) % SMALLEST_UNIT < own
+
+
+def _is_large_archive(text: str) -> bool:
+    path = path_of_text(text)
+    return is_archive(text) and path.is_file() and path.stat().st_size > LARGEST_SHARED_ARCHIVE
 
 
 def _line(path: str, base: str) -> tuple[str, int]:
@@ -149,7 +154,11 @@ def _unit(
 
 
 def _chosen(delivery: Delivery, paths: tuple[str, ...]) -> Iterator[Unit]:
-    """The files of a replay, in runs of bounded length."""
+    """The files of a replay, in runs of bounded length; a large archive by itself."""
+    large = tuple(text for text in paths if _is_large_archive(text))
+    for text in large:
+        yield Unit(delivery, (text,), None, text, SMALLEST_UNIT, is_large_archive=True)
+    paths = tuple(text for text in paths if text not in large)
     for start in range(0, len(paths), LARGEST_UNIT):
         files = paths[start : start + LARGEST_UNIT]
         yield Unit(delivery, files, None, "" if start == 0 else files[0], len(files))

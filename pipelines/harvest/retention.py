@@ -39,6 +39,8 @@ def prune_inbox(
                     gone += [path_of_text(text) for text in unit.files if text not in kept]
         elif fingerprint(delivery.data()) in old:
             gone.append(delivery.path)
+    # A folder that could not be listed is not deleted unread.
+    gone = [path for path in gone if path.is_symlink() or not path.is_dir()]
     for path in gone:
         path.unlink()
     for delivery in waiting:

@@ -202,13 +202,17 @@ class Archive:
             self._weigh(0, total)
 
     def _refuse_second_names(self) -> None:
-        """Two members of one name cannot be told apart when one is rejected."""
-        met: set[str] = set()
+        """Two members of one name cannot be told apart when one is rejected; give it another."""
+        met: set[bytes] = set()
         for place, member in enumerate(self.members):
-            if member.name in met and member.reason is None:
-                reason = "a second member of this name"
-                self.members[place] = Member(member.name, member.size, member.place, reason)
-            met.add(member.name)
+            name, number = member.name, 1
+            while (text := name.encode(errors="backslashreplace")) in met:
+                number += 1
+                name = f"{member.name} ({number})"
+            met.add(text)
+            if number > 1:
+                reason = member.reason or "a second member of this name"
+                self.members[place] = Member(name, member.size, member.place, reason)
 
 
 class _Guarded:

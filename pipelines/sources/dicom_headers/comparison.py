@@ -1,23 +1,20 @@
 """Headers read once more by pydicom, the reference, and compared attribute by attribute."""
 
 import random
-from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
 
-from pipelines.sources.archives import Archive, ArchiveRefused, split_inside
+from pipelines.sources.archives import ArchiveRefused
 from pipelines.sources.dicom_headers.read import (
-    LARGEST_MEMBER,
     PYDICOM,
     HeaderTooLong,
     Named,
     Source,
     as_files,
     bounded_pydicom,
-    name_inside,
-    path_of_text,
     read_chunk,
+    source_of,
 )
 from pipelines.sources.dicom_headers.tags import TagList, snake_case
 
@@ -43,8 +40,11 @@ def chosen(
         return []
     rows = headers.with_row_index("row").filter(pl.col("reader") != PYDICOM)
     candidates = rows["row"].to_list()
-    count = min(len(candidates), max(round(len(candidates) * share), least))
-    picked = set(random.Random(seed).sample(candidates, count))
+    chance = random.Random(seed)
+    # Rounded by chance, so that of many small pieces the share is taken, too.
+    count = int(len(candidates) * share + chance.random())
+    count = min(len(candidates), max(count, least))
+    picked = set(chance.sample(candidates, count))
     firsts = rows.unique(MAKER, keep="first", maintain_order=True).select("row", *MAKER)
     for row, *maker in firsts.iter_rows():
         if tuple(maker) not in makers:
@@ -53,30 +53,38 @@ def chosen(
     return sorted(picked)
 
 
-def differing(header: dict[str, object], tags: TagList) -> list[str] | None:
+def differing(
+    header: dict[str, object], tags: TagList, source: Named | None = None
+) -> list[str] | None:
     """Keywords of the attributes in which pydicom reads something else; never a value.
 
-    `header` is a row of the accepted headers. None where nothing can be compared: the file is
-    gone, or its header too long for pydicom. A file that changed since is read anew by both.
+    `header` is a row of the accepted headers, `source` its bytes where they are at hand. None
+    where nothing can be compared: the file is gone, or its header too long for pydicom. A file
+    that changed since is read anew by both.
     """
     path = str(header["path"])
     try:
-        found = _differing(path, header, tags)
-        if found:
-            again = read_chunk([_source(path)]).accepted
-            found = _differing(path, again.row(0, named=True), tags) if len(again) else None
+        found = _differing(source or source_of(path), header, tags)
+        if found and source is None:
+            again = read_chunk([source_of(path)]).accepted
+            found = (
+                _differing(source_of(path), again.row(0, named=True), tags) if len(again) else None
+            )
     except (OSError, ArchiveRefused):
         return None
     return found
 
 
-def _differing(path: str, ours: dict[str, object], tags: TagList) -> list[str] | None:
-    with as_files([_source(path)]) as (file,):
+def _differing(source: Source, ours: dict[str, object], tags: TagList) -> list[str] | None:
+    with as_files([source]) as (file,):
         with file.open("rb"):
             pass
         theirs, reason, _ = bounded_pydicom(file, tags, inflates=INFLATED)
     if theirs is None:
-        return None if str(reason).endswith(HeaderTooLong.__name__) else [WHOLE]
+        # Of a head pydicom may miss what comes after the attributes that are wanted.
+        is_part = isinstance(source, Named) and source.is_head
+        is_long = str(reason).endswith(HeaderTooLong.__name__)
+        return None if is_part or is_long else [WHOLE]
     return [name for name, column in _keywords(tags) if ours[column] != theirs[column]]
 
 
@@ -88,19 +96,6 @@ def _keywords(tags: TagList) -> list[tuple[str, str]]:
         for sequence, item in tags.sequences.items()
         for keyword, column in item.items()
     ]
-
-
-def _source(path: str) -> Source:
-    """What a path of the accepted headers stands for: a file, or a member of an archive."""
-    inside = split_inside(path)
-    if inside is None:
-        return path_of_text(path)
-    with ExitStack() as stack:
-        archive = stack.enter_context(Archive(path_of_text(inside[0])))
-        for member in archive.members:
-            if name_inside(inside[0], member) == path:
-                return Named(path, archive.head(member, min(member.size, LARGEST_MEMBER)))
-    raise ArchiveRefused("the member is gone")
 
 
 def makers_in(files: list[Path]) -> set[Maker]:

@@ -25,7 +25,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import polars as pl
 
-from pipelines.sources.archives import INSIDE, Archive, ArchiveRefused, Member
+from pipelines.sources.archives import INSIDE, Archive, ArchiveRefused, Member, split_inside
 from pipelines.sources.dicom_headers.columns import as_columns
 from pipelines.sources.dicom_headers.first_window import scan
 from pipelines.sources.dicom_headers.reference import digest_of_prefix, read_by_pydicom
@@ -113,6 +113,22 @@ def path_of_text(text: str) -> Path:
     if text.startswith(NOT_UTF_8):
         return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(NOT_UTF_8))))
     return Path(text)
+
+
+def source_of(path: str) -> Source:
+    """What the path of a header stands for: a file, or the bytes of a member of an archive.
+
+    The archive is opened and listed for it: not the way to read many of its members. Raises
+    ArchiveRefused, and OSError where the archive cannot be read.
+    """
+    inside = split_inside(path)
+    if inside is None:
+        return path_of_text(path)
+    with Archive(path_of_text(inside[0])) as archive:
+        for member in archive.members:
+            if name_inside(inside[0], member) == path:
+                return Named(path, archive.head(member, min(member.size, LARGEST_MEMBER)))
+    raise ArchiveRefused("the member is gone")
 
 
 class HeaderReaders:
@@ -297,38 +313,46 @@ def read_chunk(sources: Sequence[Source]) -> HeaderBatch:
     )
 
 
-def read_members(archive: Archive, name: str, members: Sequence[Member]) -> Iterator[HeaderBatch]:
+def read_members(
+    archive: Archive,
+    name: str,
+    members: Sequence[Member],
+    look: Callable[[HeaderBatch, dict[str, Named]], None] = lambda *_: None,
+) -> Iterator[HeaderBatch]:
     """Headers of members of an open archive, batch by batch; their path is `name!/member`.
 
     Only the beginning of a member is unpacked. Where that does not hold the whole header, the
     member is unpacked whole, in memory; a header that is not whole is never judged by a part.
+    `look` is shown each batch with the bytes it was read from, while they are there.
     """
     for start in range(0, len(members), CHUNK_IN_MEMORY):
-        named, refused, by_name = [], [], {}
-        for member in members[start : start + CHUNK_IN_MEMORY]:
-            path = name_inside(name, member)
-            by_name[path] = member
+        refused: list[tuple[str, str]] = []
+        named: dict[str, Named] = {}
+        by_name = {name_inside(name, m): m for m in members[start : start + CHUNK_IN_MEMORY]}
+
+        def unpack(path: str, count: int) -> list[Named]:
+            member = by_name[path]  # noqa: B023
             try:
-                data = archive.head(member, HEAD_OF_MEMBER)
-                named.append(Named(path, data, is_head=len(data) < member.size))
+                data = archive.head(member, count)
             except ArchiveRefused as error:
-                refused.append((path, str(error)))
-        heads = {one.name: one for one in named if one.is_head}
-        batch = read_chunk(named)
-        again = [path for path in _not_within(batch, heads)]
+                refused.append((path, str(error)))  # noqa: B023
+                return []
+            named[path] = Named(path, data, is_head=len(data) < member.size)  # noqa: B023
+            return [named[path]]  # noqa: B023
+
+        read = read_chunk([one for path in by_name for one in unpack(path, HEAD_OF_MEMBER)])
+        again = _not_within(read, named)
         unsure = pl.col("path").is_in(again)
-        batches = [HeaderBatch(batch.accepted.filter(~unsure), batch.rejected.filter(~unsure))]
+        batches = [HeaderBatch(read.accepted.filter(~unsure), read.rejected.filter(~unsure))]
         for path in again:
-            member = by_name[path]
-            if member.size > LARGEST_MEMBER:
+            if by_name[path].size > LARGEST_MEMBER:
                 limit = LARGEST_MEMBER >> 20
                 refused.append((path, f"over {limit} MiB, and no header in its first 64 KiB"))
-                continue
-            try:
-                batches.append(read_chunk([Named(path, archive.head(member, member.size))]))
-            except ArchiveRefused as error:
-                refused.append((path, str(error)))
-        yield HeaderBatch.of([*batches, rejected_as(refused)])
+            else:
+                batches.append(read_chunk(unpack(path, by_name[path].size)))
+        batch = HeaderBatch.of(batches)
+        look(batch, named)
+        yield HeaderBatch.of([batch, rejected_as(refused)])
 
 
 def name_inside(archive: str, member: Member) -> str:
@@ -346,12 +370,13 @@ def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:16]
 
 
-def _not_within(batch: HeaderBatch, heads: dict[str, Named]) -> list[str]:
+def _not_within(batch: HeaderBatch, named: dict[str, Named]) -> list[str]:
     """Paths whose header may go on beyond the bytes that were read.
 
     The first window stops at the element after the header. The scanner may have stopped for want
     of bytes: then its digest is that of all of them. pydicom does not say why it stopped.
     """
+    heads = {path: one for path, one in named.items() if one.is_head}
     found = [path for path in batch.rejected["path"] if path in heads]
     columns = batch.accepted.select("path", "reader", "content_sha")
     for path, reader, digest in columns.iter_rows():
@@ -423,17 +448,17 @@ class _Bounded(io.BufferedReader):
     def __init__(self, path: Path, inflates: int) -> None:
         super().__init__(io.FileIO(path))
         self.inflates = inflates
+        self.size = os.fstat(self.fileno()).st_size
         self.reads = self.kept = 0
         self.is_refused = False
 
     def read(self, size: int | None = -1) -> bytes:
-        wanted = size
-        if size is None or size < 0:
+        whole = self.size
+        if (size is None or size < 0) and whole > self.inflates:
             # A deflated data set is inflated whole, a thousand times its size.
-            wanted = os.fstat(self.fileno()).st_size
-            self.reads += MOST_READS if wanted > self.inflates else 0
+            self.reads += MOST_READS
         self.reads += 1
-        self.kept += wanted or 0
+        self.kept += whole if size is None or size < 0 else min(size, whole)
         # Refused once, the file is read for its digest only.
         if not self.is_refused and (self.reads > MOST_READS or self.kept > MOST_BYTES):
             self.is_refused = True

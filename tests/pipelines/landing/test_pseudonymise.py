@@ -14,6 +14,7 @@ from pipelines.landing.pseudonymise import (
     age_bands,
     coded,
     describe,
+    each_pseudonym,
     nhs_number_is_valid,
     pseudonymise_events,
     pseudonymise_path,
@@ -302,3 +303,11 @@ def test_the_raw_model_names_no_column_that_landing_lets_through(
     }
     assert set(RAW_EVENT_SCHEMA) - written == identities
     assert set(landed(network).columns) >= written - {"received_at", "landed_at"}
+
+
+def test_each_of_several_values_is_hashed_by_itself():
+    """Failing means that an image with two irradiation events meets neither of them."""
+    values = pl.Series(["2.25.5\\2.25.6", "2.25.5", "", None])
+    one, two = pseudonyms(pl.Series(["2.25.5", "2.25.6"]), "event", b"k")
+    assert each_pseudonym(values, "event", b"k").to_list() == [f"{one}\\{two}", one, None, None]
+    assert each_pseudonym(values.head(0), "event", b"k").is_empty()

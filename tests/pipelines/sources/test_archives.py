@@ -244,7 +244,7 @@ def test_of_two_members_of_one_name_the_second_is_refused(tmp_path: Path):
             archive.addfile(info, io.BytesIO(data))
     batch = read(path)
     assert batch.accepted["sop_instance_uid"].to_list() == ["2.25.8101"]
-    assert reasons(batch) == {"a.dcm": "a second member of this name"}
+    assert reasons(batch) == {"a.dcm (2)": "a second member of this name"}
 
 
 def test_hidden_members_and_folders_are_left_alone(tmp_path: Path):

@@ -1,7 +1,7 @@
 """DICOM headers as rows: real files of many makers, compared with pydicom's own reading."""
 
 import struct
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +10,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from pipelines.sources.dicom_headers import HeaderBatch, acquisition_starts, read_headers
+from pipelines.sources.dicom_headers import (
+    HeaderBatch,
+    acquisition_ends,
+    acquisition_starts,
+    read_headers,
+)
 from pipelines.sources.dicom_headers import read as reader
 from pipelines.sources.dicom_headers.tags import TagList, snake_case
 from tests.dicom_samples import sample_files, written
@@ -334,6 +339,165 @@ def test_precision_and_doubtful_times_are_marked():
     assert start(study_date="19800101", study_time="000000")["ts_flag"] == "implausible"
     exact = start(study_date="20261025", study_time="013000", timezone_offset_from_utc="+0000")
     assert exact["ts_flag"] is None and exact["start_utc"].hour == 1
+
+
+@pytest.mark.parametrize(
+    ("series_time", "acquisition_time", "day", "flag"),
+    [
+        ("101500", "101530", 11, None),
+        # An image made before its series is said to begin, but not half a day before.
+        ("101500", "101400", 11, None),
+        ("235800", "001000", 12, "next_day"),
+        ("235800", "240000", 12, None),
+    ],
+)
+def test_an_acquisition_time_without_its_date_takes_that_of_its_series(
+    series_time: str, acquisition_time: str, day: int, flag: str | None
+):
+    """Failing means that an exam over midnight lasts a day, or ends before it began."""
+    found = start(
+        acquisition_time=acquisition_time, series_date="20260611", series_time=series_time
+    )
+    assert found["start_rung"] == 2
+    assert (found["start_local"].day, found["ts_flag"]) == (day, flag)
+
+
+def test_midnight_at_the_end_of_a_day_is_that_of_the_next():
+    """Failing means that the last exam of a day is lost or a day too early."""
+    for time in ("24", "2400", "24:00", "240000", "24:00:00", "240000.000"):
+        found = start(study_date="20261231", study_time=time)
+        assert found["start_local"] == datetime(2027, 1, 1), time
+    assert start(acquisition_date_time="20261231240000")["start_local"] == datetime(2027, 1, 1)
+    assert start(study_date="20261231", study_time="240001")["start_utc"] is None
+
+
+def test_a_leap_second_is_read_as_the_second_before_and_marked():
+    """Failing means that a legal time is dropped, or moves an exam into the next minute."""
+    found = start(study_date="20161231", study_time="235960")
+    assert found["start_local"] == datetime(2016, 12, 31, 23, 59, 59)
+    assert (found["ts_flag"], found["ts_precision"]) == ("clamped", "second")
+    assert start(study_date="20161231", study_time="235960.5")["start_local"].microsecond == 0
+    assert start(study_date="20161231", study_time="235961")["start_utc"] is None
+
+
+def test_a_time_after_the_arrival_is_implausible():
+    """Failing means that a wrong scanner clock fills the days to come."""
+    frame = pl.DataFrame(
+        [{name: None for name in TIMES} | {"study_date": "20260611", "study_time": "140000"}] * 2,
+        schema=dict.fromkeys(TIMES, pl.String),
+    ).with_columns(
+        latest_allowed=pl.Series(
+            [datetime(2026, 6, 11, 12, tzinfo=UTC), datetime(2026, 6, 12, tzinfo=UTC)],
+            dtype=pl.Datetime("us", "UTC"),
+        )
+    )
+    assert acquisition_starts(frame, LONDON)["ts_flag"].to_list() == ["implausible", None]
+
+
+OF_ENDS = (
+    "acquisition_duration",
+    "actual_frame_duration",
+    "number_of_frames",
+    "exposure_time",
+    "modality",
+    "performed_procedure_step_end_date",
+    "performed_procedure_step_end_time",
+)
+STEP = {
+    "performed_procedure_step_end_date": "20260611",
+    "performed_procedure_step_end_time": "103000",
+}
+
+
+def end(**values: str) -> tuple[object, object]:
+    names = (*TIMES, *OF_ENDS)
+    frame = pl.DataFrame(
+        [{name: values.get(name) for name in names}], schema=dict.fromkeys(names, pl.String)
+    )
+    starts = acquisition_starts(frame, LONDON)
+    found = acquisition_ends(frame, starts, LONDON).row(0, named=True)
+    if found["end_utc"] is None:
+        assert found == dict.fromkeys(found)
+        return None, None
+    assert found["end_local"] == found["end_utc"].replace(tzinfo=None) + timedelta(hours=1)
+    return found["end_method"], (found["end_utc"] - starts["start_utc"][0]).total_seconds()
+
+
+OWN = {"acquisition_date_time": "20260611100000"}
+LATE = {"study_date": "20260611", "study_time": "100000"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (OWN, (None, None)),
+        (OWN | {"acquisition_duration": "12.5"}, ("duration", 12.5)),
+        (OWN | {"acquisition_duration": "12.5", "exposure_time": "500"} | STEP, ("duration", 12.5)),
+        (OWN | {"exposure_time": "500"} | STEP, ("exposure", 0.5)),
+        (OWN | {"exposure_time": "500\\700"}, ("exposure", 0.5)),
+        (
+            OWN | {"modality": "NM", "actual_frame_duration": "20000", "number_of_frames": "64"},
+            ("frames", 1280.0),
+        ),
+        (OWN | {"modality": "PT", "actual_frame_duration": "120000"}, ("frames", 120.0)),
+        (OWN | {"modality": "CT", "actual_frame_duration": "120000"}, (None, None)),
+        (OWN | STEP, ("step_end", 1800.0)),
+        # A duration belongs to the acquisition, not to the study as a whole.
+        (LATE | {"acquisition_duration": "12.5"}, (None, None)),
+        (LATE | {"acquisition_duration": "12.5"} | STEP, ("step_end", 1800.0)),
+        # Nobody has filled these.
+        (OWN | STEP | {"performed_procedure_step_end_time": "000000"}, (None, None)),
+        (OWN | STEP | {"performed_procedure_step_end_time": "00:00:00.000"}, (None, None)),
+        (OWN | STEP | {"performed_procedure_step_end_time": ""}, (None, None)),
+        (OWN | STEP | {"performed_procedure_step_end_date": ""}, (None, None)),
+        (OWN | {"acquisition_duration": "0", "exposure_time": "0"} | STEP, ("step_end", 1800.0)),
+        # These cannot be.
+        (OWN | STEP | {"performed_procedure_step_end_time": "093000"}, (None, None)),
+        (OWN | {"acquisition_duration": "-5"}, (None, None)),
+        (OWN | {"acquisition_duration": "nan"}, (None, None)),
+        (OWN | {"acquisition_duration": "1e300"}, (None, None)),
+        (OWN | {"acquisition_duration": "long"}, (None, None)),
+        ({"acquisition_duration": "12.5"} | STEP, (None, None)),
+    ],
+)
+def test_the_end_is_what_the_header_tells_best_and_nothing_is_invented(
+    values: dict[str, str], expected: tuple[object, object]
+):
+    """Failing means that scanner minutes are counted that nobody has measured."""
+    assert end(**values) == expected
+
+
+def test_issuers_devices_and_the_other_times_of_a_header_are_read(tmp_path: Path):
+    """Failing means that an accession number of one trust is taken for another's."""
+    issuer = Dataset()
+    issuer.LocalNamespaceEntityID = "RMC"
+    issuer.UniversalEntityID, issuer.UniversalEntityIDType = "2.16.840.1.1", "ISO"
+    values = {
+        "InstanceCreationDate": "20260612",
+        "InstanceCreationTime": "120000",
+        "IssuerOfPatientID": "NW",
+        "IrradiationEventUID": ["2.25.5", "2.25.6"],
+        "DeviceUID": "2.25.77",
+        "PerformedStationName": "ROOM 1",
+        "PresentationIntentType": "FOR PRESENTATION",
+        "ConversionType": "WSD",
+        "DateOfSecondaryCapture": "20260613",
+        "TimeOfSecondaryCapture": "130000",
+        "InstitutionalDepartmentName": "Radiology",
+        "ActualFrameDuration": "20000",
+        "CommentsOnThePerformedProcedureStep": "x" * 300,
+        "RequestedProcedureComments": "none",
+    }
+    for syntax in (pydicom.uid.ExplicitVRLittleEndian, "1.2.840.10008.1.2.2"):
+        path = written(tmp_path, syntax=syntax, IssuerOfAccessionNumberSequence=[issuer], **values)
+        row = read_headers([path]).accepted.row(0, named=True)
+        assert row["accession_issuer"] == "RMC"
+        assert row["accession_issuer_universal"] == "2.16.840.1.1"
+        assert row["accession_issuer_type"] == "ISO"
+        for keyword, value in values.items():
+            if "Comments" not in keyword:
+                expected = "\\".join(value) if isinstance(value, list) else value
+                assert row[snake_case(keyword)] == expected, keyword
 
 
 def test_column_names_are_the_keywords_in_snake_case():
