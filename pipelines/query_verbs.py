@@ -54,7 +54,7 @@ def archive(
     problems = []
     for one in [name] if name else pipeline.archives:
         try:
-            with Progress(console=errors, transient=True) as bar:
+            with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
                 task = bar.add_task(f"ask {one}", total=None)
                 answered = ask_archive(
                     pipeline.archives[one],

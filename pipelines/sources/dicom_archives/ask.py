@@ -23,6 +23,7 @@ from pipelines.sources.dicom_archives.web import Web
 from pipelines.sources.dicom_archives.windows import Window, next_span, windows
 
 FEED = "dicom_series"
+SERIES_PER_DELIVERY = 5_000
 COLUMN_CHANGE_STANDS = timedelta(days=7)
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 Progress = Callable[[str, int, int], None]
@@ -161,7 +162,11 @@ class _Run:
         cursor = self._cursor()
         today = self._today()
         span = next_span(
-            cursor.asked_to_date, self.archive.start_on or today, self.archive.overlap_days, today
+            cursor.asked_to_date,
+            cursor.next_on_date,
+            start_on=self.archive.start_on or today,
+            overlap_days=self.archive.overlap_days,
+            today=today,
         )
         if self.dates(windows(span, self.archive.window_days), keeps_cursor=True):
             self._finished()
@@ -171,7 +176,7 @@ class _Run:
         ends = self._ends_at()
         with self._asker() as ask:
             for number, window in enumerate(due, start=1):
-                if self._is_over(ends, len(due) - number + 1):
+                if self._is_over(ends):
                     return False
                 cursor = self._cursor()
                 told = ask(window, cursor)
@@ -182,22 +187,26 @@ class _Run:
         return True
 
     def changes(self) -> None:
-        """Read the changes since the last one, a page at a time, and note the end of the run."""
+        """Read the changes since the last one, page by page, and note the end of the run.
+
+        Most changes are single images: pages are gathered until a delivery is worth while.
+        """
         ends = self._ends_at()
         with self._web(changes.ACCEPT) as web:
-            while True:
+            is_done = False
+            while not is_done and not self._is_over(ends):
                 cursor = self._cursor()
-                batch = changes.ask_changes(web, cursor.last_change)
-                self._deliver(batch.told, f"{cursor.last_change}_{batch.last}")
-                save_cursor(
-                    self._state,
-                    replace(self._noted(cursor, batch.told), last_change=batch.last),
-                )
-                self.tell(f"ask {self.archive.name}", batch.last, 0)
-                if batch.is_done:
-                    return self._finished()
-                if self._is_over(ends, 1):
-                    return None
+                last, series = cursor.last_change, []
+                while not is_done and len(series) < SERIES_PER_DELIVERY and self.clock() < ends:
+                    batch = changes.ask_changes(web, last)
+                    last, is_done = batch.last, batch.is_done
+                    series += batch.told.series
+                    self.tell(f"ask {self.archive.name}", last, 0)
+                told = Told(series)
+                self._deliver(told, f"{cursor.last_change}_{last}")
+                save_cursor(self._state, replace(self._noted(cursor, told), last_change=last))
+        if is_done:
+            self._finished()
 
     @contextmanager
     def _asker(self) -> Generator[Callable[[Window, Cursor], Told]]:
@@ -250,13 +259,13 @@ class _Run:
             save_cursor(self._state, cursor)
 
     def _finished(self) -> None:
-        save_cursor(self._state, replace(self._cursor(), finished_at=self.clock().isoformat()))
+        save_cursor(self._state, self._cursor().finished(self.clock().isoformat()))
 
-    def _is_over(self, ends: datetime, left: int) -> bool:
+    def _is_over(self, ends: datetime) -> bool:
         if self.clock() < ends:
             return False
         self.answered.notes.append(
-            f"longest_run_minutes are over with {left} window(s) to ask; the next run goes on"
+            "longest_run_minutes are over before all was asked; the next run goes on"
         )
         return True
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ EXPECTED_VALUES = 10
 class Cursor:
     """What the next run needs to know of the last one.
 
-    `asked_to` is the last study date answered for, `last_change` the number of the last change
+    `asked_to` is the last study date answered for, `next_on` where a run that did not come to its
+    end left off, `last_change` the number of the last change
     read, `finished_at` (UTC, ISO) when a run last came to its end. `columns` are the attributes
     that came back filled, each with the share of series (0 to 1) that had it; `column_changes`
     tells when an attribute came or went.
@@ -27,6 +28,7 @@ class Cursor:
 
     route: str
     asked_to: str | None = None
+    next_on: str | None = None
     last_change: int = 0
     finished_at: str | None = None
     is_relational: bool | None = None
@@ -39,9 +41,22 @@ class Cursor:
         """The last study date answered for."""
         return None if self.asked_to is None else date.fromisoformat(self.asked_to)
 
+    @property
+    def next_on_date(self) -> date | None:
+        """The study date an unfinished run has come to."""
+        return None if self.next_on is None else date.fromisoformat(self.next_on)
+
     def asked(self, day: date) -> "Cursor":
         """The cursor after a day was answered for; it never goes back."""
-        return replace(self, asked_to=max(self.asked_to or "", day.isoformat()))
+        return replace(
+            self,
+            asked_to=max(self.asked_to or "", day.isoformat()),
+            next_on=(day + timedelta(days=1)).isoformat(),
+        )
+
+    def finished(self, at: str) -> "Cursor":
+        """The cursor after a run came to its end."""
+        return replace(self, next_on=None, finished_at=at)
 
     def with_columns(self, filled: Mapping[str, int], series: int, at: str) -> "Cursor":
         """The cursor after a run over so many series, of which `filled` had each attribute."""
@@ -75,14 +90,19 @@ def load_cursor(folder: Path, route: str) -> Cursor:
     try:
         document = json.loads(path.read_text())
         found = Cursor(**{one.name: document[one.name] for one in fields(Cursor)})
-        _ = found.asked_to_date
+        _ = found.asked_to_date, found.next_on_date
     except (ValueError, KeyError, TypeError) as error:
         raise ArchiveProblem(
             f"{path} is damaged ({type(error).__name__}); delete it to ask from start_on again: "
             "what is known already is not counted twice"
         ) from error
     if found.route != route:
-        return Cursor(route, asked_to=found.asked_to, last_change=found.last_change)
+        return Cursor(
+            route,
+            asked_to=found.asked_to,
+            next_on=found.next_on,
+            last_change=found.last_change,
+        )
     return found
 
 

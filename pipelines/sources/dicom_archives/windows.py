@@ -26,11 +26,22 @@ def windows(span: Window, days: int) -> list[Window]:
     return found
 
 
-def next_span(asked_to: date | None, start_on: date, overlap_days: int, today: date) -> Window:
-    """What is due: from the start, or from `overlap_days` before the last day asked for, to today.
+def next_span(
+    asked_to: date | None,
+    next_on: date | None,
+    *,
+    start_on: date,
+    overlap_days: int,
+    today: date,
+) -> Window:
+    """What is due, up to today.
 
-    The overlap finds series that reached the archive after their day was asked for.
+    From `next_on` where a run left off, else from `overlap_days` before the last day asked for,
+    else from `start_on`. The overlap finds series that reached the archive after their day was
+    asked for; a run that was cut short does not begin with it again, else it might never get on.
     """
+    if next_on is not None:
+        return Window(next_on, today)
     if asked_to is None:
         return Window(start_on, today)
     return Window(max(start_on, asked_to - timedelta(days=overlap_days)), today)

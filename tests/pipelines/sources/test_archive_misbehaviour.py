@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -564,3 +564,50 @@ def test_a_peer_without_study_root_is_named(places):
             ask(finder_at(server.server_address[1]), places)
     finally:
         server.shutdown()
+
+
+def test_a_run_that_takes_too_long_goes_on_next_time(places):
+    """Failing means that a long history blocks the queue of runs, or starts over each night."""
+    moments = [NOW]
+
+    def slowly(request: Any) -> None:
+        moments.append(moments[-1] + timedelta(minutes=70))
+        says(EMPTY)(request)
+
+    with serving(Script(slowly)) as url:
+        archive = archive_at(url, start_on=date(2026, 1, 1), overlap_days=3)
+        # One window a run: with the overlap asked first, none would ever get on.
+        for day in range(1, 7):
+            pace = Pace(archive, places.zone, lambda: moments[-1], sleep=Sleeps())
+            answered = ask_archive(archive, places, clock=lambda: moments[-1], pace=pace)
+            assert answered.notes == [
+                "longest_run_minutes are over before all was asked; the next run goes on"
+            ]
+            found = load_cursor(places.state(archive), "qido")
+            assert (found.asked_to, found.finished_at) == (f"2026-01-{day:02d}", None)
+
+
+def test_pages_of_changes_are_gathered_into_one_delivery(places):
+    """Failing means that a first run over a large archive writes thousands of tiny files."""
+
+    def orthanc(request: Any) -> None:
+        path, _, query = request.path.removeprefix("/dicom-web").partition("?")
+        if path == "/changes":
+            since = int(query.split("since=")[1].split("&")[0])
+            row = {"Seq": since + 1, "ChangeType": "StableSeries", "ID": str(since + 1)}
+            says({"Changes": [row], "Last": since + 1, "Done": since == 4})(request)
+            return
+        length = int(request.headers["Content-Length"])
+        wanted = json.loads(request.rfile.read(length))
+        kind = wanted["Level"]
+        says([resource(one, kind) for one in wanted["Resources"]])(request)
+
+    def resource(one: str, kind: str) -> dict[str, Any]:
+        tags = {"SeriesInstanceUID": f"1.{one}"} if kind == "Series" else {"AccessionNumber": one}
+        return {"ID": one, "Type": kind, "ParentStudy": one, "MainDicomTags": tags}
+
+    with serving(Script(orthanc)) as url:
+        archive = archive_at(url, route="changes", read_one_image=False)
+        answered = ask(archive, places)
+    assert (answered.series, len(answered.deliveries)) == (5, 1)
+    assert load_cursor(places.state(archive), "changes").last_change == 5

@@ -142,14 +142,19 @@ def test_every_day_is_asked_for_and_none_is_left_between_windows():
 def test_the_overlap_never_reaches_before_the_start():
     """Failing means that years are asked for that the archive's owner did not agree to."""
     start, today = date(2026, 1, 5), date(2026, 1, 20)
-    assert next_span(None, start, 3, today) == Window(start, today)
-    assert next_span(date(2026, 1, 6), start, 3, today) == Window(start, today)
-    assert next_span(date(2026, 1, 19), start, 3, today) == Window(date(2026, 1, 16), today)
+    agreed = {"start_on": start, "overlap_days": 3, "today": today}
+    assert next_span(None, None, **agreed) == Window(start, today)
+    assert next_span(date(2026, 1, 6), None, **agreed) == Window(start, today)
+    assert next_span(date(2026, 1, 19), None, **agreed) == Window(date(2026, 1, 16), today)
+    # Cut short: on from there, not back again.
+    assert next_span(date(2026, 1, 19), date(2026, 1, 18), **agreed).first == date(2026, 1, 18)
 
 
 def test_the_cursor_never_goes_back_and_survives_another_route(tmp_path):
     """Failing means that a backfill makes the next night ask for years."""
     cursor = Cursor("qido").asked(date(2026, 1, 9)).asked(date(2026, 1, 3))
+    assert (cursor.asked_to, cursor.next_on) == ("2026-01-09", "2026-01-04")
+    assert cursor.finished("t0").next_on is None
     save_cursor(tmp_path, cursor)
     assert load_cursor(tmp_path, "qido") == cursor
     assert load_cursor(tmp_path, "cfind").asked_to == "2026-01-09"

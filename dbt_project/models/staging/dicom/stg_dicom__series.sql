@@ -30,9 +30,13 @@ select
     feed_id,
     min(received_at) over (partition by series_instance_uid) as arrived_at
 from series_lists
--- a series told again counts once: the latest list stays, as of the first; of two lists of one
--- day the one that tells of more images is the later one
+-- a series told again counts once: the latest list stays, as of the first; of several lists of one
+-- day the one that tells of more images, or when the archive had them, knows more
 qualify row_number() over (
     partition by series_instance_uid
-    order by received_at desc nulls last, number_of_series_related_instances desc, source_sha
+    order by
+        received_at desc nulls last,
+        number_of_series_related_instances desc,
+        archive_received_at_utc desc nulls last,
+        source_sha
 ) = 1
