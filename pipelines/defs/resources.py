@@ -60,6 +60,7 @@ class Pipeline:
         keys, network = load_keys(self.settings.key_file), Network.load(self.settings.seeds)
         return Setup(
             network=network,
+            spool=self.settings.spool_dir / "dicom",
             inbound=self.inbound_contracts,
             landing=self.landing,
             quarantine=Quarantine(self.settings.quarantine_dir, keys),
@@ -67,7 +68,6 @@ class Pipeline:
             # A description that names an exam of the code list is no free text.
             known_descriptions=frozenset(network.exam_codes["exam_name"]),
             workers=self.settings.harvest_workers,
-            spool=self.settings.spool_dir / "dicom",
         )
 
     def waiting(self) -> list[Delivery]:

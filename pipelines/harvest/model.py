@@ -32,9 +32,9 @@ class Setup:
     landing: LandingStore
     quarantine: Quarantine
     keys: Keys
+    spool: Path | None = None
     known_descriptions: frozenset[str] = frozenset()
     workers: int = 2
-    spool: Path | None = None
 
 
 @dataclass(frozen=True)

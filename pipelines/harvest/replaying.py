@@ -4,10 +4,10 @@ import json
 from datetime import date, datetime
 from pathlib import Path
 
+from pipelines.harvest import spooled
 from pipelines.harvest.dicom import dicom_delivery, public_name
 from pipelines.harvest.intake import harvest
 from pipelines.harvest.model import HarvestResult, Setup
-from pipelines.harvest.spooled import at_hand
 from pipelines.landing.quarantine import Entry
 from pipelines.sources.inbox import Delivery
 
@@ -18,7 +18,7 @@ def replay(entry: Entry, setup: Setup, *, now: datetime) -> HarvestResult:
     Records that are rejected once more stay in quarantine: in an entry of their own, or in this
     one, which then stays open. The decrypted records are in memory only.
     """
-    with at_hand(entry, setup.quarantine.payload(entry), setup) as payload:
+    with spooled.at_hand(entry, setup.quarantine.payload(entry), setup) as payload:
         return _replay(entry, payload, setup, now)
 
 
