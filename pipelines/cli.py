@@ -24,7 +24,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipelines.cli_receive import receive_app
 from pipelines.demo import DEMO_MONTHS, DEMO_SCALE, DEMO_SEED, DEMO_START, DEMO_WORLD
 from pipelines.journal import Entry, Journal
 from pipelines.journey import (
@@ -38,6 +37,7 @@ from pipelines.journey import (
 from pipelines.landing.keys import create_key_file
 from pipelines.problems import Problem
 from pipelines.query_verbs import query_app
+from pipelines.receive_verbs import receive_app
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
 
 SCALE_HELP = "1.0 = the whole region, about 2.6 million exams a year; the demo is a hundredth."

@@ -66,7 +66,9 @@ def start_demo_home(settings: Settings) -> None:
     inside = settings.inbox_dir.is_relative_to(settings.home)
     landed = any(settings.landing_dir.glob("receipts/*.p*.parquet"))
     delivered = settings.inbox_dir.exists() and any(settings.inbox_dir.iterdir())
-    if (landed and not ours) or (delivered and not (ours and inside)):
+    # Whatever receivers have taken came from outside: the demo sends nothing to them.
+    received = any(settings.spool_dir.glob("*/*-*.*"))
+    if received or (landed and not ours) or (delivered and not (ours and inside)):
         raise NotADemoHome(
             f"{settings.home} (inbox {settings.inbox_dir}) holds deliveries that the demo did not "
             "make; point IMAGING_HOME at another folder"

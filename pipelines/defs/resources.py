@@ -75,6 +75,7 @@ class Pipeline:
         keys, network = load_keys(self.settings.key_file), self.network
         return Setup(
             network=network,
+            spool=self.settings.spool_dir / "dicom",
             inbound=self.inbound_contracts,
             landing=self.landing,
             quarantine=Quarantine(self.settings.quarantine_dir, keys),
@@ -83,7 +84,6 @@ class Pipeline:
             known_descriptions=frozenset(network.exam_codes["exam_name"]),
             workers=self.settings.harvest_workers,
             compare_share=self.settings.harvest_compare_share,
-            spool=self.settings.spool_dir / "dicom",
             series_list_maps=self.series_list_maps,
         )
 

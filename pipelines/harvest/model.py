@@ -33,11 +33,11 @@ class Setup:
     landing: LandingStore
     quarantine: Quarantine
     keys: Keys
+    spool: Path | None = None
     known_descriptions: frozenset[str] = frozenset()
     workers: int = 2
     # Share of the DICOM headers that pydicom reads once more; 0 compares none.
     compare_share: float = 0.005
-    spool: Path | None = None
     # By feed: how its sender's series lists are to be read, where not by the contract.
     series_list_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
 

@@ -1,15 +1,14 @@
 """Quarantined records once more, after the cause is mended."""
 
 import json
-from contextlib import ExitStack
 from datetime import date, datetime
 from pathlib import Path
 
+from pipelines.harvest import spooled
 from pipelines.harvest.dicom import dicom_delivery, public_name
 from pipelines.harvest.intake import harvest
 from pipelines.harvest.model import HarvestResult, Setup
 from pipelines.harvest.opening import feed_of
-from pipelines.harvest.spooled import at_hand
 from pipelines.landing.quarantine import Entry
 from pipelines.sources.archives import split_inside
 from pipelines.sources.dicom_headers.read import path_of_text
@@ -22,22 +21,24 @@ def replay(entry: Entry, setup: Setup, *, now: datetime) -> HarvestResult:
     Records that are rejected once more stay in quarantine: in an entry of their own, or in this
     one, which then stays open. The decrypted records are in memory only.
     """
-    payload = setup.quarantine.payload(entry)
+    with spooled.at_hand(entry, setup.quarantine.payload(entry), setup) as payload:
+        return _replay(entry, payload, setup, now)
+
+
+def _replay(entry: Entry, payload: bytes, setup: Setup, now: datetime) -> HarvestResult:
     day = date.fromisoformat(entry.delivered_on)
-    with ExitStack() as stack:
-        if entry.feed_kind == "dicom":
-            paths = stack.enter_context(at_hand(entry, json.loads(payload), setup))
-            waiting = _dicom_replay(entry, paths, setup, day)
-        else:
-            waiting = [Delivery(entry.feed_kind, Path(entry.file_name), day, payload)]
-        result = harvest(
-            entry.feed_kind,
-            waiting,
-            setup,
-            now=now,
-            replay_of=entry.source_sha,
-            is_selection=entry.scope == "row",
-        )
+    if entry.feed_kind == "dicom":
+        waiting = _dicom_replay(entry, json.loads(payload), setup, day)
+    else:
+        waiting = [Delivery(entry.feed_kind, Path(entry.file_name), day, payload)]
+    result = harvest(
+        entry.feed_kind,
+        waiting,
+        setup,
+        now=now,
+        replay_of=entry.source_sha,
+        is_selection=entry.scope == "row",
+    )
     if not result.files_refused and entry.entry_id not in result.quarantined:
         note = f"{result.rows_landed} records landed, {result.rows_rejected} rejected again"
         setup.quarantine.close(entry, "replayed", note)

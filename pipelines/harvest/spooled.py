@@ -6,6 +6,7 @@ holds the name of its segment and the beginning of the segment's hash, so that a
 quarantined header leads back to the segment as long as that is kept.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -85,7 +86,9 @@ def harvest_spool(
         with _unpacked(segment, setup) as found:
             results.append(harvest("dicom", found, setup, now=now, progress=progress))
             names = {delivery.name for delivery in found}
-        if names <= set(setup.landing.receipts()["file_name"]):
+        # A receipt may speak of a part of a delivery; then `#` and the part follow the name.
+        landed = setup.landing.receipts()["file_name"].str.split("#").list.first()
+        if names <= set(landed):
             mark_read(path, now)
     return HarvestResult.merged("dicom", results)
 
@@ -106,27 +109,29 @@ def prune_spool(setup: Setup, *, retention: timedelta, now: datetime) -> list[Pa
 
 
 @contextmanager
-def at_hand(entry: Entry, paths: list[str], setup: Setup) -> Generator[list[str]]:
-    """Paths of a quarantine entry; those of a segment are unpacked anew, and gone afterwards.
+def at_hand(entry: Entry, payload: bytes, setup: Setup) -> Generator[bytes]:
+    """Payload of a quarantine entry; what it names of a segment is unpacked anew, then gone.
 
     Raises SegmentGone when the segment is no longer in the spool.
     """
-    stems = {_stem_of(Path(path)) for path in paths} - {None}
+    paths = [Path(text) for text in json.loads(payload)] if entry.feed_kind == "dicom" else []
+    stems = {_stem_of(path) for path in paths} - {None}
     if not stems:
-        yield paths
+        yield payload
         return
     (stem,) = stems  # an entry is of one delivery
     kept = [] if setup.spool is None else segments(setup.spool, CLOSED, READ)
-    found = [path for path in kept if path.stem == stem]
-    if not found:
+    path = next((path for path in kept if path.stem == stem), None)
+    if path is None:
         raise SegmentGone(
             f"quarantine entry {entry.entry_id} is of spool segment {stem}, which is gone; have the "
             "objects sent again, then dismiss the entry with `imaging gate --dismiss`"
         )
-    segment = read_segment(found[0], setup.keys.storage)
-    wanted = {(path.parent.name, int(path.stem)) for path in map(Path, paths)}
+    segment = read_segment(path, setup.keys.storage)
+    wanted = {(one.parent.name, int(one.stem)) for one in paths}
     with _unpacked(segment, setup, wanted) as unpacked:
-        yield [str(path) for found in unpacked for path in sorted(found.path.iterdir())]
+        found = [str(one) for delivery in unpacked for one in sorted(delivery.path.iterdir())]
+        yield json.dumps(found).encode()
 
 
 def _stem_of(path: Path) -> str | None:

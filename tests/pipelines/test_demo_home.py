@@ -43,6 +43,17 @@ def test_a_demo_of_an_impossible_size_leaves_the_one_before_it(tmp_path, monkeyp
     assert file.exists()
 
 
+@pytest.mark.parametrize("state", ["open", "closed", "read"])
+def test_a_home_that_has_received_objects_is_no_demo_home(tmp_path, state: str):
+    """Failing means that patients of a scanner are shown as invented ones."""
+    segment = tmp_path / "spool" / "dicom" / f"20260611T141516.123456-0a1b2c3d.{state}"
+    segment.parent.mkdir(parents=True)
+    segment.touch()
+    with pytest.raises(NotADemoHome, match="another folder"):
+        start_demo_home(settings(tmp_path))
+    assert segment.exists()
+
+
 def test_a_home_with_other_deliveries_is_left_alone(tmp_path):
     """Failing means that the demo deletes what a hospital has sent."""
     file = deliver(tmp_path)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,6 +32,8 @@ from pipelines.receivers.dicom_store import DicomReceiver
 from pipelines.receivers.spool import SpoolWriter, segments
 from pipelines.sources.dicom_headers import read_headers
 from tests.dicom_samples import written
+from tests.orthanc import AE_TITLE, PASSWORD, USER, invented_image, running_orthanc
+from tests.orthanc import encoded as encoded_file
 from tests.pipelines.receivers.conftest import CT, associate, ct_object, spooled
 
 NewReceiver = Callable[..., DicomReceiver]
@@ -387,3 +390,34 @@ def test_callers_send_for_their_party(tmp_path: Path):
     assert callers.feeds == {"PACS": "dicom_RMC"}
     assert callers.may_connect("10.1.2.3")
     assert not callers.may_connect("192.0.2.1")
+
+
+def test_an_archive_routes_studies_to_the_receiver(
+    new_receiver: NewReceiver, tmp_path: Path, read_folder: Path
+):
+    """Failing means that a real archive's routing rule does not reach the warehouse."""
+    receiver = new_receiver(callers=Callers({AE_TITLE: "dicom_RMC"}))
+    target = {"warehouse": ["IMAGING", "127.0.0.1", receiver.port]}
+    images = [
+        invented_image(study, series, image)
+        for study in range(4)
+        for series in (1, 2)
+        for image in (1, 2, 3)
+    ]
+    with running_orthanc(tmp_path / "archive", DicomModalities=target) as archive:
+        archive.store(images)
+        answer = requests.post(
+            f"{archive.url}/modalities/warehouse/store",
+            json=archive.get("/studies"),
+            auth=(USER, PASSWORD),
+            timeout=120,
+        )
+        answer.raise_for_status()
+        assert answer.json()["FailedInstancesCount"] == 0
+    receiver.stop()
+    receiver.spool.close()
+    paths = []
+    for number, image in enumerate(images):
+        paths.append(tmp_path / f"{number}.dcm")
+        paths[-1].write_bytes(encoded_file(image))
+    assert headers_of(read_folder, spooled(tmp_path / "spool")) == by_instance(paths)

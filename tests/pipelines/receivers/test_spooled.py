@@ -210,7 +210,7 @@ def test_a_rejected_header_is_replayed_from_its_segment(
     assert len(prune_spool(home, retention=WEEK, now=NOW + 2 * WEEK)) == 1
     with (
         pytest.raises(spooled.SegmentGone, match="sent again"),
-        spooled.at_hand(entry, [Path(path)], home),
+        spooled.at_hand(entry, json.dumps([path]).encode(), home),
     ):
         pass
 
