@@ -205,6 +205,39 @@ class Found:
         headers = self.landed("dicom_headers").filter(pl.col("accession_number").is_null())
         return headers["study_instance_uid"].n_unique()
 
+    @cached_property
+    def doses(self) -> pl.DataFrame:
+        """One row per exam with several dose reports: rows told, distinct events, events counted."""
+        told = (
+            self.landed("dose_events")
+            .with_columns(
+                exam_key=pl.format(
+                    "{}|A|{}", pl.col("feed_id").str.strip_prefix("dicom_"), "accession_number"
+                )
+            )
+            .group_by("exam_key")
+            .agg(
+                pl.col("sop_instance_uid").n_unique().alias("reports"),
+                pl.len().cast(pl.Int64).alias("told"),
+                pl.col("irradiation_event_uid").n_unique().cast(pl.Int64).alias("events"),
+            )
+        )
+        with duckdb.connect(str(self.home.published_file()), read_only=True) as connection:
+            counted = connection.sql(
+                "select exam_key, event_count, unread_report_count from marts.fct_exam_dose"
+            ).pl()
+        return told.filter(pl.col("reports") > 1).join(counted, on="exam_key")
+
+    def cumulative_reports(self) -> int:
+        """Exams whose reports repeat an event, each event counted once."""
+        once = pl.col("event_count") == pl.col("events")
+        return self.doses.filter(once & (pl.col("told") > pl.col("events"))).height
+
+    def split_reports(self) -> int:
+        """Exams whose reports tell different events, all of them counted."""
+        all_told = pl.col("event_count") == pl.col("told")
+        return self.doses.filter(all_told & (pl.col("told") == pl.col("events"))).height
+
     def old_studies(self) -> int:
         """Studies that came more than half a year after they were made."""
         headers = self.landed("dicom_headers")
@@ -373,6 +406,8 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("dicom", "migrated_prior"): lambda f, feed: f.old_studies(),
     ("dicom", "missing_station_name"): lambda f, feed: f.unnamed_images(),
     ("dicom", "secondary_capture"): lambda f, feed: f.captures(),
+    ("dicom", "cumulative_dose_report"): lambda f, feed: f.cumulative_reports(),
+    ("dicom", "split_dose_report"): lambda f, feed: f.split_reports(),
 }
 
 

@@ -171,6 +171,39 @@ def test_every_scanned_exam_of_the_day_finds_its_images(tiny):
     assert network_metric(tiny, "Q05", "2026-01-01") == (3, 3, 1.0)
 
 
+def test_an_event_that_two_dose_reports_tell_is_counted_once(tiny):
+    """Failure: the dose of an exam is summed over reports, which is too high."""
+    row = one(tiny, "select * from marts.fct_exam_dose")
+    assert row["exam_key"] == "RMC|A|one"
+    assert (row["report_count"], row["event_count"], row["total_dlp_mgy_cm"]) == (2, 2, 30)
+    assert (row["max_ctdi_vol_mgy"], row["end_method"]) == (4, "rdsr")
+    assert str(row["beam_on_started_at_local"]) == "2026-01-07 08:10:00"
+    assert str(row["beam_on_ended_at_local"]) == "2026-01-07 08:25:00"
+
+
+def test_every_ct_exam_with_images_is_asked_for_its_dose_report(tiny):
+    """Failure: nobody sees that a scanner sends no doses."""
+    assert network_metric(tiny, "Q10", "2026-01-01") == (1, 3, pytest.approx(1 / 3))
+
+
+def test_a_dose_report_that_lost_a_row_or_was_never_looked_into_fails_the_build(
+    project: Project, tiny_landing: Path, tmp_path: Path
+):
+    """Failure: a dose is too low and the build is still green."""
+    landing = tmp_path / "landing"
+    shutil.copytree(tiny_landing, landing)
+    file = landing / "dose_events" / "dicom_RMC.parquet"
+    rows = pl.read_parquet(file)
+    of_second = pl.col("sop_instance_uid") == "report-2"
+    test = "assert_dose_reports_are_whole"
+    for kept in (rows.filter(~of_second), rows.filter(~of_second | (pl.col("event_no") == 1))):
+        kept.write_parquet(file)
+        built = project.run(
+            landing, tmp_path / "lossy.duckdb", "build", "--select", "stg_dicom__dose_events", test
+        )
+        assert {r.node.name: r for r in built.result.results}[test].failures == 1
+
+
 def test_a_network_benefit_is_planned_in_eighths_from_the_first_full_month(tiny):
     """Failure: planned money starts too early, or for parties that are not live."""
     plans = tiny.rows(
