@@ -192,19 +192,6 @@ class Found:
         headers = self.landed("dicom_headers")
         return headers.filter(pl.col("sop_class_uid") == SECONDARY_CAPTURE).height
 
-    def resent_series(self) -> int:
-        """Series whose instances landed with more than one content."""
-        contents = (
-            self.landed("dicom_headers")
-            .group_by("series_instance_uid", "sop_instance_uid")
-            .agg(pl.col("content_sha").n_unique())
-        )
-        return contents.filter(pl.col("content_sha") > 1)["series_instance_uid"].n_unique()
-
-    def unrequested_studies(self) -> int:
-        headers = self.landed("dicom_headers").filter(pl.col("accession_number").is_null())
-        return headers["study_instance_uid"].n_unique()
-
     @cached_property
     def doses(self) -> pl.DataFrame:
         """One row per exam with several dose reports: rows told, distinct events, events counted."""
@@ -237,6 +224,19 @@ class Found:
         """Exams whose reports tell different events, all of them counted."""
         all_told = pl.col("event_count") == pl.col("told")
         return self.doses.filter(all_told & (pl.col("told") == pl.col("events"))).height
+
+    def resent_series(self) -> int:
+        """Series whose instances landed with more than one content."""
+        contents = (
+            self.landed("dicom_headers")
+            .group_by("series_instance_uid", "sop_instance_uid")
+            .agg(pl.col("content_sha").n_unique())
+        )
+        return contents.filter(pl.col("content_sha") > 1)["series_instance_uid"].n_unique()
+
+    def unrequested_studies(self) -> int:
+        headers = self.landed("dicom_headers").filter(pl.col("accession_number").is_null())
+        return headers["study_instance_uid"].n_unique()
 
     def old_studies(self) -> int:
         """Studies that came more than half a year after they were made."""
@@ -400,14 +400,14 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("dicom", "damaged_empty"): lambda f, feed: f.damaged(),
     ("dicom", "damaged_truncated"): lambda f, feed: f.damaged(),
     ("dicom", "damaged_no_preamble"): lambda f, feed: f.damaged(),
+    ("dicom", "cumulative_dose_report"): lambda f, feed: f.cumulative_reports(),
+    ("dicom", "split_dose_report"): lambda f, feed: f.split_reports(),
     ("dicom", "resent_copy"): lambda f, feed: f.copies(),
     ("dicom", "resent_series"): lambda f, feed: f.resent_series(),
     ("dicom", "qa_phantom"): lambda f, feed: f.unrequested_studies(),
     ("dicom", "migrated_prior"): lambda f, feed: f.old_studies(),
     ("dicom", "missing_station_name"): lambda f, feed: f.unnamed_images(),
     ("dicom", "secondary_capture"): lambda f, feed: f.captures(),
-    ("dicom", "cumulative_dose_report"): lambda f, feed: f.cumulative_reports(),
-    ("dicom", "split_dose_report"): lambda f, feed: f.split_reports(),
 }
 
 
