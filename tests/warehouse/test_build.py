@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tests.warehouse.conftest import Project, Warehouse, build
-from tests.warehouse.tiny_landing import receipt, write_landing, write_landing_file
+from tests.warehouse.tiny_landing import doses, receipt, write_landing, write_landing_file
 
 PASSED = {"success", "pass", "no-op"}
 NO_TESTS = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
@@ -202,6 +202,30 @@ def test_a_dose_report_that_lost_a_row_or_was_never_looked_into_fails_the_build(
             landing, tmp_path / "lossy.duckdb", "build", "--select", "stg_dicom__dose_events", test
         )
         assert {r.node.name: r for r in built.result.results}[test].failures == 1
+
+
+def test_a_dose_report_sent_again_replaces_all_its_rows_and_no_clock_is_ahead_of_arrival(
+    project: Project, tiny_landing: Path, tmp_path: Path
+):
+    """Failure: an event that was taken back counts, or a wrong clock gives a beam-on time."""
+    landing = tmp_path / "landing"
+    shutil.copytree(tiny_landing, landing)
+    again = next(row for row in doses() if row["sop_instance_uid"] == "report-2") | {
+        "source_sha": "again",
+        "received_at": datetime(2026, 1, 9, 6, tzinfo=UTC),
+        "event_start_utc": datetime(2026, 1, 10, 6, 0, 1, tzinfo=UTC),
+        "event_start_flag": "ambiguous",
+    }
+    write_landing_file(landing, "dose_events", "again", [again])
+    wanted = ["--select", "stg_dicom__dose_events", "--indirect-selection", "cautious"]
+    view = build(project, landing, tmp_path / "again.duckdb", *wanted)
+    rows = view.rows("select * from staging.stg_dicom__dose_events order by report_uid")
+    assert [(row["report_uid"], row["event_no"]) for row in rows] == [
+        ("report-1", 1),
+        ("report-2", 1),
+    ]
+    assert rows[1]["event_start_flag"] == "implausible"
+    assert str(rows[1]["arrived_at"])[:10] == "2026-01-07"
 
 
 def test_a_network_benefit_is_planned_in_eighths_from_the_first_full_month(tiny):
