@@ -84,3 +84,32 @@ def cross_site_share(truth: Path, month: date) -> tuple[int, int]:
     )
     crossed = reports.filter(pl.col("reporter_org") != pl.col("party_code"))
     return len(crossed), len(reports)
+
+
+def exam_doses(truth: Path) -> pl.DataFrame:
+    """One row per exam with a dose report: its irradiation events, each once.
+
+    Beam-on times are by the clock of the scanner. A CT report tells when its last event ended, in
+    whole seconds, and when its first began; of other scanners each event tells its start and length.
+    """
+    events = pl.read_parquet(truth / "dose_events.parquet")
+    is_ct = pl.col("modality") == "CT"
+    seconds = pl.col("exposure_seconds")
+    length = pl.when(is_ct).then(seconds.floor() + 1).otherwise(seconds)
+    ended = pl.col("started_at_device") + pl.duration(microseconds=(length * 1e6).round())
+    studies = (
+        events.with_columns(ended=ended)
+        .group_by("study_instance_uid")
+        .agg(
+            pl.len().cast(pl.Int64).alias("event_count"),
+            pl.col("started_at_device").min().alias("started_at_local"),
+            pl.col("ended").sort_by("started_at_device").last().alias("ended_at_local"),
+            pl.col("dlp_mgy_cm").sum().round(6),
+            pl.col("ctdi_vol_mgy").max(),
+            pl.col("dap_gy_m2").sum().round(12),
+            pl.col("agd_mgy").max(),
+            pl.col("exposure_seconds").sum().round(6),
+        )
+    )
+    done = exams(truth).select("study_instance_uid", "party_code", "accession_number")
+    return studies.join(done, on="study_instance_uid").drop("study_instance_uid")

@@ -158,6 +158,7 @@ METRIC_PARTS = {
     "Q03": ("disorder", "exams"),
     "Q04": ("unmapped", "exams"),
     "Q05": ("matched", "imaged"),
+    "Q10": ("matched", "imaged"),
 }
 
 # metric_id, name, definition, numerator, denominator, unit, improvement, owner, source_status
@@ -179,6 +180,7 @@ METRICS = [
     ("Q03", "Dates out of order", "Rows breaking the order of dates.", "breaking", "both dates"),
     ("Q04", "Unmapped exam code", "Rows whose code has no modality.", "unmapped", "rows"),
     ("Q05", "Images found", "Exams with a matching study.", "matched", "expected"),
+    ("Q10", "Doses found", "CT exams with a dose report.", "with one", "CT with images"),
 ]
 COUNTS = {"T01", "W01", "W03", "W04", "R04"}
 WORSE = {"W01", "W02", "W03", "R04", "R05", "R06", "Q03", "Q04"}
@@ -647,6 +649,7 @@ def quality_monthly(parts: pl.DataFrame) -> pl.DataFrame:
         ("Q03", "report_before_exam", "disorder", "exams"),
         ("Q04", "exam_code_unmapped", "unmapped", "exams"),
         ("Q05", "no_images_found", "disorder", "imaged"),
+        ("Q10", "no_dose_report", "disorder", "imaged"),
     ):
         frames.append(
             rolled.select(

@@ -192,6 +192,39 @@ class Found:
         headers = self.landed("dicom_headers")
         return headers.filter(pl.col("sop_class_uid") == SECONDARY_CAPTURE).height
 
+    @cached_property
+    def doses(self) -> pl.DataFrame:
+        """One row per exam with several dose reports: rows told, distinct events, events counted."""
+        told = (
+            self.landed("dose_events")
+            .with_columns(
+                exam_key=pl.format(
+                    "{}|A|{}", pl.col("feed_id").str.strip_prefix("dicom_"), "accession_number"
+                )
+            )
+            .group_by("exam_key")
+            .agg(
+                pl.col("sop_instance_uid").n_unique().alias("reports"),
+                pl.len().cast(pl.Int64).alias("told"),
+                pl.col("irradiation_event_uid").n_unique().cast(pl.Int64).alias("events"),
+            )
+        )
+        with duckdb.connect(str(self.home.published_file()), read_only=True) as connection:
+            counted = connection.sql(
+                "select exam_key, event_count, unread_report_count from marts.fct_exam_dose"
+            ).pl()
+        return told.filter(pl.col("reports") > 1).join(counted, on="exam_key")
+
+    def cumulative_reports(self) -> int:
+        """Exams whose reports repeat an event, each event counted once."""
+        once = pl.col("event_count") == pl.col("events")
+        return self.doses.filter(once & (pl.col("told") > pl.col("events"))).height
+
+    def split_reports(self) -> int:
+        """Exams whose reports tell different events, all of them counted."""
+        all_told = pl.col("event_count") == pl.col("told")
+        return self.doses.filter(all_told & (pl.col("told") == pl.col("events"))).height
+
     def resent_series(self) -> int:
         """Series whose instances landed with more than one content."""
         contents = (
@@ -405,6 +438,8 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("dicom", "damaged_empty"): lambda f, feed: f.damaged(),
     ("dicom", "damaged_truncated"): lambda f, feed: f.damaged(),
     ("dicom", "damaged_no_preamble"): lambda f, feed: f.damaged(),
+    ("dicom", "cumulative_dose_report"): lambda f, feed: f.cumulative_reports(),
+    ("dicom", "split_dose_report"): lambda f, feed: f.split_reports(),
     ("dicom", "resent_copy"): lambda f, feed: f.copies(),
     ("dicom", "resent_series"): lambda f, feed: f.resent_series(),
     ("dicom", "qa_phantom"): lambda f, feed: f.unrequested_studies(),

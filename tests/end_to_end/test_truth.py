@@ -6,6 +6,8 @@ import duckdb
 import polars as pl
 import pytest
 
+from pipelines.landing.keys import load_keys
+from pipelines.landing.pseudonymise import pseudonyms
 from tests import truth
 
 
@@ -91,3 +93,27 @@ def test_rejects_are_the_dirt_that_was_planted(demo, published):
     damaged = sum(count for kind, count in counts.items() if kind.startswith("damaged"))
     assert rejected.get("dicom.header_is_readable", 0) == damaged
     assert rejected.get("hl7.message_is_for_production", 0) == counts.get("test_message", 0)
+
+
+def test_the_dose_of_every_exam_is_that_of_its_events_each_counted_once(demo, published):
+    """Summed over reports a dose is too high, with a part unread too low."""
+    expected = truth.exam_doses(demo.path / "truth").sort(pl.all())
+    key = load_keys(demo.key_file).pseudonym
+    hashed = pseudonyms(expected["accession_number"], "accession", key)
+    expected = expected.with_columns(exam_key=pl.format("{}|A|{}", "party_code", hashed)).drop(
+        "accession_number"
+    )
+    found = published.sql(
+        "select exam_key, party_code, event_count, beam_on_started_at_local as started_at_local, "
+        "beam_on_ended_at_local as ended_at_local, coalesce(total_dlp_mgy_cm, 0) as dlp_mgy_cm, "
+        "max_ctdi_vol_mgy as ctdi_vol_mgy, coalesce(total_dap_gy_m2, 0) as dap_gy_m2, "
+        "max_agd_mgy as agd_mgy, exposure_seconds from marts.fct_exam_dose"
+    ).pl()
+    both = expected.join(found, on="exam_key", how="full", suffix="_found")
+    assert len(both) == len(expected) == len(found) > 0
+    for name in expected.columns:
+        if name != "exam_key":
+            wrong = both.filter(pl.col(name).ne_missing(pl.col(f"{name}_found")))
+            assert wrong.is_empty(), (name, wrong.select("exam_key", name, f"{name}_found"))
+    told = published.sql("select count(*) from marts.fct_exam_dose where not is_total_as_told")
+    assert told.fetchall() == [(0,)]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tests.warehouse.conftest import Project, Warehouse, build
-from tests.warehouse.tiny_landing import receipt, write_landing, write_landing_file
+from tests.warehouse.tiny_landing import doses, receipt, write_landing, write_landing_file
 
 PASSED = {"success", "pass", "no-op"}
 NO_TESTS = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
@@ -169,6 +169,63 @@ def test_the_worked_morning_is_26_47_and_600_minutes(tiny):
 def test_every_scanned_exam_of_the_day_finds_its_images(tiny):
     """Failure: exams and images are not linked, and the match figure is meaningless."""
     assert network_metric(tiny, "Q05", "2026-01-01") == (3, 3, 1.0)
+
+
+def test_an_event_that_two_dose_reports_tell_is_counted_once(tiny):
+    """Failure: the dose of an exam is summed over reports, which is too high."""
+    row = one(tiny, "select * from marts.fct_exam_dose")
+    assert row["exam_key"] == "RMC|A|one"
+    assert (row["report_count"], row["event_count"], row["total_dlp_mgy_cm"]) == (2, 2, 30)
+    assert (row["max_ctdi_vol_mgy"], row["end_method"]) == (4, "rdsr")
+    assert str(row["beam_on_started_at_local"]) == "2026-01-07 08:10:00"
+    assert str(row["beam_on_ended_at_local"]) == "2026-01-07 08:25:00"
+
+
+def test_every_ct_exam_with_images_is_asked_for_its_dose_report(tiny):
+    """Failure: nobody sees that a scanner sends no doses."""
+    assert network_metric(tiny, "Q10", "2026-01-01") == (1, 3, pytest.approx(1 / 3))
+
+
+def test_a_dose_report_that_lost_a_row_or_was_never_looked_into_fails_the_build(
+    project: Project, tiny_landing: Path, tmp_path: Path
+):
+    """Failure: a dose is too low and the build is still green."""
+    landing = tmp_path / "landing"
+    shutil.copytree(tiny_landing, landing)
+    file = landing / "dose_events" / "dicom_RMC.parquet"
+    rows = pl.read_parquet(file)
+    of_second = pl.col("sop_instance_uid") == "report-2"
+    test = "assert_dose_reports_are_whole"
+    for kept in (rows.filter(~of_second), rows.filter(~of_second | (pl.col("event_no") == 1))):
+        kept.write_parquet(file)
+        built = project.run(
+            landing, tmp_path / "lossy.duckdb", "build", "--select", "stg_dicom__dose_events", test
+        )
+        assert {r.node.name: r for r in built.result.results}[test].failures == 1
+
+
+def test_a_dose_report_sent_again_replaces_all_its_rows_and_no_clock_is_ahead_of_arrival(
+    project: Project, tiny_landing: Path, tmp_path: Path
+):
+    """Failure: an event that was taken back counts, or a wrong clock gives a beam-on time."""
+    landing = tmp_path / "landing"
+    shutil.copytree(tiny_landing, landing)
+    again = next(row for row in doses() if row["sop_instance_uid"] == "report-2") | {
+        "source_sha": "again",
+        "received_at": datetime(2026, 1, 9, 6, tzinfo=UTC),
+        "event_start_utc": datetime(2026, 1, 10, 6, 0, 1, tzinfo=UTC),
+        "event_start_flag": "ambiguous",
+    }
+    write_landing_file(landing, "dose_events", "again", [again])
+    wanted = ["--select", "stg_dicom__dose_events", "--indirect-selection", "cautious"]
+    view = build(project, landing, tmp_path / "again.duckdb", *wanted)
+    rows = view.rows("select * from staging.stg_dicom__dose_events order by report_uid")
+    assert [(row["report_uid"], row["event_no"]) for row in rows] == [
+        ("report-1", 1),
+        ("report-2", 1),
+    ]
+    assert rows[1]["event_start_flag"] == "implausible"
+    assert str(rows[1]["arrived_at"])[:10] == "2026-01-07"
 
 
 def test_a_network_benefit_is_planned_in_eighths_from_the_first_full_month(tiny):

@@ -166,6 +166,41 @@ def headers() -> list[dict[str, Any]]:
     return [*rows, header("three", "screen", "screen", "P1", "12:00") | capture]
 
 
+def dose_headers() -> list[dict[str, Any]]:
+    """Headers of two dose reports of the first scan."""
+    document = {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.88.67", "modality": "SR"}
+    return [
+        header("one", report, f"dose-{report}", "P1", clock) | document
+        for report, clock in (("report-1", "08:15"), ("report-2", "08:26"))
+    ]
+
+
+def doses() -> list[dict[str, Any]]:
+    """The two reports: the second repeats the event of the first, with a later end."""
+    reports = (("report-1", 1, 14), ("report-2", 2, 25))
+    events = (("event-a", 10.0, 2.5), ("event-b", 20.0, 4.0))
+    headers = {row["sop_instance_uid"]: row for row in dose_headers()}
+    shared = ("sop_instance_uid", "study_instance_uid", "accession_number", "sop_class_uid")
+    shared += ("content_sha", "feed_id", "received_at", "landed_at", "source_sha")
+    return [
+        {name: headers[report][name] for name in shared}
+        | {
+            "completion_flag": "COMPLETE",
+            "report_row_count": count,
+            "event_no": number,
+            "event_kind": "ct",
+            "irradiation_event_uid": uid,
+            "dlp_mgy_cm": dlp,
+            "ctdi_vol_mgy": ctdi,
+            "irradiation_start_utc": datetime(2026, 1, 7, 8, 10, tzinfo=UTC),
+            "irradiation_end_utc": datetime(2026, 1, 7, 8, ended, tzinfo=UTC),
+            "report_written_utc": datetime(2026, 1, 7, 8, ended + 1, tzinfo=UTC),
+        }
+        for report, count, ended in reports
+        for number, (uid, dlp, ctdi) in enumerate(events[:count], start=1)
+    ]
+
+
 def header(study: str, image: str, series: str, patient: str, clock: str) -> dict[str, Any]:
     """One harvested header of Bolton's CT at a time of 7 January 2026 (UTC is local time)."""
     start = datetime.fromisoformat(f"2026-01-07 {clock}")
@@ -287,7 +322,9 @@ def receipt(table: str, sha: str, feed_id: str, count: int) -> dict[str, Any]:
 def write_tiny_landing(folder: Path) -> None:
     """Write the tiny network below a folder, one file per source."""
     events = {"imaging_events": pennine() + bolton_morning() + bolton_list()}
-    write_landing(folder, events | {"dicom_headers": headers()} | lists())
+    write_landing(folder, events | {"dicom_headers": headers() + dose_headers()} | lists())
+    # beside the headers, under their receipt
+    write_landing_file(folder, "dose_events", "dicom_RMC", doses())
 
 
 def write_landing(folder: Path, tables: dict[str, list[dict[str, Any]]]) -> None:

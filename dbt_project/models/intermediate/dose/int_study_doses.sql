@@ -29,7 +29,8 @@ events as (
         dlp_mgy_cm,
         dap_gy_m2,
         rp_dose_mgy,
-        agd_mgy
+        agd_mgy,
+        value_flags
     from {{ ref('int_irradiation_events') }}
 ),
 
@@ -86,6 +87,7 @@ sums as (
         study_uid,
         count(*) as event_count,
         count(*) filter (where event_kind = 'ct') as ct_event_count,
+        count(value_flags) as flagged_event_count,
         min(started_at) as started_at,
         max(ended_at) as ended_at,
         {{ whole_sum('exposure_seconds') }} as exposure_seconds,
@@ -138,6 +140,7 @@ select
     studies.unread_report_count,
     coalesce(sums.event_count, 0) as event_count,
     coalesce(sums.ct_event_count, 0) as ct_event_count,
+    coalesce(sums.flagged_event_count, 0) as flagged_event_count,
     spans.started_at,
     spans.ended_at,
     case when spans.ended_at is not null then 'rdsr' end as end_method,

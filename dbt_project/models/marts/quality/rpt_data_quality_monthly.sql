@@ -55,14 +55,14 @@ exam_doses as (
     where event_count > 0
 ),
 
--- a dose report can be expected only where CT files are read one by one, and from the day the
--- first report of the network came
-instances as (
+-- a dose report can be expected only where image files are read one by one, and from the day
+-- the first report of the network came
+image_files as (
     select
         feed_id,
-        arrived_at
-    from {{ ref('stg_dicom__instances') }}
-    where dicom_modality = 'CT'
+        delivered_on
+    from {{ ref('stg_landing__receipts') }}
+    where feed_kind = 'dicom' and rows_landed > 0
 ),
 
 feeds as (
@@ -72,13 +72,13 @@ feeds as (
     from {{ ref('feeds') }}
 ),
 
-ct_coverage as (
+file_coverage as (
     select
         feeds.party_code,
-        min({{ local_date('instances.arrived_at') }}) as first_day_on,
-        max({{ local_date('instances.arrived_at') }}) as last_day_on
-    from instances
-    inner join feeds on instances.feed_id = feeds.feed_id
+        min(image_files.delivered_on) as first_day_on,
+        max(image_files.delivered_on) as last_day_on
+    from image_files
+    inner join feeds on image_files.feed_id = feeds.feed_id
     group by feeds.party_code
 ),
 
@@ -122,7 +122,7 @@ judged as (
         and exams.has_images
         and exams.modality_group = 'CT'
         and coalesce(
-            exams.performed_on between ct_coverage.first_day_on and ct_coverage.last_day_on
+            exams.performed_on between file_coverage.first_day_on and file_coverage.last_day_on
             and exams.performed_on >= dose_coverage.first_day_on,
             false
         ) as is_q10_checked,
@@ -132,7 +132,7 @@ judged as (
     left join exam_codes on exams.exam_code = exam_codes.exam_code
     left join header_coverage on exams.party_code = header_coverage.party_code
     left join exam_doses on exams.exam_key = exam_doses.exam_key
-    left join ct_coverage on exams.party_code = ct_coverage.party_code
+    left join file_coverage on exams.party_code = file_coverage.party_code
     cross join dose_coverage
     left join imaged_modalities on exams.modality_group = imaged_modalities.modality_group
 ),
