@@ -50,8 +50,8 @@ FEEDS = {
             "dicom_series",
             "dicom_series",
             "dicom_series",
-            "Series lists of an archive: first and last acquisition and number of images, for "
-            "archives too large to be read file by file.",
+            "Series lists of an archive: when it had each series, first and last acquisition and "
+            "number of images; beside files, or where an archive is too large to be read so.",
             registered_as="dicom",
         ),
         FeedKind("rota", "rota", "rota_sessions", "Staffed scanner sessions of the coming week."),

@@ -193,6 +193,41 @@ def test_a_series_sent_again_has_its_numbers_and_other_names(archive: Archive) -
     assert (series["resent_at"] - series["delivered_at"]).max() <= timedelta(days=6)
 
 
+def test_the_list_of_the_archive_tells_each_series_and_when_it_came(archive: Archive) -> None:
+    """Failing means that headers and list cannot meet, or that the way to the archive is lost."""
+    files = sorted((archive.truth.parent / "inbox").glob("dicom_series/*/series_*.csv"))
+    listed = pl.concat(
+        pl.read_csv(f, infer_schema=False).with_columns(day=pl.lit(f.parent.name)) for f in files
+    ).with_columns(pl.col("archive_received_at").str.to_datetime("%Y-%m-%d %H:%M:%S%.f"))
+    assert (listed["archive_received_at"].dt.strftime("%Y-%m-%d") == listed["day"]).all()
+    series = archive.told("dicom_series")
+    times = [
+        series.select("series_instance_uid", at=pl.col(name)).drop_nulls()
+        for name in ("delivered_at", "resent_at")
+    ]
+    local = pl.col("at").dt.convert_time_zone("Europe/London").dt.replace_time_zone(None)
+    expected = pl.concat(times).with_columns(local).sort("series_instance_uid", "at")
+    found = listed.select("series_instance_uid", at="archive_received_at")
+    assert found.sort("series_instance_uid", "at").equals(expected)
+
+
+def test_no_study_is_in_the_archive_before_its_last_image(archive: Archive) -> None:
+    """Failing means that a right clock would be proven fast."""
+    scans = archive.told("dicom_series").filter(pl.col("scan_kind") != "prior")
+    last = pl.max_horizontal("end_at", "frames_end_at").max()
+    studies = scans.group_by("study_instance_uid", "site_code").agg(
+        pl.col("delivered_at").first(), taken=pl.col("delivered_at").first() - last
+    )
+    # what would come after the last day comes with its last delivery
+    studies = studies.filter(pl.col("delivered_at") < pl.col("delivered_at").max())
+    taken = studies["taken"].dt.total_seconds()
+    habits = archive_habits()
+    assert taken.min() > habits["shortest_transfer_seconds"]
+    assert taken.median() < 4 * habits["usual_transfer_seconds"]
+    queued = (taken > 1800).mean()
+    assert 0 < queued < 2 * habits["queued_study_rate"]
+
+
 @pytest.mark.parametrize("kind", ["phantom", "prior", "resent"])
 def test_a_validator_finds_no_error_in_what_no_exam_made(archive: Archive, kind: str) -> None:
     """Failing means that another reader may refuse or misread what ours accepts."""

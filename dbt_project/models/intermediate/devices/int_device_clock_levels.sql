@@ -313,11 +313,19 @@ offsets as (
     inner join routes on measured.device_key = routes.device_key
 ),
 
+-- the hours by which local time is ahead at both ends of a level, where it saw one season only
 level_offsets as (
     select
         device_key,
         level_no,
-        percentile_cont(0.5) within group (order by offset_seconds) as level_seconds
+        percentile_cont(0.5) within group (order by offset_seconds) as level_seconds,
+        case
+            when
+                {{ hours_ahead_of_utc('min(level_from)') }}
+                = {{ hours_ahead_of_utc('max(level_last_at)') }}
+                and {{ days_between('min(level_from)', 'max(level_last_at)') }} < 220
+                then {{ hours_ahead_of_utc('min(level_from)') }}
+        end as hours_ahead
     from offsets
     group by device_key, level_no
 )
@@ -352,13 +360,11 @@ select
         -- an hour behind in summer only, or ahead in winter only: the clock was not changed
         when
             level_offsets.level_seconds between 3000 and 4200
-            and {{ hours_ahead_of_utc('offsets.level_from') }} = 1
-            and {{ hours_ahead_of_utc('offsets.level_last_at') }} = 1
+            and level_offsets.hours_ahead = 1
             then 'dst_not_put_forward'
         when
             level_offsets.level_seconds between -4200 and -3000
-            and {{ hours_ahead_of_utc('offsets.level_from') }} = 0
-            and {{ hours_ahead_of_utc('offsets.level_last_at') }} = 0
+            and level_offsets.hours_ahead = 0
             then 'dst_not_put_back'
         when abs(offsets.offset_seconds) < {{ var('clock_correction_seconds') }} then 'right'
         when abs(offsets.offset_seconds) < offsets.spread_seconds then 'unsure'
