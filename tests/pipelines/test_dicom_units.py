@@ -317,12 +317,17 @@ def test_a_refused_unit_is_replayed_as_the_unit_it_was(new_setup: NewSetup, tmp_
     assert set(landed(setup)["feed_id"]) == {"dicom_RMC"}
 
 
+@pytest.mark.parametrize("form", ["files", "archive"])
 def test_a_file_that_pydicom_reads_otherwise_does_not_land_and_closes_the_gate(
-    new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ):
     """Failing means that a wrong reader fills the warehouse and nobody is told."""
     one = delivery(tmp_path)
-    images(one.path, range(25), StationName="CT1", Manufacturer="SECRET MAKER")
+    folder = one.path if form == "files" else tmp_path / "files"
+    files = images(folder, range(25), StationName="CT1", Manufacturer="SECRET MAKER")
+    if form == "archive":
+        monkeypatch.setattr(dicom_units, "LARGEST_SHARED_ARCHIVE", 1 << 20)
+        zipped(one.path / "export.zip", files)
     honest = comparison.bounded_pydicom
 
     def other(path: Path, tags, **limits):
