@@ -79,6 +79,7 @@ station_days as (
         modality_group,
         month_on,
         staffed_seconds,
+        available_seconds,
         occupied_in_staffed_seconds,
         exam_in_staffed_count
     from {{ ref('int_station_days') }}
@@ -157,7 +158,7 @@ stations_rolled_up as (
         {{ org_code() }} as org_code,
         {{ or_all('modality_group') }} as modality_group,
         month_on,
-        {{ minutes('sum(staffed_seconds)') }} as staffed_minutes,
+        {{ minutes('sum(available_seconds)') }} as available_minutes,
         sum(staffed_seconds) / 3600.0 as staffed_hours,
         {{ minutes('sum(occupied_in_staffed_seconds)') }} as occupied_in_staffed_minutes,
         sum(exam_in_staffed_count) as exam_in_staffed_count
@@ -193,7 +194,7 @@ measured as (
     {{ metric_rows('stations_rolled_up', 'U01', 'exam_in_staffed_count', 'staffed_hours') }}
     union all
     {{ metric_rows(
-        'stations_rolled_up', 'U02', 'occupied_in_staffed_minutes', 'staffed_minutes'
+        'stations_rolled_up', 'U02', 'occupied_in_staffed_minutes', 'available_minutes'
     ) }}
     union all
     {{ metric_rows(
