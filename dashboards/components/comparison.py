@@ -81,6 +81,31 @@ def scanners(
     return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
 
 
+def conventions(frame: pl.DataFrame, *, title: str) -> Figure:
+    """One bar per convention of utilisation, our default in blue; none where it is not defined."""
+    known = frame.filter(pl.col("utilisation_rate").is_not_null())
+    when = wording.month(frame["month_on"][0] if frame.height else None)
+    takeaway = "No convention has a stored value for this choice."
+    if known.height:
+        named = [
+            f"{row['convention_name']} {number(row['utilisation_rate'], 'rate')}"
+            for row in known.iter_rows(named=True)
+        ]
+        takeaway = f"{when}, the same scans counted in {known.height} ways: {'; '.join(named)}."
+    fills = [theme.BLUE if name == "nested" else theme.GREY for name in frame["convention"]]
+    chart = _bars(
+        frame["convention_name"].to_list(), frame["utilisation_rate"].to_list(), fills, "rate"
+    )
+    theme.lay_out(chart, title=title, height=60 + BAR_HEIGHT * max(frame.height, 2))
+    _axes(chart, "rate")
+    notes = [
+        "Blue: our default; grey: conventions of others. None is wrong: they answer other questions. "
+        "Where the table does not say that a convention is at most 100 %, overlaps can lift it above."
+    ]
+    alt = f"{title}. Bar chart, one bar per convention. {takeaway}"
+    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
+
+
 def counts(
     frame: pl.DataFrame, *, label: str, value: str, title: str, takeaway: str, hint: str
 ) -> Figure:
