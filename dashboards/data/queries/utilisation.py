@@ -147,7 +147,19 @@ def conventions_latest(build: Build, filters: Filters) -> pl.DataFrame:
         build,
         """
         with months as (
-            select *
+            select
+                month_on,
+                convention,
+                convention_name,
+                numerator_name,
+                numerator_minutes,
+                denominator_name,
+                denominator_minutes,
+                utilisation_rate,
+                is_at_most_one,
+                day_count,
+                undefined_day_count,
+                sort_order,
             from marts.rpt_utilisation_conventions_monthly
             where
                 org_level = $org_level
@@ -187,7 +199,13 @@ def bridges_latest(build: Build, filters: Filters) -> pl.DataFrame:
         build,
         """
         with months as (
-            select *
+            select
+                month_on,
+                bridge_no,
+                step_no,
+                step_kind,
+                step_name,
+                step_minutes,
             from marts.rpt_utilisation_bridges_monthly
             where
                 org_level = $org_level
@@ -222,7 +240,21 @@ def against_ris_latest(build: Build, filters: Filters) -> pl.DataFrame:
         build,
         """
         with months as (
-            select *
+            select
+                month_on,
+                finding_name,
+                band,
+                finding_count,
+                judged_count,
+                finding_rate,
+                judged_name,
+                metric_id,
+                why,
+                image_coverage,
+                ris_exam_count,
+                covered_exam_count,
+                sort_order,
+                band_no,
             from marts.rpt_ris_dicom_reconciliation_monthly
             where
                 org_level = $org_level

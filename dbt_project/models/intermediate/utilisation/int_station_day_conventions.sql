@@ -66,7 +66,7 @@ window_bounds as (
         min(opens_at) as opens_at,
         max(closes_at) as closes_at
     from windows
-    group by {{ day }}
+    group by station_name, day_on
 ),
 
 -- convention open_extend drops exams wholly outside the opening hours
@@ -131,7 +131,7 @@ encounters as (
         min(started_at) as started_at,
         max(ended_at) as ended_at
     from numbered_exams
-    group by {{ day }}, patient_key, encounter_no
+    group by station_name, day_on, patient_key, encounter_no
 ),
 
 intervals as (
@@ -230,7 +230,7 @@ exam_totals as (
         max(ended_at) as last_ended_at,
         sum({{ seconds_between('started_at', 'ended_at') }}) as exam_seconds
     from exams
-    group by {{ day }}
+    group by station_name, day_on
 ),
 
 encounter_totals as (
@@ -239,7 +239,7 @@ encounter_totals as (
         day_on,
         sum({{ seconds_between('started_at', 'ended_at') }}) as encounter_seconds
     from encounters
-    group by {{ day }}
+    group by station_name, day_on
 ),
 
 kept_in_order as (
@@ -272,7 +272,7 @@ kept_totals as (
             0
         ) as buffer_between_seconds
     from kept_in_order
-    group by {{ day }}
+    group by station_name, day_on
 ),
 
 -- convention mean_formula: how long one patient takes to follow another
@@ -311,7 +311,7 @@ change_totals as (
         count(*) as change_count
     from exam_changes
     where change_seconds <= 60 * {{ var('change_cap_minutes') }}
-    group by {{ day }}
+    group by station_name, day_on
 ),
 
 -- a scanner is planned for as long as its longest day of the week
@@ -395,10 +395,29 @@ measured as (
     where ended_at is not null
 ),
 
+placed_pieces as (
+    select
+        measured.station_name,
+        measured.day_on,
+        measured.exam_depth,
+        measured.is_busy,
+        measured.encounter_depth,
+        measured.is_kept,
+        measured.is_open,
+        measured.piece_seconds,
+        measured.ended_at <= dated.first_started_at as is_before_first,
+        measured.started_at >= dated.last_ended_at as is_after_last,
+        measured.started_at >= dated.opens_at and measured.ended_at <= dated.closes_at
+            as is_between_edges
+    from measured
+    inner join dated
+        on measured.station_name = dated.station_name and measured.day_on = dated.day_on
+),
+
 totals as (
     select
-        dated.station_name,
-        dated.day_on,
+        station_name,
+        day_on,
         sum(piece_seconds) filter (where is_open) as opening_seconds,
         sum(piece_seconds) filter (where exam_depth > 0) as union_seconds,
         sum(piece_seconds) filter (where exam_depth > 0 and is_open) as core_seconds,
@@ -414,20 +433,15 @@ totals as (
             as overlap_seconds,
         sum(piece_seconds) filter (where is_kept) as kept_seconds,
         sum(piece_seconds) filter (where is_kept and not is_open) as kept_outside_seconds,
-        sum(piece_seconds) filter (where is_open and ended_at <= first_started_at)
-            as open_before_seconds,
-        sum(piece_seconds) filter (where is_open and started_at >= last_ended_at)
-            as open_after_seconds,
+        sum(piece_seconds) filter (where is_open and is_before_first) as open_before_seconds,
+        sum(piece_seconds) filter (where is_open and is_after_last) as open_after_seconds,
         sum(piece_seconds) filter (
-            where not is_open and started_at >= first_started_at and ended_at <= last_ended_at
+            where not is_open and not is_before_first and not is_after_last
         ) as span_outside_seconds,
-        sum(piece_seconds) filter (
-            where not is_open and started_at >= opens_at and ended_at <= closes_at
-        ) as between_windows_seconds
-    from dated
-    inner join measured
-        on dated.station_name = measured.station_name and dated.day_on = measured.day_on
-    group by dated.station_name, dated.day_on
+        sum(piece_seconds) filter (where not is_open and is_between_edges)
+            as between_windows_seconds
+    from placed_pieces
+    group by station_name, day_on
 ),
 
 extended as (

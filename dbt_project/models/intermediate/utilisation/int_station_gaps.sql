@@ -202,7 +202,9 @@ select
         order by day_pieces.started_at
     ) as gap_no,
     case
-        when day_pieces.gap_class = 'not_staffed' and not coalesce(covered_days.is_rota_known, false)
+        when
+            day_pieces.gap_class = 'not_staffed'
+            and not coalesce(covered_days.is_rota_known, false)
             then 'no_rota_known'
         else day_pieces.gap_class
     end as gap_class,

@@ -1,4 +1,9 @@
 {%- set edges = var('difference_band_edges') -%}
+{%- set band_labels = ['All', 'under ' ~ edges[0] ~ ' min'] -%}
+{%- for upper in edges[1:] -%}
+    {%- do band_labels.append(edges[loop.index0] ~ ' to ' ~ upper ~ ' min') -%}
+{%- endfor -%}
+{%- do band_labels.append(edges[-1] ~ ' min and more') -%}
 with findings as (
     select
         finding,
@@ -80,16 +85,19 @@ judged as (
     group by party_code, trust_code, modality_group, month_on
     {%- for side in ['start', 'end'] %}
         {%- for no in range(1, edges | length + 2) %}
-        union all
-        {{ reconciled(
-            'exams',
-            side ~ '_difference',
-            'is_covered and ' ~ side ~ '_difference_minutes is not null',
-            (side ~ '_difference_minutes >= ' ~ edges[no - 2] if no > 1 else 'true')
-            ~ ' and '
-            ~ (side ~ '_difference_minutes < ' ~ edges[no - 1] if no <= edges | length else 'true'),
-            no
-        ) }}
+            union all
+            {{ reconciled(
+                'exams',
+                side ~ '_difference',
+                'is_covered and ' ~ side ~ '_difference_minutes is not null',
+                (side ~ '_difference_minutes >= ' ~ edges[no - 2] if no > 1 else 'true')
+                ~ ' and '
+                ~ (
+                    side ~ '_difference_minutes < ' ~ edges[no - 1]
+                    if no <= edges | length else 'true'
+                ),
+                no
+            ) }}
         {%- endfor %}
     {%- endfor %}
 ),
@@ -125,15 +133,7 @@ bands as (
     {%- for no in range(0, edges | length + 2) %}
         select
             {{ no }} as band_no,
-            {%- if no == 0 %}
-            'All' as band,
-            {%- elif no == 1 %}
-            'under {{ edges[0] }} min' as band,
-            {%- elif no > edges | length %}
-            '{{ edges[-1] }} min and more' as band,
-            {%- else %}
-            '{{ edges[no - 2] }} to {{ edges[no - 1] }} min' as band,
-            {%- endif %}
+            '{{ band_labels[no] }}' as band,
             {{ 'false' if no == 0 else 'true' }} as is_band
         {% if not loop.last %}union all{% endif %}
     {%- endfor %}

@@ -102,11 +102,13 @@ device_months as (
         station_days.party_code,
         station_days.trust_code,
         station_days.modality_group,
-        station_days.month_on
+        station_days.month_on,
         {%- for bridge_no, is_defined, steps in bridges %}
-            {%- for kind, step_name, expression in steps %},
-        coalesce(sum({{ expression }}) filter (where {{ is_defined }}), 0)
-            as bridge_{{ bridge_no }}_step_{{ loop.index }}
+            {%- set is_last_bridge = loop.last %}
+            {%- for kind, step_name, expression in steps %}
+                coalesce(sum({{ expression }}) filter (where {{ is_defined }}), 0)
+                    as bridge_{{ bridge_no }}_step_{{ loop.index }}
+                {%- if not (loop.last and is_last_bridge) %},{% endif %}
             {%- endfor %}
         {%- endfor %}
     from station_days
@@ -125,22 +127,22 @@ device_months as (
 
 steps as (
     {%- for bridge_no, is_defined, steps in bridges %}
-        {%- set bridge_loop = loop %}
+        {%- set is_last_bridge = loop.last %}
         {%- for kind, step_name, expression in steps %}
-        select
-            station_name,
-            site_code,
-            party_code,
-            trust_code,
-            modality_group,
-            month_on,
-            {{ bridge_no }} as bridge_no,
-            {{ loop.index }} as step_no,
-            '{{ kind }}' as step_kind,
-            '{{ step_name }}' as step_name,
-            bridge_{{ bridge_no }}_step_{{ loop.index }} as step_minutes
-        from device_months
-        {% if not (loop.last and bridge_loop.last) %}union all{% endif %}
+            select
+                station_name,
+                site_code,
+                party_code,
+                trust_code,
+                modality_group,
+                month_on,
+                {{ bridge_no }} as bridge_no,
+                {{ loop.index }} as step_no,
+                '{{ kind }}' as step_kind,
+                '{{ step_name }}' as step_name,
+                bridge_{{ bridge_no }}_step_{{ loop.index }} as step_minutes
+            from device_months
+            {% if not (loop.last and is_last_bridge) %}union all{% endif %}
         {%- endfor %}
     {%- endfor %}
 ),
