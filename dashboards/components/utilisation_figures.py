@@ -127,6 +127,23 @@ def bridges(frame: pl.DataFrame, where: str) -> Figure:
     )
 
 
+def series_ends(frame: pl.DataFrame, where: str) -> Figure:
+    """How the end of a series is known in the latest month; one row per way."""
+    takeaway = "No series is stored for this choice."
+    if frame.height:
+        row = frame.row(0, named=True)
+        takeaway = (
+            f"{wording.month(row['month_on'])}: of {row['all_series_count']:,} series "
+            f"{wording.number(row['series_rate'], 'rate')} have their end by: {row['end_method']}."
+        )
+    return Figure(
+        title=f"How the end of a series is known, {where}",
+        takeaway=takeaway,
+        table=frame,
+        notes=["Where it is not known (none), acquiring time is understated; visits less so."],
+    )
+
+
 def against_ris(frame: pl.DataFrame, where: str) -> Figure:
     """Where RIS and images differ in the latest month; one row per finding and band."""
     title = f"RIS against DICOM, {where}"

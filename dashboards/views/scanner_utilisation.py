@@ -7,7 +7,7 @@ from dashboards.page import current_page
 WEEKS, MONTHS = "marts.rpt_scanner_utilisation_weekly", "marts.rpt_metrics_monthly"
 GAPS, RIS = "marts.rpt_station_gaps_weekly", "marts.rpt_ris_dicom_reconciliation_monthly"
 CONVENTIONS = "marts.rpt_utilisation_conventions_monthly"
-BRIDGES = "marts.rpt_utilisation_bridges_monthly"
+BRIDGES, ENDS = "marts.rpt_utilisation_bridges_monthly", "marts.rpt_series_ends_monthly"
 # the metrics that a difference between RIS and images touches
 TOUCHED = ["Q05", "W01", "U02", "T01", "U01", "W04", "R02"]
 
@@ -33,12 +33,14 @@ with right:
 page.figure(draw.efficiency(weekly, where, events), source=WEEKS)
 page.figure(draw.scanners(scanners, where, goal), metrics=["U02", "U01"], source=WEEKS)
 lost = utilisation.gaps_by_week(*chosen)
-page.figure(draw.gaps(lost, where, events), metrics=["U02"], source=GAPS)
+page.figure(draw.gaps(lost, where, events), metrics=["U02", "U07"], source=GAPS)
 
 page.section("How counted", "The same scans under other conventions, and what the images miss.")
 counted = utilisation.conventions_latest(*chosen)
 page.figure(draw.conventions(counted, where), metrics=["U02"], source=CONVENTIONS)
 bridges = utilisation.bridges_latest(*chosen)
 page.figure(draw.bridges(bridges, where), source=BRIDGES)
+ends = utilisation.series_ends_latest(*chosen)
+page.figure(draw.series_ends(ends, where), source=ENDS)
 compared = utilisation.against_ris_latest(*chosen)
 page.figure(draw.against_ris(compared, where), metrics=TOUCHED, source=RIS)

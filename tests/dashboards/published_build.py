@@ -424,6 +424,13 @@ def bridges_monthly(weekly: pl.DataFrame) -> pl.DataFrame:
     return of_every_month(weekly, pl.DataFrame(steps, schema=names, orient="row"))
 
 
+def series_ends_monthly(weekly: pl.DataFrame) -> pl.DataFrame:
+    rows = [("acquisition", 90, 120, 0.75), ("none", 30, 120, 0.25)]
+    names = ["end_method", "series_count", "all_series_count", "series_rate"]
+    ends = of_every_month(weekly, pl.DataFrame(rows, schema=names, orient="row"))
+    return ends.drop("station_name", "site_code")
+
+
 def reconciliation_monthly(weekly: pl.DataFrame) -> pl.DataFrame:
     """Every finding of the seed; no images are known of ultrasound."""
     findings = pl.DataFrame(seed("national/reconciliation_findings.csv")).select(
@@ -814,6 +821,7 @@ def tables() -> dict[str, pl.DataFrame]:
         "rpt_scanner_utilisation_weekly": weekly,
         "rpt_station_gaps_weekly": gaps_weekly(weekly),
         "rpt_utilisation_conventions_monthly": conventions_monthly(weekly),
+        "rpt_series_ends_monthly": series_ends_monthly(weekly),
         "rpt_utilisation_bridges_monthly": bridges_monthly(weekly),
         "rpt_ris_dicom_reconciliation_monthly": reconciliation_monthly(weekly),
         "rpt_cross_site_reporting_monthly": cross_site(parts),

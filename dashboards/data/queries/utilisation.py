@@ -286,3 +286,41 @@ def against_ris_latest(build: Build, filters: Filters) -> pl.DataFrame:
         from_on=filters.from_on,
         to_on=filters.to_on,
     )
+
+
+def series_ends_latest(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per way in which the end of a series is known, in the latest stored month."""
+    return read(
+        build,
+        """
+        with months as (
+            select
+                month_on,
+                end_method,
+                series_count,
+                all_series_count,
+                series_rate,
+            from marts.rpt_series_ends_monthly
+            where
+                org_level = $org_level
+                and org_code = $org_code
+                and modality_group = $modality_group
+                and month_on between $from_on and $to_on
+        )
+
+        select
+            month_on,
+            end_method,
+            series_count,
+            all_series_count,
+            series_rate,
+        from months
+        where month_on = (select max(month_on) from months)
+        order by series_count desc, end_method
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )

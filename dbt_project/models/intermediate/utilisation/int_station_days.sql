@@ -73,6 +73,7 @@ gaps as (
         day_on,
         gap_class,
         is_staffed,
+        is_opening,
         gap_seconds
     from {{ ref('int_station_gaps') }}
 ),
@@ -173,13 +174,18 @@ clipped as (
 ),
 
 -- planned downtime is no time that could have been used, unless somebody was scanned in it
-planned_downtimes as (
+downtimes as (
     select
         station_name,
         day_on,
-        sum(gap_seconds) as planned_downtime_seconds
+        sum(gap_seconds) filter (where gap_class = 'planned_downtime' and is_staffed)
+            as planned_in_staffed_seconds,
+        sum(gap_seconds) filter (where gap_class = 'planned_downtime' and is_opening)
+            as planned_in_opening_seconds,
+        sum(gap_seconds) filter (where gap_class = 'unplanned_downtime' and is_opening)
+            as unplanned_in_opening_seconds
     from gaps
-    where gap_class = 'planned_downtime' and is_staffed
+    where gap_class in ('planned_downtime', 'unplanned_downtime')
     group by station_name, day_on
 ),
 
@@ -264,13 +270,16 @@ select
     coalesce(covered_days.is_rota_known, false) as is_rota_known,
     coalesce(covered_days.is_downtime_known, false) as is_downtime_known,
     coalesce(lengths.staffed_seconds, 0) as staffed_seconds,
-    coalesce(lengths.staffed_seconds, 0) - coalesce(planned_downtimes.planned_downtime_seconds, 0)
+    coalesce(lengths.staffed_seconds, 0) - coalesce(downtimes.planned_in_staffed_seconds, 0)
         as available_seconds,
     coalesce(lengths.occupied_seconds, 0) as occupied_seconds,
     coalesce(clipped.occupied_in_staffed_seconds, 0) as occupied_in_staffed_seconds,
     coalesce(clipped.occupied_in_opening_seconds, 0) as occupied_in_opening_seconds,
     coalesce(lengths.acquisition_seconds, 0) as acquisition_seconds,
     coalesce(lengths.opening_seconds, 0) as opening_seconds,
+    coalesce(lengths.opening_seconds, 0) - coalesce(downtimes.planned_in_opening_seconds, 0)
+        as operational_seconds,
+    coalesce(downtimes.unplanned_in_opening_seconds, 0) as unplanned_downtime_seconds,
     coalesce(lengths.quality_assurance_seconds, 0) as quality_assurance_seconds,
     coalesce(visits_per_day.visit_count, 0) as visit_count,
     coalesce(exams_per_day.exam_count, 0) as exam_count,
@@ -285,10 +294,8 @@ left join lengths
     on placed.station_name = lengths.station_name and placed.day_on = lengths.day_on
 left join clipped
     on placed.station_name = clipped.station_name and placed.day_on = clipped.day_on
-left join planned_downtimes
-    on
-        placed.station_name = planned_downtimes.station_name
-        and placed.day_on = planned_downtimes.day_on
+left join downtimes
+    on placed.station_name = downtimes.station_name and placed.day_on = downtimes.day_on
 left join visits_per_day
     on placed.station_name = visits_per_day.station_name and placed.day_on = visits_per_day.day_on
 left join exams_per_day
