@@ -83,15 +83,18 @@ def scanners(
 
 def conventions(frame: pl.DataFrame, *, title: str) -> Figure:
     """One bar per convention of utilisation, our default in blue; none where it is not defined."""
-    known = frame.filter(pl.col("utilisation_rate").is_not_null())
+    known = frame.filter(pl.col("utilisation_rate").is_not_null()).sort("utilisation_rate")
     when = wording.month(frame["month_on"][0] if frame.height else None)
     takeaway = "No convention has a stored value for this choice."
     if known.height:
-        named = [
-            f"{row['convention_name']} {number(row['utilisation_rate'], 'rate')}"
-            for row in known.iter_rows(named=True)
-        ]
-        takeaway = f"{when}, the same scans counted in {known.height} ways: {'; '.join(named)}."
+        low, top = known.row(0, named=True), known.row(known.height - 1, named=True)
+        own = frame.filter(pl.col("convention") == "nested")["utilisation_rate"].to_list()
+        takeaway = (
+            f"{when}, the same scans counted in {known.height} ways: from "
+            f"{number(low['utilisation_rate'], 'rate')} ({low['convention_name']}) to "
+            f"{number(top['utilisation_rate'], 'rate')} ({top['convention_name']}); "
+            f"ours {number(own[0] if own else None, 'rate')}."
+        )
     fills = [theme.BLUE if name == "nested" else theme.GREY for name in frame["convention"]]
     chart = _bars(
         frame["convention_name"].to_list(), frame["utilisation_rate"].to_list(), fills, "rate"

@@ -97,7 +97,12 @@ def bars(
                 name=label,
                 marker={
                     "color": looks[n][0],
-                    "pattern": {"shape": looks[n][1], "fgcolor": "white", "solidity": 0.4},
+                    "pattern": {
+                        "shape": looks[n][1],
+                        "fillmode": "overlay",
+                        "fgcolor": "white",
+                        "solidity": 0.4,
+                    },
                     "line": {"color": "white", "width": 0.5},
                 },
                 hovertemplate=f"%{{x|%d %b %Y}}<br>{label}: %{{y:{_hover(unit)}}}<extra></extra>",

@@ -89,8 +89,8 @@ def gaps(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         frame,
         on="week_start_on",
         series={
-            "changeover_minutes": "Changeover",
             "idle_minutes": "Idle",
+            "changeover_minutes": "Changeover",
             "late_start_minutes": "Late start",
             "early_finish_minutes": "Early finish",
             "planned_downtime_minutes": "Planned downtime",
@@ -99,7 +99,7 @@ def gaps(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         },
         unit="minutes",
         title=f"Staffed time without a patient each week in minutes, {where}",
-        what="minutes of changeover",
+        what="idle minutes",
         hatched=True,
         events=events,
         said_of=frame.filter(pl.col("total_minutes") > 0),

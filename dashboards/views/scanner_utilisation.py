@@ -25,6 +25,8 @@ with left:
     page.figure(draw.nested(weekly, where, events), metrics=["U02"], source=WEEKS)
 with right:
     page.figure(draw.shares(weekly, where, events, goal), metrics=["U02"], source=WEEKS)
+lost = utilisation.gaps_by_week(*chosen)
+page.figure(draw.gaps(lost, where, events), metrics=["U02", "U07"], source=GAPS)
 left, right = page.columns()
 with left:
     page.figure(draw.peers(used, page.modality, goal), metrics=["U02"], source=MONTHS)
@@ -32,8 +34,6 @@ with right:
     page.figure(draw.exams_per_hour(paced, page.modality, pace), metrics=["U01"], source=MONTHS)
 page.figure(draw.efficiency(weekly, where, events), source=WEEKS)
 page.figure(draw.scanners(scanners, where, goal), metrics=["U02", "U01"], source=WEEKS)
-lost = utilisation.gaps_by_week(*chosen)
-page.figure(draw.gaps(lost, where, events), metrics=["U02", "U07"], source=GAPS)
 
 page.section("How counted", "The same scans under other conventions, and what the images miss.")
 counted = utilisation.conventions_latest(*chosen)
