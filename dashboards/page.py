@@ -98,6 +98,11 @@ class Page:
         """
         figure.show(drawn, **self._told(drawn, metrics, source, filtered_by))
 
+    @staticmethod
+    def section(title: str, text: str) -> None:
+        """Begin a part of the page: what the figures below have in common."""
+        st.html(f'<p class="headline">{title}</p><p class="question">{text}</p>')
+
     def footer(self, drawn: Figure, *, metrics: Sequence[str] = (), source: str) -> None:
         """Show only what stands below a figure, for a table that is drawn by other means."""
         figure.footer(drawn, **self._told(drawn, metrics, source, None))

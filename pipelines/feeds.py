@@ -59,6 +59,12 @@ FEEDS = {
             "opening_hours", "opening_hours", "opening_hours", "Opening hours of the scanners."
         ),
         FeedKind(
+            "downtime",
+            "downtime",
+            "downtime",
+            "Downtimes of scanners and image systems, planned and unplanned.",
+        ),
+        FeedKind(
             "go_lives", "go_lives", "go_lives", "Go-live dates of the programme by party and type."
         ),
         FeedKind(

@@ -5,10 +5,13 @@ one of the two is wrong.
 """
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import polars as pl
+
+LONDON = ZoneInfo("Europe/London")
 
 
 def exams(truth: Path) -> pl.DataFrame:
@@ -113,3 +116,64 @@ def exam_doses(truth: Path) -> pl.DataFrame:
     )
     done = exams(truth).select("study_instance_uid", "party_code", "accession_number")
     return studies.join(done, on="study_instance_uid").drop("study_instance_uid")
+
+
+def imaged_exams(truth: Path) -> pl.DataFrame:
+    """Exams of the live weeks with at least one image series, one row per exam."""
+    series = pl.read_parquet(truth / "dicom_series.parquet").filter(pl.col("scan_kind") == "exam")
+    with_images = series["exam_no"].unique().to_list()
+    return exams(truth).filter(
+        pl.col("exam_no").is_in(with_images) & pl.col("completed_at").is_not_null()
+    )
+
+
+def room_minutes(truth: Path) -> pl.DataFrame:
+    """Minutes by station and local day in which a patient with images was in the room.
+
+    From the start to the end of the exam; overlaps count once; cut at midnight of the wall clock.
+    """
+    stays = imaged_exams(truth).select("station_name", start="started_at", end="completed_at")
+    rows = []
+    for (station,), part in stays.drop_nulls().partition_by("station_name", as_dict=True).items():
+        for start, end in merged(part.sort("start").select("start", "end").rows()):
+            rows += [(station, day, minutes) for day, minutes in minutes_by_day(start, end)]
+    schema = {"station_name": pl.String, "day_on": pl.Date, "room_minutes": pl.Float64}
+    by_day = pl.DataFrame(rows, schema=schema, orient="row").group_by("station_name", "day_on")
+    return by_day.agg(pl.col("room_minutes").sum())
+
+
+def merged(stays: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """Intervals in order of their start, those that overlap or touch as one."""
+    found: list[tuple[datetime, datetime]] = []
+    for start, end in stays:
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
+def minutes_by_day(start: datetime, end: datetime) -> list[tuple[date, float]]:
+    """The minutes of an interval (UTC) by day of the London wall clock."""
+    found = []
+    while start < end:
+        day = start.astimezone(LONDON).date()
+        midnight = datetime.combine(day + timedelta(days=1), time(), tzinfo=LONDON)
+        stop = min(end, midnight.astimezone(UTC))
+        found.append((day, (stop - start).total_seconds() / 60))
+        start = stop
+    return found
+
+
+def scanner_downtimes(truth: Path) -> pl.DataFrame:
+    """Downtimes of scanners that a delivered feed tells of: one row per downtime.
+
+    Parties that send their live months as a workbook have no such feed.
+    """
+    parameters = json.loads((truth / "parameters.json").read_text("utf-8"))
+    told_from = date.fromisoformat(parameters["history_extract_on"]).replace(day=1)
+    return pl.read_parquet(truth / "downtime.parquet").filter(
+        pl.col("site_code").is_not_null()
+        & (pl.col("month_on") >= told_from)
+        & ~pl.col("party_code").is_in(parameters["workbook_parties"])
+    )

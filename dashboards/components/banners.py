@@ -71,9 +71,9 @@ def freshness(feeds: pl.DataFrame, build_id: str) -> None:
     behind = parties.filter(~pl.col("is_level_with_others"))
     late = behind["party"].unique(maintain_order=True).to_list()
     level = [party for party in everyone if party not in late]
-    # A rota is planned ahead: its newest session says nothing about how far the data reach.
+    # A rota is planned ahead and a month's downtimes come after it: neither says how far data reach.
     happened = feeds.filter(
-        (pl.col("feed_kind") != "rota") & pl.col("as_at_local").is_not_null()
+        ~pl.col("feed_kind").is_in(["rota", "downtime"]) & pl.col("as_at_local").is_not_null()
     ).sort("as_at_local", descending=True)
     newest = happened["as_at_local"][0] if happened.height else None
     text = f"Data to {wording.day(newest)}; {len(level)} of {len(everyone)} parties level with "

@@ -81,6 +81,34 @@ def scanners(
     return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
 
 
+def conventions(frame: pl.DataFrame, *, title: str) -> Figure:
+    """One bar per convention of utilisation, our default in blue; none where it is not defined."""
+    known = frame.filter(pl.col("utilisation_rate").is_not_null()).sort("utilisation_rate")
+    when = wording.month(frame["month_on"][0] if frame.height else None)
+    takeaway = "No convention has a stored value for this choice."
+    if known.height:
+        low, top = known.row(0, named=True), known.row(known.height - 1, named=True)
+        own = frame.filter(pl.col("convention") == "nested")["utilisation_rate"].to_list()
+        takeaway = (
+            f"{when}, the same scans counted in {known.height} ways: from "
+            f"{number(low['utilisation_rate'], 'rate')} ({low['convention_name']}) to "
+            f"{number(top['utilisation_rate'], 'rate')} ({top['convention_name']}); "
+            f"ours {number(own[0] if own else None, 'rate')}."
+        )
+    fills = [theme.BLUE if name == "nested" else theme.GREY for name in frame["convention"]]
+    chart = _bars(
+        frame["convention_name"].to_list(), frame["utilisation_rate"].to_list(), fills, "rate"
+    )
+    theme.lay_out(chart, title=title, height=60 + BAR_HEIGHT * max(frame.height, 2))
+    _axes(chart, "rate")
+    notes = [
+        "Blue: our default; grey: conventions of others. None is wrong: they answer other questions. "
+        "Where the table does not say that a convention is at most 100 %, overlaps can lift it above."
+    ]
+    alt = f"{title}. Bar chart, one bar per convention. {takeaway}"
+    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
+
+
 def counts(
     frame: pl.DataFrame, *, label: str, value: str, title: str, takeaway: str, hint: str
 ) -> Figure:

@@ -17,6 +17,16 @@ PLUM = "#7C2855"
 SERIES = (BLUE, ORANGE, DARK_GREY, PLUM)
 MARKERS = ("circle", "square", "diamond", "triangle-up")
 DASHES = ("solid", "solid", "dash", "dot")
+# Many classes in one stack differ in colour, in lightness and in hatching.
+CLASSES = (
+    (PALE_BLUE, ""),
+    (ORANGE, ""),
+    (DARK_BLUE, ""),
+    (GREY, ""),
+    (GREEN, "/"),
+    (PLUM, "x"),
+    (PALE_GREY, "."),
+)
 FONT = "Arial, 'Liberation Sans', sans-serif"
 CHART_CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset"}
 

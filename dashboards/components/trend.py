@@ -77,23 +77,34 @@ def bars(
     events: pl.DataFrame | None = None,
     more_notes: Sequence[str] = (),
     said_of: pl.DataFrame | None = None,
+    hatched: bool = False,
 ) -> Figure:
     """Bars over time: stacked parts of a whole, or nested (each inside the one before it).
 
-    above names what stands on top of the outermost nested bar, since it is not inside it.
+    hatched draws up to seven parts, told apart by hatching too. above names what stands on top of the outermost nested bar, since it is not inside it.
     timing and said_of are about the sentence: see wording.latest and lines().
     """
     table = _with_gaps(frame, on)
     spoken = table if said_of is None else said_of
     chart = go.Figure()
     fills = (theme.PALE_BLUE, theme.BLUE, theme.DARK_BLUE) if nested else theme.SERIES
+    looks = theme.CLASSES if hatched else [(fill, "") for fill in fills]
     for n, (column, label) in enumerate(series.items()):
         chart.add_trace(
             go.Bar(
                 x=table[on].to_list(),
                 y=table[column].to_list(),
                 name=label,
-                marker={"color": fills[n], "line": {"color": "white", "width": 0.5}},
+                marker={
+                    "color": looks[n][0],
+                    "pattern": {
+                        "shape": looks[n][1],
+                        "fillmode": "overlay",
+                        "fgcolor": "white",
+                        "solidity": 0.4,
+                    },
+                    "line": {"color": "white", "width": 0.5},
+                },
                 hovertemplate=f"%{{x|%d %b %Y}}<br>{label}: %{{y:{_hover(unit)}}}<extra></extra>",
             )
         )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import polars as pl
 
-from dashboards.components import comparison, trend
+from dashboards.components import comparison, trend, wording
 from dashboards.components.figure import Figure
 
 CONVENTIONS = (
     "Conventions: images of one patient on one scanner are one visit while the gap is at most "
     "15 minutes (changeover gap 15); a visit starts 2 minutes before the first image (lead 2) and "
     "ends 3 minutes after the last (tail 3); visits are clipped at the edges of staffed time "
-    "(clip); overlapping visits count once."
+    "(clip); overlapping visits count once; phantoms and tests are no visits; planned downtime is "
+    "not staffed time."
 )
 
 
@@ -80,6 +81,90 @@ def scanners(frame: pl.DataFrame, where: str, targets: pl.DataFrame) -> Figure:
     """Utilisation in the latest week; one row per scanner."""
     title = f"Utilisation by scanner in the latest week, {where}"
     return comparison.scanners(frame, title=title, conventions=CONVENTIONS, targets=targets)
+
+
+def gaps(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
+    """Staffed minutes without a patient by class; one row per week."""
+    return trend.bars(
+        frame,
+        on="week_start_on",
+        series={
+            "idle_minutes": "Idle",
+            "changeover_minutes": "Changeover",
+            "late_start_minutes": "Late start",
+            "early_finish_minutes": "Early finish",
+            "planned_downtime_minutes": "Planned downtime",
+            "unplanned_downtime_minutes": "Unplanned downtime",
+            "quality_assurance_minutes": "Phantoms and tests",
+        },
+        unit="minutes",
+        title=f"Staffed time without a patient each week in minutes, {where}",
+        what="idle minutes",
+        hatched=True,
+        events=events,
+        said_of=frame.filter(pl.col("total_minutes") > 0),
+        more_notes=[
+            "With the occupied minutes of the table, the classes are all of the staffed minutes. A "
+            "gap between two visits is a changeover up to 15 minutes, idle beyond it.",
+            "A downtime is known only where its record was delivered (days with known downtimes in "
+            "the table); elsewhere it looks idle.",
+        ],
+    )
+
+
+def conventions(frame: pl.DataFrame, where: str) -> Figure:
+    """Utilisation under eight conventions in the latest month; one row per convention."""
+    return comparison.conventions(frame, title=f"Utilisation under other conventions, {where}")
+
+
+def bridges(frame: pl.DataFrame, where: str) -> Figure:
+    """What lies between two conventions in the latest month; one row per bridge and step."""
+    return Figure(
+        title=f"Bridges between the conventions in minutes, {where}",
+        takeaway="Each bridge begins with one figure and ends with another: the steps between "
+        "them explain all of the difference, without a rest.",
+        table=frame,
+    )
+
+
+def series_ends(frame: pl.DataFrame, where: str) -> Figure:
+    """How the end of a series is known in the latest month; one row per way."""
+    takeaway = "No series is stored for this choice."
+    if frame.height:
+        row = frame.row(0, named=True)
+        takeaway = (
+            f"{wording.month(row['month_on'])}: of {row['all_series_count']:,} series "
+            f"{wording.number(row['series_rate'], 'rate')} have their end by: {row['end_method']}."
+        )
+    return Figure(
+        title=f"How the end of a series is known, {where}",
+        takeaway=takeaway,
+        table=frame,
+        notes=["Where it is not known (none), acquiring time is understated; visits less so."],
+    )
+
+
+def against_ris(frame: pl.DataFrame, where: str) -> Figure:
+    """Where RIS and images differ in the latest month; one row per finding and band."""
+    title = f"RIS against DICOM, {where}"
+    takeaway = "No month with images is stored for this choice."
+    judged = frame.filter(pl.col("finding_count").is_not_null())
+    if frame.height:
+        when = wording.month(frame["month_on"][0])
+        takeaway = f"{when}: no images are known of these exams, so nothing can be compared."
+    if judged.height:
+        row = judged.row(0, named=True)
+        takeaway = (
+            f"{when}: images are known of {row['covered_exam_count']:,} of "
+            f"{wording.counted(row['ris_exam_count'], 'exam')} completed in the RIS. Each line "
+            "names the metric it affects."
+        )
+    return Figure(
+        title=title,
+        takeaway=takeaway,
+        table=frame,
+        notes=["An empty count means that no images are known; it is not 0."],
+    )
 
 
 def peers(frame: pl.DataFrame, where: str, targets: pl.DataFrame) -> Figure:

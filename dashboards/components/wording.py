@@ -42,6 +42,10 @@ TESTS = {
 _COLUMNS = {
     "source_status": "Certainty",
     "unit_cost_source_status": "Certainty of the unit cost",
+    "ris_exam_count": "Exams completed in the RIS",
+    "covered_exam_count": "Of these with images known",
+    "downtime_known_day_count": "Days with known downtimes",
+    "is_at_most_one": "At most 100 %",
     "movement": "Movement since the baseline",
 }
 _SPOKEN = {

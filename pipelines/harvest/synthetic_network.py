@@ -48,6 +48,7 @@ from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_csv
 
 REFERENCE_FEEDS = ("rota", "opening_hours", "go_lives", "benefit_register", "unit_costs")
+DOWNTIME = "downtime"
 # Extract files that one process reads together: one at a time bounds the memory of the processes.
 FILES_AT_ONCE = 1
 
@@ -116,12 +117,14 @@ def land_network(
         listed.append(series_lists.list_series(scans, series, simulation.network))
         series_lists.note_faults(scans, series, ledger)
         told.add_other_scans(dicom_files.series_truth(scans, series, set()), images.clocks)
-        operations.write_operations_truth(activity.operations(simulation, scale), truth)
+        found = activity.operations(simulation, scale)
+        operations.write_operations_truth(found, truth)
+        _land_downtime(found, simulation, harvesters)
         write_csv(truth / "scanner_register.csv", simulation.network.scanner_register)
         rota = reference_feeds.session_instants(simulation.sessions, period)
         parameters = describe_run(simulation, scale)
         # The bookings of all the years; what is landed from here on needs the room.
-        del simulation, images, activity, exams
+        del simulation, images, activity, exams, found
         for file, rows in parts.close():
             harvesters.hand("ris_extract", _delivery(file, rows.write_csv().encode()))
         harvesters.hand_over("ris_extract")
@@ -169,13 +172,29 @@ def _land_reference_feeds(simulation: Simulation, harvesters: _Harvesters) -> No
         reference_feeds.write_rota(simulation.sessions, network, period, inbox)
         reference_feeds.write_reference_feeds(network, period, inbox)
         for kind in REFERENCE_FEEDS:
-            for found in deliveries(inbox, kind):
-                harvesters.hand(
-                    kind,
-                    Delivery(kind, Path(found.name), found.delivered_on, found.data()),
-                    at_once=500,
-                )
-            harvesters.hand_over(kind)
+            _hand_folder(inbox, kind, harvesters)
+
+
+def _land_downtime(
+    found: operations.Operations, simulation: Simulation, harvesters: _Harvesters
+) -> None:
+    """The one feed of the operations that is read; the faults of the others are not landed."""
+    with tempfile.TemporaryDirectory() as folder:
+        inbox = Path(folder)
+        operations.write_operations(
+            found, simulation.network, simulation.period, inbox, DirtLedger()
+        )
+        _hand_folder(inbox, DOWNTIME, harvesters)
+
+
+def _hand_folder(inbox: Path, kind: str, harvesters: _Harvesters) -> None:
+    for found in deliveries(inbox, kind):
+        harvesters.hand(
+            kind,
+            Delivery(kind, Path(found.name), found.delivered_on, found.data()),
+            at_once=500,
+        )
+    harvesters.hand_over(kind)
 
 
 def _delivery(file: str, payload: bytes) -> Delivery:

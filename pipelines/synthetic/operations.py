@@ -1,6 +1,6 @@
 """Workforce, finance and operations of the network: simulated from counts, written as feeds.
 
-No reader of these feeds exists yet; a harvest does not look into their folders.
+Of these feeds only `downtime` is read; a harvest does not look into the folders of the others.
 """
 
 from __future__ import annotations

@@ -140,7 +140,8 @@ def test_landing_contracts_are_the_tables_that_the_warehouse_reads():
 
 def test_every_column_of_a_table_feed_lands_under_its_name_or_as_two_times():
     """Failing means that something a supplier sends is dropped without a word."""
-    for kind in ("rota", "opening_hours", "go_lives", "benefit_register", "unit_costs"):
+    lists = ("rota", "opening_hours", "downtime", "go_lives", "benefit_register", "unit_costs")
+    for kind in lists:
         landed = set(contract("landing", FEEDS[kind].landing_table).column_names())
         for column in contract("inbound", kind).columns:
             wanted = {column.name}

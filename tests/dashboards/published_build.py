@@ -395,6 +395,108 @@ def device_clocks() -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+def gaps_weekly(weekly: pl.DataFrame) -> pl.DataFrame:
+    """The staffed minutes of each row of the weekly use, divided up; what is left is idle."""
+    shares = {
+        "changeover": 0.08,
+        "late_start": 0.03,
+        "early_finish": 0.05,
+        "planned_downtime": 0.0,
+        "unplanned_downtime": 0.01,
+        "quality_assurance": 0.02,
+        "not_staffed": 0.0,
+        "no_rota_known": 0.0,
+    }
+    staffed, occupied = pl.col("staffed_minutes"), pl.col("occupied_in_staffed_minutes")
+    free = staffed - occupied
+    return weekly.select(
+        "org_level",
+        "org_code",
+        "modality_group",
+        "station_name",
+        "site_code",
+        "week_start_on",
+        pl.lit("staffed").alias("time_basis"),
+        staffed.alias("total_minutes"),
+        occupied.alias("occupied_minutes"),
+        (free * (1 - sum(shares.values()))).alias("idle_minutes"),
+        *((free * share).alias(f"{name}_minutes") for name, share in shares.items()),
+        pl.lit(5).alias("day_count"),
+        pl.lit(5).alias("rota_known_day_count"),
+        pl.lit(3).alias("downtime_known_day_count"),
+    )
+
+
+def of_every_month(weekly: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The given rows for every organisation and modality group of the weekly use, by month."""
+    keys = weekly.filter(pl.col("station_name") == "All").select(
+        "org_level",
+        "org_code",
+        "modality_group",
+        "station_name",
+        month_on=pl.col("week_start_on").dt.month_start(),
+    )
+    return keys.unique().join(rows, how="cross").with_columns(site_code=pl.lit("All"))
+
+
+def conventions_monthly(weekly: pl.DataFrame) -> pl.DataFrame:
+    known = pl.DataFrame(seed("national/utilisation_conventions.csv")).with_columns(
+        pl.col("sort_order").cast(pl.Int64),
+        is_at_most_one=pl.col("is_at_most_one") == "true",
+        denominator_minutes=pl.lit(6000.0),
+        numerator_minutes=pl.col("sort_order").cast(pl.Float64) * 900,
+        day_count=pl.lit(20),
+        undefined_day_count=pl.lit(1),
+    )
+    rates = known.with_columns(
+        rate("numerator_minutes", "denominator_minutes").alias("utilisation_rate")
+    )
+    return of_every_month(weekly, rates.drop("source", "source_status"))
+
+
+def bridges_monthly(weekly: pl.DataFrame) -> pl.DataFrame:
+    steps = [
+        (1, 1, "from", "Exams inside the opening hours", 1230.0),
+        (1, 2, "step", "Buffers inside the opening hours", 400.0),
+        (1, 3, "to", "Used", 1630.0),
+    ]
+    names = ["bridge_no", "step_no", "step_kind", "step_name", "step_minutes"]
+    return of_every_month(weekly, pl.DataFrame(steps, schema=names, orient="row"))
+
+
+def series_ends_monthly(weekly: pl.DataFrame) -> pl.DataFrame:
+    rows = [("acquisition", 90, 120, 0.75), ("none", 30, 120, 0.25)]
+    names = ["end_method", "series_count", "all_series_count", "series_rate"]
+    ends = of_every_month(weekly, pl.DataFrame(rows, schema=names, orient="row"))
+    return ends.drop("station_name", "site_code")
+
+
+def reconciliation_monthly(weekly: pl.DataFrame) -> pl.DataFrame:
+    """Every finding of the seed; no images are known of ultrasound."""
+    findings = pl.DataFrame(seed("national/reconciliation_findings.csv")).select(
+        "finding",
+        pl.col("sort_order").cast(pl.Int64),
+        "finding_name",
+        "judged_name",
+        "metric_id",
+        "why",
+        band_no=pl.lit(0),
+        band=pl.lit("All"),
+        ris_exam_count=pl.lit(120),
+    )
+    unknown = pl.col("modality_group") == "Ultrasound"
+    count = pl.col("sort_order") * 2
+    return of_every_month(weekly, findings).with_columns(
+        covered_exam_count=pl.when(unknown).then(0).otherwise(110),
+        image_coverage=pl.when(unknown)
+        .then(pl.lit("no images known"))
+        .otherwise(pl.lit("part of the month or units")),
+        finding_count=pl.when(~unknown).then(count),
+        judged_count=pl.when(~unknown).then(110),
+        finding_rate=pl.when(~unknown).then(count / 110),
+    )
+
+
 def cross_site(parts: pl.DataFrame) -> pl.DataFrame:
     rng = np.random.default_rng(5)
     rows = []
@@ -752,11 +854,17 @@ def tables() -> dict[str, pl.DataFrame]:
     metrics = metric_rows(parts)
     summary, monthly = benefits(metrics)
     fresh, reconciled, rejects = feeds(AS_AT)
+    weekly = utilisation_weekly()
     marts = dimensions() | {
         "rpt_throughput_daily": throughput_daily(parts),
         "rpt_waiting_times_monthly": waiting_monthly(parts),
         "rpt_report_turnaround_monthly": turnaround_monthly(parts),
-        "rpt_scanner_utilisation_weekly": utilisation_weekly(),
+        "rpt_scanner_utilisation_weekly": weekly,
+        "rpt_station_gaps_weekly": gaps_weekly(weekly),
+        "rpt_utilisation_conventions_monthly": conventions_monthly(weekly),
+        "rpt_series_ends_monthly": series_ends_monthly(weekly),
+        "rpt_utilisation_bridges_monthly": bridges_monthly(weekly),
+        "rpt_ris_dicom_reconciliation_monthly": reconciliation_monthly(weekly),
         "rpt_cross_site_reporting_monthly": cross_site(parts),
         "rpt_metrics_monthly": metrics,
         "rpt_benefits_monthly": monthly,

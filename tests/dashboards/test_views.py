@@ -254,6 +254,43 @@ def test_the_conventions_of_scanner_time_are_printed(open_view):
         assert words in text
 
 
+def test_gaps_are_told_apart_by_hatching_too_and_add_up_to_the_staffed_minutes(open_view):
+    """Seven classes told apart by hue alone are one class to some readers."""
+    app = open_view("scanner_utilisation")
+    name = next(n for n in charts(app) if "staffed_time_without" in n)
+    bars = [trace for trace in charts(app)[name]["data"] if trace["type"] == "bar"]
+    looks = {(bar["marker"]["color"], bar["marker"]["pattern"]["shape"]) for bar in bars}
+    assert len(bars) == len(looks) == 7
+    table = next(t for title, t in tables(app).items() if "without a patient" in title)
+    classes = [
+        name for name in table.columns if name.endswith("_minutes") and name != "total_minutes"
+    ]
+    assert (table[classes].sum(axis=1) - table["total_minutes"]).abs().max() < 1e-6
+
+
+def test_other_conventions_stand_under_how_counted_with_their_bridges(open_view):
+    """A figure from elsewhere that differs from ours looks like an error of one of the two."""
+    app = open_view("scanner_utilisation")
+    text = text_of(app)
+    assert "How counted" in text
+    drawn = next(d for n, d in charts(app).items() if "other_conventions" in n)["data"][0]
+    assert len(drawn["y"]) == 8
+    colours = dict(zip(drawn["y"], drawn["marker"]["color"], strict=True))
+    blue = [name for name, colour in colours.items() if colour == "#005EB8"]
+    assert blue == ["Our default: occupied in staffed time"]
+    assert any("Bridges between the conventions" in title for title in tables(app))
+
+
+def test_without_images_a_comparison_with_the_ris_is_empty_and_never_zero(open_view):
+    """Zero findings where nothing was looked at would praise the one who sends nothing."""
+    known = open_view("scanner_utilisation")
+    assert "images are known of 110 of 120 exams completed in the RIS" in text_of(known)
+    unknown = open_view("scanner_utilisation", modality="Ultrasound")
+    assert "no images are known of these exams" in text_of(unknown)
+    table = next(t for title, t in tables(unknown).items() if title.startswith("RIS against"))
+    assert table["finding_count"].isna().all()
+
+
 def test_the_dictionary_can_be_searched(open_view):
     """An analyst who cannot find a metric invents a new one."""
     app = open_view("metric_dictionary", q="6 weeks")

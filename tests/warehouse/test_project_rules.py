@@ -214,6 +214,13 @@ def test_every_target_belongs_to_a_metric_of_the_registry(manifest):
     assert aimed <= {entry["metric_id"] for entry in registry(manifest)}
 
 
+def test_every_finding_of_the_comparison_names_a_metric_of_the_registry(manifest):
+    """Failure: a difference between RIS and images is shown beside no figure."""
+    with (PROJECT / "seeds/national/reconciliation_findings.csv").open() as file:
+        touched = {row["metric_id"] for row in csv.DictReader(file)}
+    assert touched <= {entry["metric_id"] for entry in registry(manifest)}
+
+
 def test_every_source_maps_to_its_landing_asset(manifest):
     """Failure: the orchestrator does not know that staging waits for the harvest."""
     for source in manifest["sources"].values():

@@ -227,7 +227,7 @@ def header(study: str, image: str, series: str, patient: str, clock: str) -> dic
 
 
 def lists() -> dict[str, list[dict[str, Any]]]:
-    """Rota, opening hours, go-lives, benefit register and unit costs; the rota came twice."""
+    """Rota, opening hours, a downtime, go-lives, benefit register and unit costs; the rota came twice."""
     came = {"row_no": 1, "received_at": DELIVERED, "landed_at": DELIVERED}
     session = came | {
         "station_name": "RMC01CT1",
@@ -257,6 +257,20 @@ def lists() -> dict[str, list[dict[str, Any]]]:
         "valid_from": date(2018, 4, 1),
         "feed_id": "opening_hours",
         "source_sha": "opening_hours",
+    }
+    down = came | {
+        "party_code": "RMC",
+        "site_code": "RMC01",
+        "asset": "RMC01CT1",
+        "asset_type": "CT",
+        "is_planned": "false",
+        "down_from_local": datetime(2026, 1, 7, 12),
+        "down_to_local": datetime(2026, 1, 7, 13),
+        "down_from_utc": datetime(2026, 1, 7, 12, tzinfo=UTC),
+        "down_to_utc": datetime(2026, 1, 7, 13, tzinfo=UTC),
+        "month_on": date(2026, 1, 1),
+        "feed_id": "downtime_RMC",
+        "source_sha": "downtime",
     }
     live = came | {
         "party_code": "RMC",
@@ -288,6 +302,7 @@ def lists() -> dict[str, list[dict[str, Any]]]:
     return {
         "rota_sessions": [session, corrected],
         "opening_hours": [hours],
+        "downtime": [down],
         "go_lives": [
             live | {"go_live_type": "archive", "go_live_on": date(2026, 1, 1)},
             live | {"go_live_type": "network_reporting", "go_live_on": date(2026, 1, 20)},

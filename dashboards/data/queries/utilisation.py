@@ -103,3 +103,224 @@ def scanners_latest(build: Build, filters: Filters) -> pl.DataFrame:
         from_on=filters.from_on,
         last_start_on=filters.to_on - WHOLE_WEEK,
     )
+
+
+def gaps_by_week(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per whole week: staffed minutes of all scanners, in use and by class of gap."""
+    return read(
+        build,
+        """
+        select
+            week_start_on,
+            total_minutes,
+            occupied_minutes,
+            changeover_minutes,
+            idle_minutes,
+            late_start_minutes,
+            early_finish_minutes,
+            planned_downtime_minutes,
+            unplanned_downtime_minutes,
+            quality_assurance_minutes,
+            day_count,
+            downtime_known_day_count,
+        from marts.rpt_station_gaps_weekly
+        where
+            org_level = $org_level
+            and org_code = $org_code
+            and modality_group = $modality_group
+            and station_name = 'All'
+            and time_basis = 'staffed'
+            and week_start_on between $from_on and $last_start_on
+        order by week_start_on
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        last_start_on=filters.to_on - WHOLE_WEEK,
+    )
+
+
+def conventions_latest(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per convention of utilisation in the latest stored month of the chosen months."""
+    return read(
+        build,
+        """
+        with months as (
+            select
+                month_on,
+                convention,
+                convention_name,
+                numerator_name,
+                numerator_minutes,
+                denominator_name,
+                denominator_minutes,
+                utilisation_rate,
+                is_at_most_one,
+                day_count,
+                undefined_day_count,
+                sort_order,
+            from marts.rpt_utilisation_conventions_monthly
+            where
+                org_level = $org_level
+                and org_code = $org_code
+                and modality_group = $modality_group
+                and station_name = 'All'
+                and month_on between $from_on and $to_on
+        )
+
+        select
+            month_on,
+            convention,
+            convention_name,
+            numerator_name,
+            numerator_minutes,
+            denominator_name,
+            denominator_minutes,
+            utilisation_rate,
+            is_at_most_one,
+            day_count,
+            undefined_day_count,
+        from months
+        where month_on = (select max(month_on) from months)
+        order by sort_order
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
+def bridges_latest(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per bridge between conventions and step in the latest stored month."""
+    return read(
+        build,
+        """
+        with months as (
+            select
+                month_on,
+                bridge_no,
+                step_no,
+                step_kind,
+                step_name,
+                step_minutes,
+            from marts.rpt_utilisation_bridges_monthly
+            where
+                org_level = $org_level
+                and org_code = $org_code
+                and modality_group = $modality_group
+                and station_name = 'All'
+                and month_on between $from_on and $to_on
+        )
+
+        select
+            month_on,
+            bridge_no,
+            step_no,
+            step_kind,
+            step_name,
+            step_minutes,
+        from months
+        where month_on = (select max(month_on) from months)
+        order by bridge_no, step_no
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
+def against_ris_latest(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per finding and band of the comparison with the RIS in the latest stored month."""
+    return read(
+        build,
+        """
+        with months as (
+            select
+                month_on,
+                finding_name,
+                band,
+                finding_count,
+                judged_count,
+                finding_rate,
+                judged_name,
+                metric_id,
+                why,
+                image_coverage,
+                ris_exam_count,
+                covered_exam_count,
+                sort_order,
+                band_no,
+            from marts.rpt_ris_dicom_reconciliation_monthly
+            where
+                org_level = $org_level
+                and org_code = $org_code
+                and modality_group = $modality_group
+                and month_on between $from_on and $to_on
+        )
+
+        select
+            month_on,
+            finding_name,
+            band,
+            finding_count,
+            judged_count,
+            finding_rate,
+            judged_name,
+            metric_id,
+            why,
+            image_coverage,
+            ris_exam_count,
+            covered_exam_count,
+        from months
+        where month_on = (select max(month_on) from months)
+        order by sort_order, band_no
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
+def series_ends_latest(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per way in which the end of a series is known, in the latest stored month."""
+    return read(
+        build,
+        """
+        with months as (
+            select
+                month_on,
+                end_method,
+                series_count,
+                all_series_count,
+                series_rate,
+            from marts.rpt_series_ends_monthly
+            where
+                org_level = $org_level
+                and org_code = $org_code
+                and modality_group = $modality_group
+                and month_on between $from_on and $to_on
+        )
+
+        select
+            month_on,
+            end_method,
+            series_count,
+            all_series_count,
+            series_rate,
+        from months
+        where month_on = (select max(month_on) from months)
+        order by series_count desc, end_method
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )

@@ -3,7 +3,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'stg_landing__receipts'}}}) }}
 {%- set landing_tables = [
     'imaging_events', 'dicom_headers', 'dicom_series', 'rota_sessions', 'opening_hours',
-    'go_lives', 'benefit_register', 'unit_costs'
+    'downtime', 'go_lives', 'benefit_register', 'unit_costs'
 ] %}
 with receipts as (
     select

@@ -3,15 +3,16 @@ with series as (
         station_name,
         started_at,
         ended_at
-    from {{ ref('int_dicom_series') }}
-    where is_timed and station_name is not null
+    from {{ ref('int_station_series') }}
+    where not is_quality_assurance
 ),
 
 visits as (
     select
         station_name,
         occupied_from_at,
-        occupied_to_at
+        occupied_to_at,
+        is_quality_assurance
     from {{ ref('int_station_visits') }}
 ),
 
@@ -32,6 +33,22 @@ opening_hours as (
     from {{ ref('int_station_opening_hours') }}
 ),
 
+scanner_register as (
+    select station_name
+    from {{ ref('scanner_register') }}
+),
+
+downtimes as (
+    select
+        scanner_register.station_name,
+        downtimes.is_planned,
+        downtimes.started_at,
+        downtimes.ended_at
+    from {{ ref('stg_reference__downtimes') }} as downtimes
+    inner join scanner_register on downtimes.asset_code = scanner_register.station_name
+    where downtimes.ended_at > downtimes.started_at
+),
+
 intervals as (
     select
         station_name,
@@ -42,7 +59,8 @@ intervals as (
     union all
     select
         station_name,
-        'occupied' as interval_kind,
+        case when is_quality_assurance then 'quality_assurance' else 'occupied' end
+            as interval_kind,
         occupied_from_at as started_at,
         occupied_to_at as ended_at
     from visits
@@ -60,6 +78,14 @@ intervals as (
         opens_at as started_at,
         closes_at as ended_at
     from opening_hours
+    union all
+    select
+        station_name,
+        case when is_planned then 'planned_downtime' else 'unplanned_downtime' end
+            as interval_kind,
+        started_at,
+        ended_at
+    from downtimes
 ),
 
 -- Union per station: overlapping and touching intervals become one, so that no minute

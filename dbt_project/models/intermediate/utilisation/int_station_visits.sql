@@ -5,9 +5,9 @@ with series as (
         patient_key,
         study_uid,
         started_at,
-        ended_at
-    from {{ ref('int_dicom_series') }}
-    where is_timed and station_name is not null
+        ended_at,
+        is_quality_assurance
+    from {{ ref('int_station_series') }}
 ),
 
 ordered as (
@@ -18,6 +18,7 @@ ordered as (
         study_uid,
         started_at,
         ended_at,
+        is_quality_assurance,
         lag(patient_key) over (
             partition by station_name
             order by started_at, ended_at, series_instance_uid
@@ -39,6 +40,7 @@ numbered as (
         study_uid,
         started_at,
         ended_at,
+        is_quality_assurance,
         sum(
             case
                 when
@@ -61,6 +63,7 @@ select
     station_name,
     visit_no,
     min(patient_key) as patient_key,
+    bool_and(is_quality_assurance) as is_quality_assurance,
     count(distinct study_uid) as study_count,
     count(*) as series_count,
     min(started_at) as started_at,

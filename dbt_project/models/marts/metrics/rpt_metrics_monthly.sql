@@ -79,8 +79,12 @@ station_days as (
         modality_group,
         month_on,
         staffed_seconds,
+        available_seconds,
         occupied_in_staffed_seconds,
-        exam_in_staffed_count
+        exam_in_staffed_count,
+        is_downtime_known,
+        operational_seconds,
+        unplanned_downtime_seconds
     from {{ ref('int_station_days') }}
 ),
 
@@ -157,10 +161,15 @@ stations_rolled_up as (
         {{ org_code() }} as org_code,
         {{ or_all('modality_group') }} as modality_group,
         month_on,
-        {{ minutes('sum(staffed_seconds)') }} as staffed_minutes,
+        {{ minutes('sum(available_seconds)') }} as available_minutes,
         sum(staffed_seconds) / 3600.0 as staffed_hours,
         {{ minutes('sum(occupied_in_staffed_seconds)') }} as occupied_in_staffed_minutes,
-        sum(exam_in_staffed_count) as exam_in_staffed_count
+        sum(exam_in_staffed_count) as exam_in_staffed_count,
+        -- a downtime that nobody sent is not one that did not happen
+        coalesce(sum(operational_seconds) filter (where is_downtime_known), 0) / 3600.0
+            as operational_hours,
+        coalesce(sum(unplanned_downtime_seconds) filter (where is_downtime_known), 0) / 3600.0
+            as unplanned_downtime_hours
     from station_days
     {{ roll_up(['month_on'], or_all=['modality_group']) }}
 ),
@@ -193,7 +202,11 @@ measured as (
     {{ metric_rows('stations_rolled_up', 'U01', 'exam_in_staffed_count', 'staffed_hours') }}
     union all
     {{ metric_rows(
-        'stations_rolled_up', 'U02', 'occupied_in_staffed_minutes', 'staffed_minutes'
+        'stations_rolled_up', 'U02', 'occupied_in_staffed_minutes', 'available_minutes'
+    ) }}
+    union all
+    {{ metric_rows(
+        'stations_rolled_up', 'U07', 'unplanned_downtime_hours', 'operational_hours'
     ) }}
     union all
     {{ metric_rows(

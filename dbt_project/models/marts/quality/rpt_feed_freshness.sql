@@ -2,7 +2,8 @@ with feeds as (
     select
         feed_id,
         feed_kind,
-        party_code
+        party_code,
+        coverage
     from {{ ref('feeds') }}
 ),
 
@@ -77,6 +78,9 @@ known as (
         coalesce(feeds.feed_id, files.feed_id) as feed_id,
         coalesce(feeds.feed_kind, files.feed_kind) as feed_kind,
         coalesce(feeds.party_code, 'NETWORK') as party_code,
+        -- what came once, and will not come again by this way
+        coalesce(feeds.coverage = 'history', false) and files.last_landed_at is not null
+            as is_finished,
         files.last_received_at,
         files.last_landed_at,
         coalesce(files.file_count, 0) as file_count,
@@ -90,6 +94,7 @@ dated as (
         known.party_code,
         known.feed_id,
         known.feed_kind,
+        known.is_finished,
         -- a list is as new as the last file of it that landed: a rota is about days to come
         coalesce(newest.as_at, known.last_landed_at) as as_at,
         known.last_received_at,
@@ -109,7 +114,8 @@ select
     file_count,
     quarantined_file_count,
     -- against its own kind: one silent feed shows even when the whole network is days old
-    coalesce(
+    not is_finished
+    and coalesce(
         as_at < max(as_at) over (partition by feed_kind)
         - interval '{{ var("late_after_hours") }} hours',
         true

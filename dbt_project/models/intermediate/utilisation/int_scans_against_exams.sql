@@ -1,0 +1,140 @@
+with series as (
+    select
+        study_uid,
+        party_code,
+        accession,
+        modality_group,
+        station_name,
+        started_at
+    from {{ ref('int_dicom_series') }}
+    where is_timed and party_code is not null
+),
+
+station_studies as (
+    select
+        study_uid,
+        station_name,
+        patient_key,
+        scan_no,
+        is_quality_assurance
+    from {{ ref('int_station_studies') }}
+),
+
+links as (
+    select
+        study_uid,
+        exam_key
+    from {{ ref('int_exam_study_links') }}
+),
+
+coverage as (
+    select
+        party_code,
+        modality_group,
+        first_day_on,
+        last_day_on
+    from {{ ref('int_image_coverage') }}
+),
+
+scanner_register as (
+    select
+        station_name,
+        site_code
+    from {{ ref('scanner_register') }}
+),
+
+site_owners as (
+    select
+        site_code,
+        trust_code,
+        valid_from,
+        valid_to
+    from {{ ref('int_site_owners') }}
+),
+
+-- a PET-CT study is one of PET, although it holds CT series too
+studies as (
+    select
+        study_uid,
+        min(party_code) as party_code,
+        coalesce(
+            min(modality_group) filter (where modality_group in ('PET', 'Nuclear medicine')),
+            min(modality_group)
+        ) as modality_group,
+        min(station_name) as station_name,
+        count(accession) > 0 as has_accession,
+        {{ local_date('min(started_at)') }} as started_on
+    from series
+    group by study_uid
+),
+
+study_exams as (
+    select
+        study_uid,
+        count(distinct exam_key) as exam_count
+    from links
+    group by study_uid
+),
+
+-- studies that are one scan count once; one without a station is a scan of its own
+placed as (
+    select
+        studies.study_uid,
+        studies.party_code,
+        studies.modality_group,
+        studies.station_name,
+        studies.started_on,
+        coalesce(study_exams.exam_count, 0) as exam_count,
+        coalesce(
+            station_studies.station_name
+            || '|'
+            || station_studies.patient_key
+            || '|'
+            || cast(station_studies.scan_no as varchar),
+            studies.study_uid
+        ) as scan_key,
+        coalesce(
+            station_studies.is_quality_assurance,
+            not studies.has_accession and study_exams.exam_count is null
+        ) as is_quality_assurance
+    from studies
+    left join study_exams on studies.study_uid = study_exams.study_uid
+    left join station_studies
+        on
+            studies.study_uid = station_studies.study_uid
+            and studies.station_name = station_studies.station_name
+),
+
+scans as (
+    select
+        scan_key,
+        min(party_code) as party_code,
+        min(modality_group) as modality_group,
+        min(station_name) as station_name,
+        min(started_on) as started_on,
+        count(*) as study_count,
+        sum(exam_count) as exam_count
+    from placed
+    where not is_quality_assurance
+    group by scan_key
+)
+
+select
+    scans.scan_key,
+    scans.party_code,
+    coalesce(site_owners.trust_code, 'Unknown') as trust_code,
+    scans.modality_group,
+    {{ month_of('scans.started_on') }} as month_on,
+    scans.study_count,
+    scans.exam_count
+from scans
+inner join coverage
+    on
+        scans.party_code = coverage.party_code
+        and scans.modality_group = coverage.modality_group
+        and scans.started_on between coverage.first_day_on and coverage.last_day_on
+left join scanner_register on scans.station_name = scanner_register.station_name
+left join site_owners
+    on
+        scanner_register.site_code = site_owners.site_code
+        and scans.started_on between site_owners.valid_from and site_owners.valid_to

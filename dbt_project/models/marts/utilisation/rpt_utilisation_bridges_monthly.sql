@@ -1,0 +1,181 @@
+{%- set bridges = [
+    [1, 'exam_count >= 0 and opening_minutes > 0', [
+        ['from', 'Exams inside the opening hours (open_clip, active)', 'core_minutes'],
+        ['step', 'Buffers inside the opening hours', 'buffer_minutes'],
+        ['to', 'Used (open_clip)', 'used_minutes'],
+    ]],
+    [2, 'exam_count > 0', [
+        ['from', 'Exams inside the opening hours (open_clip, active)', 'core_minutes'],
+        ['step', 'Exams outside the opening hours', 'outside_minutes'],
+        ['step', 'Gaps inside encounters of one patient', 'merge_minutes'],
+        ['step', 'Encounters that overlap, counted again', 'overlap_minutes'],
+        ['to', 'Encounters (first_last, numerator)', 'encounter_minutes'],
+    ]],
+    [3, 'exam_count > 0', [
+        ['from', 'Opening hours', 'opening_minutes'],
+        ['step', 'Opening hours before the first image', '-open_before_minutes'],
+        ['step', 'Opening hours after the last image', '-open_after_minutes'],
+        ['step', 'First to last image outside the opening hours', 'span_outside_minutes'],
+        ['to', 'First to last image (first_last, denominator)', 'span_minutes'],
+    ]],
+    [4, 'kept_minutes is not null', [
+        ['from', 'Exams inside the opening hours (open_clip, active)', 'core_minutes'],
+        ['step', 'The rest of exams that straddle an edge', 'kept_outside_minutes'],
+        ['to', 'Exams that touch the opening hours (open_extend, active)', 'kept_minutes'],
+    ]],
+    [5, 'kept_minutes is not null', [
+        ['from', 'Opening hours', 'opening_minutes'],
+        ['step', 'Between the opening hours of one day', 'between_windows_minutes'],
+        ['step', 'Stretched to the first straddling exam', 'stretch_before_minutes'],
+        ['step', 'Stretched to the last straddling exam', 'stretch_after_minutes'],
+        ['step', 'Beyond 24 hours', '-beyond_a_day_minutes'],
+        ['to', 'Stretched opening hours (open_extend, denominator)', 'extended_minutes'],
+    ]],
+    [6, 'exam_count > 0', [
+        ['from', 'Exams, overlaps once (fixed_week, numerator)', 'union_minutes'],
+        ['step', 'Overlaps counted again', 'duplicate_minutes'],
+        ['step', 'Number of exams times mean change of patients', 'change_minutes'],
+        ['to', 'Number of exams times mean length (mean_formula, numerator)', 'mean_formula_minutes'],
+    ]],
+    [7, 'planned_minutes > 0', [
+        ['from', 'Opening hours', 'opening_minutes'],
+        ['step', 'Planned time of closed days', 'case when opening_minutes = 0 then planned_minutes else 0 end'],
+        ['step', 'Planned time beyond the hours of open days',
+            'case when opening_minutes > 0 then planned_minutes - opening_minutes else 0 end'],
+        ['to', 'Planned time (mean_formula, denominator)', 'planned_minutes'],
+    ]],
+] -%}
+with months as (
+    select month_on
+    from {{ ref('int_months') }}
+    where is_complete
+),
+
+station_days as (
+    select
+        station_name,
+        site_code,
+        party_code,
+        trust_code,
+        modality_group,
+        day_on,
+        month_on
+    from {{ ref('int_station_days') }}
+),
+
+day_conventions as (
+    select
+        station_name,
+        day_on,
+        exam_count,
+        opening_minutes,
+        planned_minutes,
+        union_minutes,
+        core_minutes,
+        outside_minutes,
+        duplicate_minutes,
+        merge_minutes,
+        overlap_minutes,
+        encounter_minutes,
+        span_minutes,
+        open_before_minutes,
+        open_after_minutes,
+        span_outside_minutes,
+        used_minutes,
+        buffer_minutes,
+        kept_minutes,
+        kept_outside_minutes,
+        extended_minutes,
+        between_windows_minutes,
+        stretch_before_minutes,
+        stretch_after_minutes,
+        beyond_a_day_minutes,
+        change_minutes,
+        mean_formula_minutes
+    from {{ ref('int_station_day_conventions') }}
+),
+
+device_months as (
+    select
+        station_days.station_name,
+        station_days.site_code,
+        station_days.party_code,
+        station_days.trust_code,
+        station_days.modality_group,
+        station_days.month_on,
+        {%- for bridge_no, is_defined, steps in bridges %}
+            {%- set is_last_bridge = loop.last %}
+            {%- for kind, step_name, expression in steps %}
+                coalesce(sum({{ expression }}) filter (where {{ is_defined }}), 0)
+                    as bridge_{{ bridge_no }}_step_{{ loop.index }}
+                {%- if not (loop.last and is_last_bridge) %},{% endif %}
+            {%- endfor %}
+        {%- endfor %}
+    from station_days
+    inner join day_conventions
+        on
+            station_days.station_name = day_conventions.station_name
+            and station_days.day_on = day_conventions.day_on
+    group by
+        station_days.station_name,
+        station_days.site_code,
+        station_days.party_code,
+        station_days.trust_code,
+        station_days.modality_group,
+        station_days.month_on
+),
+
+steps as (
+    {%- for bridge_no, is_defined, steps in bridges %}
+        {%- set is_last_bridge = loop.last %}
+        {%- for kind, step_name, expression in steps %}
+            select
+                station_name,
+                site_code,
+                party_code,
+                trust_code,
+                modality_group,
+                month_on,
+                {{ bridge_no }} as bridge_no,
+                {{ loop.index }} as step_no,
+                '{{ kind }}' as step_kind,
+                '{{ step_name }}' as step_name,
+                bridge_{{ bridge_no }}_step_{{ loop.index }} as step_minutes
+            from device_months
+            {% if not (loop.last and is_last_bridge) %}union all{% endif %}
+        {%- endfor %}
+    {%- endfor %}
+),
+
+rolled_up as (
+    select
+        {{ org_level() }} as org_level,
+        {{ org_code() }} as org_code,
+        {{ or_all('modality_group') }} as modality_group,
+        {{ or_all('station_name') }} as station_name,
+        case when grouping(station_name) = 0 then min(site_code) else 'All' end as site_code,
+        month_on,
+        bridge_no,
+        step_no,
+        min(step_kind) as step_kind,
+        min(step_name) as step_name,
+        sum(step_minutes) as step_minutes
+    from steps
+    {{ roll_up(['month_on', 'bridge_no', 'step_no'], or_all=['modality_group', 'station_name']) }}
+    having grouping(station_name) = 1 or grouping(modality_group) = 0
+)
+
+select
+    rolled_up.org_level,
+    rolled_up.org_code,
+    rolled_up.modality_group,
+    rolled_up.station_name,
+    rolled_up.site_code,
+    rolled_up.month_on,
+    rolled_up.bridge_no,
+    rolled_up.step_no,
+    rolled_up.step_kind,
+    rolled_up.step_name,
+    cast(rolled_up.step_minutes as double) as step_minutes
+from rolled_up
+inner join months on rolled_up.month_on = months.month_on
