@@ -9,7 +9,7 @@ with series as (
         and party_code is not null
         and modality_group is not null
         -- an old study that was moved into the archive says nothing of the days it was made on
-        and started_at >= first_arrived_at - interval '{{ var("late_image_days") }} days'
+        and not is_migrated
 )
 
 select
