@@ -319,33 +319,52 @@ def read_members(
     `look` is shown each batch with the bytes it was read from, while they are there.
     """
     for start in range(0, len(members), CHUNK_IN_MEMORY):
-        refused: list[tuple[str, str]] = []
-        named: dict[str, Named] = {}
         by_name = {name_inside(name, m): m for m in members[start : start + CHUNK_IN_MEMORY]}
-
-        def unpack(path: str, count: int) -> list[Named]:
-            member = by_name[path]  # noqa: B023
-            try:
-                data = archive.head(member, count)
-            except ArchiveRefused as error:
-                refused.append((path, str(error)))  # noqa: B023
-                return []
-            named[path] = Named(path, data, is_head=len(data) < member.size)  # noqa: B023
-            return [named[path]]  # noqa: B023
-
-        read = read_chunk([one for path in by_name for one in unpack(path, HEAD_OF_MEMBER)])
-        again = _not_within(read, named)
-        unsure = pl.col("path").is_in(again)
-        batches = [HeaderBatch(read.accepted.filter(~unsure), read.rejected.filter(~unsure))]
-        for path in again:
-            if by_name[path].size > LARGEST_MEMBER:
-                limit = LARGEST_MEMBER >> 20
-                refused.append((path, f"over {limit} MiB, and no header in its first 64 KiB"))
-            else:
-                batches.append(read_chunk(unpack(path, by_name[path].size)))
-        batch = HeaderBatch.of(batches)
-        look(batch, named)
+        heads, refused = _unpacked(archive, by_name, HEAD_OF_MEMBER)
+        read = read_chunk(list(heads.values()))
+        again = _not_within(read, heads)
+        is_sure = ~pl.col("path").is_in(again)
+        batch = HeaderBatch(read.accepted.filter(is_sure), read.rejected.filter(is_sure))
+        look(batch, heads)
         yield HeaderBatch.of([batch, rejected_as(refused)])
+        heads.clear()
+        for paths in _groups_of_size({path: by_name[path].size for path in again}):
+            if by_name[paths[0]].size > LARGEST_MEMBER:
+                reason = f"over {LARGEST_MEMBER >> 20} MiB, and no header in its first 64 KiB"
+                yield rejected_as([(path, reason) for path in paths])
+                continue
+            wholes, refused = _unpacked(archive, {p: by_name[p] for p in paths}, LARGEST_MEMBER)
+            batch = read_chunk(list(wholes.values()))
+            look(batch, wholes)
+            yield HeaderBatch.of([batch, rejected_as(refused)])
+
+
+def _unpacked(
+    archive: Archive, members: dict[str, Member], count: int
+) -> tuple[dict[str, Named], list[tuple[str, str]]]:
+    """The first bytes of members by their path; and the paths and reasons of those without."""
+    named: dict[str, Named] = {}
+    refused: list[tuple[str, str]] = []
+    for path, member in members.items():
+        try:
+            data = archive.head(member, count)
+        except ArchiveRefused as error:
+            refused.append((path, str(error)))
+        else:
+            named[path] = Named(path, data, is_head=len(data) < member.size)
+    return named, refused
+
+
+def _groups_of_size(sizes: dict[str, int]) -> Iterator[list[str]]:
+    """Names in groups of bounded size; one that is larger than that is a group by itself."""
+    group: list[str] = []
+    for name, size in sizes.items():
+        if group and sum(sizes[one] for one in group) + size > CHUNK_BYTES:
+            yield group
+            group = []
+        group.append(name)
+    if group:
+        yield group
 
 
 def name_inside(archive: str, member: Member) -> str:
