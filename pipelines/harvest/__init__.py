@@ -5,7 +5,7 @@ again over the same deliveries changes nothing: a source file is known by the ha
 """
 
 from pipelines.harvest.dicom import dicom_delivery
-from pipelines.harvest.intake import harvest, harvest_objects, unseen
+from pipelines.harvest.intake import harvest, unseen
 from pipelines.harvest.model import Failure, HarvestResult, Setup
 from pipelines.harvest.opening import feed_of
 from pipelines.harvest.replaying import replay
@@ -18,7 +18,6 @@ __all__ = [
     "dicom_delivery",
     "feed_of",
     "harvest",
-    "harvest_objects",
     "prune_inbox",
     "replay",
     "unseen",

@@ -129,21 +129,6 @@ class DicomHarvest:
                     read = read_members(archive, text, members, self._look)
                     yield self._landable([part], [(0, self._counted(batch)) for batch in read])
 
-    def objects(
-        self, delivery: Delivery, objects: Sequence[Named], manifest: str
-    ) -> tuple[list[SourceFile], Batch]:
-        """What is new among objects in memory, as one unit of a delivery.
-
-        Their names stand where the paths of files do: in quarantine, and hashed in reasons.
-        """
-        named = {one.name: one for one in objects}
-        read = []
-        for batch in self.readers.read(named.values()):
-            self._look(batch, named)
-            read.append((0, self._counted(batch)))
-        unit = Unit(delivery, tuple(named), manifest, "", len(named))
-        return self._landable([unit], read)
-
     def _batch(self, waiting: list[Unit]) -> tuple[list[SourceFile], Batch]:
         """Read the files of some units; those of all units side by side."""
         singles: list[Path] = []
@@ -155,7 +140,10 @@ class DicomHarvest:
             place.update(dict.fromkeys(unit.files, number))
             for text, wanted in archives.items():
                 found += [(number, batch) for batch in self._members(text, wanted)]
-        read = [(None, self._counted(batch)) for batch in self.readers.read(singles)]
+        read = [
+            (None, self._counted(batch))
+            for batch in self.readers.read(singles, expected=self.total)
+        ]
         return self._landable(waiting, [*read, *found], place)
 
     def _members(self, text: str, wanted: list[str] | None) -> Iterator[HeaderBatch]:

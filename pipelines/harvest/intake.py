@@ -15,7 +15,6 @@ from pipelines.harvest.opening import is_known, known_deliveries, open_files
 from pipelines.harvest.tables import read_tables
 from pipelines.quality.batches import judge, tolerated
 from pipelines.quality.suites import violations
-from pipelines.sources.dicom_headers import Named
 from pipelines.sources.extract_tables import Refused
 from pipelines.sources.inbox import Delivery, fingerprint
 
@@ -61,32 +60,6 @@ def harvest(
         )
         before += len(group)
     return HarvestResult.merged(feed_kind, results)
-
-
-def harvest_objects(
-    delivery: Delivery,
-    objects: Sequence[Named],
-    setup: Setup,
-    *,
-    manifest: str,
-    now: datetime,
-    progress: Progress | None = None,
-) -> HarvestResult:
-    """Land DICOM objects whose bytes are in memory, as `harvest` lands those of files.
-
-    `delivery` says by the name of its path to which feed they belong, and by its day when they
-    arrived; `manifest` is their digest, by which the receipt is known. Names are unique.
-    """
-    setup.landing.prepare()
-    setup.landing.undo_unfinished(TABLE)
-    tell = progress or (lambda *_: None)
-    with DicomHarvest(setup, tell, replay_of=None, compares_all=False) as reading:
-        if manifest in reading.seen:
-            return HarvestResult("dicom", files_seen=1, files_known=1)
-        files, batch = reading.objects(delivery, objects, manifest)
-        with setup.landing.unfinished(TABLE, [file.sha for file in files]):
-            found = _judged_and_landed("dicom", files, batch, setup, now, tell, is_selection=False)
-    return replace(found, files_seen=1, tallies=batch.tallies)
 
 
 def _groups(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:

@@ -21,13 +21,12 @@ from pipelines.harvest import (
     dicom,
     dicom_units,
     harvest,
-    harvest_objects,
     prune_inbox,
     replay,
     unseen,
 )
 from pipelines.harvest.dicom import reader_counts
-from pipelines.sources.dicom_headers import Named, comparison
+from pipelines.sources.dicom_headers import comparison
 from pipelines.sources.inbox import Delivery, deliveries
 from tests.dicom_samples import written
 
@@ -308,25 +307,6 @@ def test_a_refused_archive_is_one_reject_and_the_files_beside_it_land(
     (entry,) = setup.quarantine.entries(state="open")
     assert replay(entry, setup, now=NOW + timedelta(hours=1)).rows_landed == 40
     assert adds_up(setup)
-
-
-def test_objects_in_memory_land_as_their_files_would(new_setup: NewSetup, tmp_path: Path):
-    """Failing means that what is received over the network is counted otherwise than files."""
-    one = delivery(tmp_path)
-    files = images(one.path, range(40))
-    (one.path / "x.dcm").write_bytes(b"no image")
-    objects = [Named(f"spool/{n}", path.read_bytes()) for n, path in enumerate(files)]
-    objects.append(Named("spool/bad", b"no image"))
-    setup, expected = new_setup(tmp_path / "home"), new_setup(tmp_path / "files")
-    harvest("dicom", [one], expected, now=NOW)
-    result = harvest_objects(one, objects, setup, manifest="m" * 64, now=NOW)
-    assert (result.rows_landed, result.rows_rejected, result.files_landed) == (40, 1, 1)
-    assert result.tallies["compared_with_pydicom"] >= 20
-    assert landed(setup).equals(landed(expected))
-    assert adds_up(setup)
-    assert harvest_objects(one, objects, setup, manifest="m" * 64, now=NOW).files_known == 1
-    again = harvest_objects(one, objects, setup, manifest="n" * 64, now=NOW + timedelta(hours=1))
-    assert again.rows_received == 0
 
 
 def test_a_refused_unit_is_replayed_as_the_unit_it_was(new_setup: NewSetup, tmp_path: Path):

@@ -35,6 +35,8 @@ from pipelines.sources.inbox import is_name_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
 CHUNK = 2048
+# A process is worth starting for so many chunks: its imports take as long as reading them here.
+CHUNKS_PER_PROCESS = 4
 # Objects in memory that are open at once: each takes a file descriptor, and its bytes.
 CHUNK_IN_MEMORY, CHUNK_BYTES = 128, 64 << 20
 # Of a member of an archive so much is unpacked; nearly every header lies within it.
@@ -150,14 +152,18 @@ class HeaderReaders:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 
-    def read(self, sources: Iterable[Source]) -> Iterator[HeaderBatch]:
-        """Headers of the sources, chunk by chunk, in their order."""
+    def read(self, sources: Iterable[Source], expected: int = 0) -> Iterator[HeaderBatch]:
+        """Headers of the sources, chunk by chunk, in their order.
+
+        `expected`: how many files are to be read with this and further calls.
+        """
         chunks = list(_chunks(sources))
-        if self.pool is None and self.workers > 1 and len(chunks) > 1:
+        processes = max(len(chunks), expected // CHUNK) // CHUNKS_PER_PROCESS
+        if self.pool is None and min(processes, self.workers) > 1:
             # spawn: a forked process can hang on locks held by polars' threads.
             context = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(
-                self.workers, mp_context=context, initializer=_end_with_parent
+                min(processes, self.workers), mp_context=context, initializer=_end_with_parent
             )
         if self.pool is None or len(chunks) == 1:
             return map(read_chunk, chunks)
@@ -206,7 +212,7 @@ def _files(sources: Iterable[Source | str]) -> Iterator[Source]:
     for source in sources:
         if isinstance(source, Named):
             yield source
-        elif Path(source).is_dir():
+        elif os.path.isdir(source):  # noqa: PTH112  three times as fast as Path.is_dir
             yield from map(Path, files_below(Path(source)))
         else:
             yield Path(source)
@@ -385,16 +391,14 @@ def _digest(data: bytes) -> bytes:
 def _not_within(batch: HeaderBatch, named: dict[str, Named]) -> list[str]:
     """Paths whose header may go on beyond the bytes that were read.
 
-    The first window stops at the element after the header. The scanner may have stopped for want
-    of bytes: then its digest is that of all of them. pydicom does not say why it stopped.
+    A reader of ours stops at an element after the header. Where its digest is that of all bytes
+    it has stopped for want of more. pydicom does not say why it stopped.
     """
     heads = {path: one for path, one in named.items() if one.is_head}
     found = [path for path in batch.rejected["path"] if path in heads]
     columns = batch.accepted.select("path", "reader", "content_sha")
     for path, reader, digest in columns.iter_rows():
-        if path not in heads or reader == FIRST_WINDOW:
-            continue
-        if reader == PYDICOM or digest == _digest(heads[path].data):
+        if path in heads and (reader == PYDICOM or digest == _digest(heads[path].data)):
             found.append(path)
     return found
 
