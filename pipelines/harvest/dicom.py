@@ -140,7 +140,10 @@ class DicomHarvest:
             place.update(dict.fromkeys(unit.files, number))
             for text, wanted in archives.items():
                 found += [(number, batch) for batch in self._members(text, wanted)]
-        read = [(None, self._counted(batch)) for batch in self.readers.read(singles)]
+        read = [
+            (None, self._counted(batch))
+            for batch in self.readers.read(singles, expected=self.total)
+        ]
         return self._landable(waiting, [*read, *found], place)
 
     def _members(self, text: str, wanted: list[str] | None) -> Iterator[HeaderBatch]:

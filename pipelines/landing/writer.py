@@ -71,7 +71,8 @@ class LandingStore:
         committed = set(self.receipts()["source_sha"])
         for name in json.loads(self._note(table).read_text()):
             if name not in committed:
-                for path in (self.root / table).glob(f"{name}.p*.parquet"):
+                # Whatever else was made of the same source lies in other tables.
+                for path in self.root.glob(f"*/{name}.p*.parquet"):
                     path.unlink()
         self._note(table).unlink()
 

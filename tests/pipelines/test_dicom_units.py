@@ -16,7 +16,15 @@ import polars as pl
 import pytest
 
 from pipelines.gate import reader_differences, reconciliation_failures
-from pipelines.harvest import Setup, dicom, dicom_units, harvest, prune_inbox, replay, unseen
+from pipelines.harvest import (
+    Setup,
+    dicom,
+    dicom_units,
+    harvest,
+    prune_inbox,
+    replay,
+    unseen,
+)
 from pipelines.harvest.dicom import reader_counts
 from pipelines.sources.dicom_headers import comparison
 from pipelines.sources.inbox import Delivery, deliveries
@@ -299,6 +307,32 @@ def test_a_refused_archive_is_one_reject_and_the_files_beside_it_land(
     (entry,) = setup.quarantine.entries(state="open")
     assert replay(entry, setup, now=NOW + timedelta(hours=1)).rows_landed == 40
     assert adds_up(setup)
+
+
+def test_files_of_any_name_land_are_quarantined_replayed_and_retired(
+    new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that one file name stops the harvest of a whole archive."""
+    one = delivery(tmp_path)
+    one.path.mkdir(parents=True)
+    names = [b"line\nbreak.dcm", b"latin-\xe9.dcm", b"\xff\xfe", b"pipe|name"]
+    for number, name in enumerate(names):
+        (path,) = images(tmp_path / "made", range(number, number + 1))
+        path.rename(os.fsdecode(os.fsencode(one.path) + b"/" + name))
+    bad = Path(os.fsdecode(os.fsencode(one.path) + b"/bad-\xe9\n.dcm"))
+    bad.write_text("no image")
+    os.mkfifo(one.path / "pipe")
+    setup = new_setup(tmp_path / "home")
+    result = harvest("dicom", [one], setup, now=NOW)
+    assert (result.rows_landed, result.rows_rejected) == (4, 2)
+    assert unseen("dicom", [one], setup) == []
+    assert adds_up(setup)
+    gone = prune_inbox([one], setup, retention=timedelta(0), now=NOW + timedelta(days=1))
+    assert {os.fsencode(path.name) for path in gone} == set(names)
+    bad.write_bytes(images(tmp_path / "made", range(9, 10))[0].read_bytes())
+    (entry,) = setup.quarantine.entries(state="open")
+    again = replay(entry, setup, now=NOW + timedelta(hours=1))
+    assert (again.rows_landed, again.rows_rejected) == (1, 1)
 
 
 def test_a_refused_unit_is_replayed_as_the_unit_it_was(new_setup: NewSetup, tmp_path: Path):

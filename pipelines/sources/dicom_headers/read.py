@@ -27,11 +27,10 @@ import polars as pl
 
 from pipelines.sources.archives import INSIDE, Archive, ArchiveRefused, Member, split_inside
 from pipelines.sources.dicom_headers.columns import as_columns
-from pipelines.sources.dicom_headers.first_window import scan
+from pipelines.sources.dicom_headers.first_window import read_windows, scan
 from pipelines.sources.dicom_headers.reference import digest_of_prefix, read_by_pydicom
 from pipelines.sources.dicom_headers.scanner import Declined, Refused, read_by_scanner
 from pipelines.sources.dicom_headers.tags import TagList, snake_case
-from pipelines.sources.dicom_headers.windows import read_windows
 from pipelines.sources.inbox import is_name_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
@@ -132,7 +131,7 @@ def source_of(path: str) -> Source:
 
 
 class HeaderReaders:
-    """Processes that read chunks of files, started when there is work for so many."""
+    """Processes that read chunks of files, started when there is work for more than one."""
 
     def __init__(self, workers: int) -> None:
         """Take at most so many processes; with one, this process reads."""
@@ -153,15 +152,18 @@ class HeaderReaders:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 
-    def read(self, sources: Iterable[Source]) -> Iterator[HeaderBatch]:
-        """Headers of the sources, chunk by chunk, in their order."""
+    def read(self, sources: Iterable[Source], expected: int = 0) -> Iterator[HeaderBatch]:
+        """Headers of the sources, chunk by chunk, in their order.
+
+        `expected`: how many files are to be read with this and further calls.
+        """
         chunks = list(_chunks(sources))
-        processes = min(self.workers, len(chunks) // CHUNKS_PER_PROCESS)
-        if self.pool is None and processes > 1:
+        processes = max(len(chunks), expected // CHUNK) // CHUNKS_PER_PROCESS
+        if self.pool is None and min(processes, self.workers) > 1:
             # spawn: a forked process can hang on locks held by polars' threads.
             context = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(
-                processes, mp_context=context, initializer=_end_with_parent
+                min(processes, self.workers), mp_context=context, initializer=_end_with_parent
             )
         if self.pool is None or len(chunks) == 1:
             return map(read_chunk, chunks)
@@ -210,12 +212,10 @@ def _files(sources: Iterable[Source | str]) -> Iterator[Source]:
     for source in sources:
         if isinstance(source, Named):
             yield source
-            continue
-        path = source if isinstance(source, Path) else Path(source)
-        if os.path.isdir(path):  # noqa: PTH112  three times as fast as Path.is_dir
-            yield from map(Path, files_below(path))
+        elif os.path.isdir(source):  # noqa: PTH112  three times as fast as Path.is_dir
+            yield from map(Path, files_below(Path(source)))
         else:
-            yield path
+            yield Path(source)
 
 
 def files_below(folder: Path) -> Iterator[str]:
@@ -301,7 +301,6 @@ def read_chunk(sources: Sequence[Source]) -> HeaderBatch:
         ]
     names = [s.name if isinstance(s, Named) else text_of_path(s) for s in sources]
     frames = [quick, pl.DataFrame(others, schema=quick.schema)]
-    windows.release()
     read = pl.concat(frames).sort("number")
     read = read.with_columns(
         path=pl.Series([names[number] for number in read["number"]], dtype=pl.String),
@@ -326,33 +325,52 @@ def read_members(
     `look` is shown each batch with the bytes it was read from, while they are there.
     """
     for start in range(0, len(members), CHUNK_IN_MEMORY):
-        refused: list[tuple[str, str]] = []
-        named: dict[str, Named] = {}
         by_name = {name_inside(name, m): m for m in members[start : start + CHUNK_IN_MEMORY]}
-
-        def unpack(path: str, count: int) -> list[Named]:
-            member = by_name[path]  # noqa: B023
-            try:
-                data = archive.head(member, count)
-            except ArchiveRefused as error:
-                refused.append((path, str(error)))  # noqa: B023
-                return []
-            named[path] = Named(path, data, is_head=len(data) < member.size)  # noqa: B023
-            return [named[path]]  # noqa: B023
-
-        read = read_chunk([one for path in by_name for one in unpack(path, HEAD_OF_MEMBER)])
-        again = _not_within(read, named)
-        unsure = pl.col("path").is_in(again)
-        batches = [HeaderBatch(read.accepted.filter(~unsure), read.rejected.filter(~unsure))]
-        for path in again:
-            if by_name[path].size > LARGEST_MEMBER:
-                limit = LARGEST_MEMBER >> 20
-                refused.append((path, f"over {limit} MiB, and no header in its first 64 KiB"))
-            else:
-                batches.append(read_chunk(unpack(path, by_name[path].size)))
-        batch = HeaderBatch.of(batches)
-        look(batch, named)
+        heads, refused = _unpacked(archive, by_name, HEAD_OF_MEMBER)
+        read = read_chunk(list(heads.values()))
+        again = _not_within(read, heads)
+        is_sure = ~pl.col("path").is_in(again)
+        batch = HeaderBatch(read.accepted.filter(is_sure), read.rejected.filter(is_sure))
+        look(batch, heads)
         yield HeaderBatch.of([batch, rejected_as(refused)])
+        heads.clear()
+        for paths in _groups_of_size({path: by_name[path].size for path in again}):
+            if by_name[paths[0]].size > LARGEST_MEMBER:
+                reason = f"over {LARGEST_MEMBER >> 20} MiB, and no header in its first 64 KiB"
+                yield rejected_as([(path, reason) for path in paths])
+                continue
+            wholes, refused = _unpacked(archive, {p: by_name[p] for p in paths}, LARGEST_MEMBER)
+            batch = read_chunk(list(wholes.values()))
+            look(batch, wholes)
+            yield HeaderBatch.of([batch, rejected_as(refused)])
+
+
+def _unpacked(
+    archive: Archive, members: dict[str, Member], count: int
+) -> tuple[dict[str, Named], list[tuple[str, str]]]:
+    """The first bytes of members by their path; and the paths and reasons of those without."""
+    named: dict[str, Named] = {}
+    refused: list[tuple[str, str]] = []
+    for path, member in members.items():
+        try:
+            data = archive.head(member, count)
+        except ArchiveRefused as error:
+            refused.append((path, str(error)))
+        else:
+            named[path] = Named(path, data, is_head=len(data) < member.size)
+    return named, refused
+
+
+def _groups_of_size(sizes: dict[str, int]) -> Iterator[list[str]]:
+    """Names in groups of bounded size; one that is larger than that is a group by itself."""
+    group: list[str] = []
+    for name, size in sizes.items():
+        if group and sum(sizes[one] for one in group) + size > CHUNK_BYTES:
+            yield group
+            group = []
+        group.append(name)
+    if group:
+        yield group
 
 
 def name_inside(archive: str, member: Member) -> str:
@@ -373,16 +391,14 @@ def _digest(data: bytes) -> bytes:
 def _not_within(batch: HeaderBatch, named: dict[str, Named]) -> list[str]:
     """Paths whose header may go on beyond the bytes that were read.
 
-    The first window stops at the element after the header. The scanner may have stopped for want
-    of bytes: then its digest is that of all of them. pydicom does not say why it stopped.
+    A reader of ours stops at an element after the header. Where its digest is that of all bytes
+    it has stopped for want of more. pydicom does not say why it stopped.
     """
     heads = {path: one for path, one in named.items() if one.is_head}
     found = [path for path in batch.rejected["path"] if path in heads]
     columns = batch.accepted.select("path", "reader", "content_sha")
     for path, reader, digest in columns.iter_rows():
-        if path not in heads or reader == FIRST_WINDOW:
-            continue
-        if reader == PYDICOM or digest == _digest(heads[path].data):
+        if path in heads and (reader == PYDICOM or digest == _digest(heads[path].data)):
             found.append(path)
     return found
 
