@@ -192,11 +192,13 @@ def ask_cfind(finder: Finder, window: Window, *, is_relational: bool | None = No
             for one in finder.find(_identifier("STUDY", StudyDate=window.dicom()))
             if one.get("StudyInstanceUID")
         }
-        found: list[Answer] = []
+        found = None
         if studies and relational is not False:
-            found = _at_once(finder, window, must=bool(relational))
-        known = [one for one in found if one.get("StudyInstanceUID") in studies]
-        if studies and relational is None:
+            found = _at_once(finder, window)
+        known = [one for one in found or [] if one.get("StudyInstanceUID") in studies]
+        if found is None and studies:
+            relational = False
+        elif relational is None and studies:
             relational = {one["StudyInstanceUID"] for one in known} == set(studies)
         told = {one["StudyInstanceUID"] for one in known}
         for uid in studies:
@@ -211,13 +213,14 @@ def ask_cfind(finder: Finder, window: Window, *, is_relational: bool | None = No
     return Told(series, is_relational=relational if studies else is_relational)
 
 
-def _at_once(finder: Finder, window: Window, *, must: bool) -> list[Answer]:
+def _at_once(finder: Finder, window: Window) -> list[Answer] | None:
+    """Series by study date; None where the archive refuses such a query, unless it is said to."""
     try:
         return finder.find(_identifier("SERIES", StudyDate=window.dicom()))
     except StatusRefused:
-        if must:
+        if finder.archive.relational == "yes":
             raise
-        return []
+        return None
 
 
 def _given(one: Answer) -> Answer:
