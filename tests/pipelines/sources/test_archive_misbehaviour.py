@@ -554,6 +554,30 @@ def test_a_peer_without_relational_queries_loses_no_series(places, whim):
     assert load_cursor(places.state(archive), "cfind").is_relational is False
 
 
+def test_a_peer_that_cuts_its_answers_off_is_noticed_by_its_own_count(places):
+    """Failing means that an archive which ends at a number of answers loses half a study."""
+
+    def cuts_off(event: Any) -> Any:
+        identifier = event.identifier
+        if identifier.QueryRetrieveLevel == "STUDY":
+            study = found(1)
+            study.NumberOfStudyRelatedSeries = 2
+            yield 0xFF00, study
+            return
+        whole = bool(identifier.StudyInstanceUID)
+        identifier.StudyInstanceUID = "1.2.1"
+        for series in ("1.2.1.1", "1.2.1.2") if whole else ("1.2.1.1",):
+            answer = series_of(identifier)
+            answer.SeriesInstanceUID = series
+            yield 0xFF00, answer
+
+    with answering(cuts_off) as port:
+        archive = finder_at(port, relational="yes")
+        answered = ask(archive, places)
+    rows = pl.read_csv(answered.deliveries[0], infer_schema=False)
+    assert rows["series_instance_uid"].to_list() == ["1.2.1.1", "1.2.1.2"]
+
+
 def test_a_peer_without_study_root_is_named(places):
     """Failing means that an operator looks for a network fault where a service is missing."""
     entity = AE(ae_title="PEER")
