@@ -189,24 +189,33 @@ class _Run:
     def changes(self) -> None:
         """Read the changes since the last one, page by page, and note the end of the run.
 
-        Most changes are single images: pages are gathered until a delivery is worth while.
+        Most changes are single images: pages are gathered until a delivery is worth while, or
+        until no more may be asked.
         """
         ends = self._ends_at()
         with self._web(changes.ACCEPT) as web:
-            is_done = False
-            while not is_done and not self._is_over(ends):
+            may_ask, is_done = True, False
+            while may_ask:
                 cursor = self._cursor()
-                last, series = cursor.last_change, []
-                while not is_done and len(series) < SERIES_PER_DELIVERY and self.clock() < ends:
-                    batch = changes.ask_changes(web, last)
-                    last, is_done = batch.last, batch.is_done
-                    series += batch.told.series
-                    self.tell(f"ask {self.archive.name}", last, 0)
-                told = Told(series)
-                self._deliver(told, f"{cursor.last_change}_{last}")
-                save_cursor(self._state, replace(self._noted(cursor, told), last_change=last))
+                last, series, is_done = cursor.last_change, [], False
+                try:
+                    while not is_done and len(series) < SERIES_PER_DELIVERY and self.clock() < ends:
+                        batch = changes.ask_changes(web, last)
+                        last, is_done = batch.last, batch.is_done
+                        series += batch.told.series
+                        self.tell(f"ask {self.archive.name}", last, 0)
+                finally:
+                    self._keep_changes(cursor, Told(series), last)
+                may_ask = not is_done and not self._is_over(ends)
         if is_done:
             self._finished()
+
+    def _keep_changes(self, cursor: Cursor, told: Told, last: int) -> None:
+        """Deliver what was gathered, then move the cursor; whole pages only."""
+        if last == cursor.last_change:
+            return
+        self._deliver(told, f"{cursor.last_change}_{last}")
+        save_cursor(self._state, replace(self._noted(cursor, told), last_change=last))
 
     @contextmanager
     def _asker(self) -> Generator[Callable[[Window, Cursor], Told]]:

@@ -33,6 +33,7 @@ STATUS_NAMES = {
     0x0124: "not authorised",
     0xFE00: "cancelled",
 }
+SERIES_OF_STUDY = "NumberOfStudyRelatedSeries"
 # Byte 1 of the extended negotiation asks for relational queries (PS3.4 C.5.1.1).
 RELATIONAL = b"\x01"
 
@@ -181,7 +182,8 @@ def ask_cfind(finder: Finder, window: Window, *, is_relational: bool | None = No
     """Every series of the studies of a window.
 
     Where the archive answers for series by study date, one query brings most of them; a study of
-    which it brings none is asked for on its own, so that a half-hearted archive loses nothing.
+    which it brings none, or fewer than the study has, is asked for on its own, so that a
+    half-hearted archive, or one that cuts its answers off at some number, loses nothing.
     `is_relational` None finds out. Raises ArchiveProblem when the answer cannot be used.
     """
     archive = finder.archive
@@ -192,32 +194,42 @@ def ask_cfind(finder: Finder, window: Window, *, is_relational: bool | None = No
             for one in finder.find(_identifier("STUDY", StudyDate=window.dicom()))
             if one.get("StudyInstanceUID")
         }
-        found: list[Answer] = []
+        found = None
         if studies and relational is not False:
-            found = _at_once(finder, window, must=bool(relational))
-        known = [one for one in found if one.get("StudyInstanceUID") in studies]
-        if studies and relational is None:
-            relational = {one["StudyInstanceUID"] for one in known} == set(studies)
-        told = {one["StudyInstanceUID"] for one in known}
-        for uid in studies:
-            if uid not in told:
-                known += finder.find(series_query(uid))
+            found = _at_once(finder, window)
+        of_study: dict[str, list[Answer]] = {uid: [] for uid in studies}
+        for one in found or []:
+            of_study.get(one.get("StudyInstanceUID", ""), []).append(one)
+        partly = [uid for uid, study in studies.items() if not _is_whole(study, of_study[uid])]
+        if found is None and studies:
+            relational = False
+        elif relational is None and studies:
+            relational = not partly
+        for uid in partly:
+            of_study[uid] = finder.find(series_query(uid))
     except StatusRefused as refused:
         raise ArchiveProblem(
             f"archive {archive.name}: a query ends with {refused}; compare docs/archives.md with "
             "what its owner allows"
         ) from None
-    series = [studies.get(one.get("StudyInstanceUID", ""), {}) | _given(one) for one in known]
+    series = [studies[uid] | _given(one) for uid, told in of_study.items() for one in told]
     return Told(series, is_relational=relational if studies else is_relational)
 
 
-def _at_once(finder: Finder, window: Window, *, must: bool) -> list[Answer]:
+def _is_whole(study: Answer, told: list[Answer]) -> bool:
+    """Say whether so many series were told as the study has, or any where it does not say."""
+    text = study.get(SERIES_OF_STUDY, "")
+    return len(told) >= (int(text) if text.isdigit() else 1)
+
+
+def _at_once(finder: Finder, window: Window) -> list[Answer] | None:
+    """Series by study date; None where the archive refuses such a query, unless it is said to."""
     try:
         return finder.find(_identifier("SERIES", StudyDate=window.dicom()))
     except StatusRefused:
-        if must:
+        if finder.archive.relational == "yes":
             raise
-        return []
+        return None
 
 
 def _given(one: Answer) -> Answer:
@@ -234,7 +246,7 @@ def _identifier(level: str, **matching: str) -> Dataset:
     identifier = Dataset()
     identifier.QueryRetrieveLevel = level
     identifier.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in OF_STUDY if level == "STUDY" else ASKED:
+    for keyword in (*OF_STUDY, SERIES_OF_STUDY) if level == "STUDY" else ASKED:
         setattr(identifier, keyword, "")
     for keyword, value in matching.items():
         setattr(identifier, keyword, value)
@@ -243,7 +255,7 @@ def _identifier(level: str, **matching: str) -> Dataset:
 
 def _attributes(found: Dataset) -> Answer:
     answer = {}
-    for keyword in ASKED:
+    for keyword in (*ASKED, SERIES_OF_STUDY):
         value = found.get(keyword)
         if value is None:
             continue

@@ -554,6 +554,30 @@ def test_a_peer_without_relational_queries_loses_no_series(places, whim):
     assert load_cursor(places.state(archive), "cfind").is_relational is False
 
 
+def test_a_peer_that_cuts_its_answers_off_is_noticed_by_its_own_count(places):
+    """Failing means that an archive which ends at a number of answers loses half a study."""
+
+    def cuts_off(event: Any) -> Any:
+        identifier = event.identifier
+        if identifier.QueryRetrieveLevel == "STUDY":
+            study = found(1)
+            study.NumberOfStudyRelatedSeries = 2
+            yield 0xFF00, study
+            return
+        whole = bool(identifier.StudyInstanceUID)
+        identifier.StudyInstanceUID = "1.2.1"
+        for series in ("1.2.1.1", "1.2.1.2") if whole else ("1.2.1.1",):
+            answer = series_of(identifier)
+            answer.SeriesInstanceUID = series
+            yield 0xFF00, answer
+
+    with answering(cuts_off) as port:
+        archive = finder_at(port, relational="yes")
+        answered = ask(archive, places)
+    rows = pl.read_csv(answered.deliveries[0], infer_schema=False)
+    assert rows["series_instance_uid"].to_list() == ["1.2.1.1", "1.2.1.2"]
+
+
 def test_a_peer_without_study_root_is_named(places):
     """Failing means that an operator looks for a network fault where a service is missing."""
     entity = AE(ae_title="PEER")
@@ -589,25 +613,42 @@ def test_a_run_that_takes_too_long_goes_on_next_time(places):
 
 def test_pages_of_changes_are_gathered_into_one_delivery(places):
     """Failing means that a first run over a large archive writes thousands of tiny files."""
-
-    def orthanc(request: Any) -> None:
-        path, _, query = request.path.removeprefix("/dicom-web").partition("?")
-        if path == "/changes":
-            since = int(query.split("since=")[1].split("&")[0])
-            row = {"Seq": since + 1, "ChangeType": "StableSeries", "ID": str(since + 1)}
-            says({"Changes": [row], "Last": since + 1, "Done": since == 4})(request)
-            return
-        length = int(request.headers["Content-Length"])
-        wanted = json.loads(request.rfile.read(length))
-        kind = wanted["Level"]
-        says([resource(one, kind) for one in wanted["Resources"]])(request)
-
-    def resource(one: str, kind: str) -> dict[str, Any]:
-        tags = {"SeriesInstanceUID": f"1.{one}"} if kind == "Series" else {"AccessionNumber": one}
-        return {"ID": one, "Type": kind, "ParentStudy": one, "MainDicomTags": tags}
-
-    with serving(Script(orthanc)) as url:
+    with serving(Script(five_changes)) as url:
         archive = archive_at(url, route="changes", read_one_image=False)
         answered = ask(archive, places)
     assert (answered.series, len(answered.deliveries)) == (5, 1)
     assert load_cursor(places.state(archive), "changes").last_change == 5
+
+
+def test_what_was_gathered_before_the_archive_failed_is_delivered(places):
+    """Failing means that an archive which fails once a night never gets on."""
+
+    def fails_after_three(request: Any) -> None:
+        (says(b"", 403) if "since=3" in request.path else five_changes)(request)
+
+    with serving(Script(fails_after_three)) as url:
+        archive = archive_at(url, route="changes", read_one_image=False)
+        with pytest.raises(ArchiveProblem, match="403"):
+            ask(archive, places)
+    (file,) = delivered(places)
+    assert len(pl.read_csv(file)) == 3
+    assert load_cursor(places.state(archive), "changes").last_change == 3
+
+
+def five_changes(request: Any) -> None:
+    """An Orthanc with five series, which tells one change a page."""
+    path, _, query = request.path.removeprefix("/dicom-web").partition("?")
+    if path == "/changes":
+        since = int(query.split("since=")[1].split("&")[0])
+        row = {"Seq": since + 1, "ChangeType": "StableSeries", "ID": str(since + 1)}
+        says({"Changes": [row], "Last": since + 1, "Done": since == 4})(request)
+        return
+    wanted = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+    kind = wanted["Level"]
+    uids = "SeriesInstanceUID" if kind == "Series" else "StudyInstanceUID"
+    says(
+        [
+            {"ID": one, "Type": kind, "ParentStudy": one, "MainDicomTags": {uids: f"1.{one}"}}
+            for one in wanted["Resources"]
+        ]
+    )(request)

@@ -246,6 +246,7 @@ class _Empty(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_a_web_archive_is_trusted_by_its_certificate_only(places, certificate):
     """Failing means that identities go to whoever answers at that address."""
     server = HTTPServer(("127.0.0.1", 0), _Empty)
