@@ -1,7 +1,6 @@
 """From spool to landing: as a delivered folder would land, once, and for its own party."""
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -112,12 +111,21 @@ def test_patients_are_those_of_the_senders_party(home: Setup):
     assert receipts["file_name"].str.starts_with("spool-").all()
 
 
-def test_nothing_is_left_in_the_clear(home: Setup, tmp_path: Path):
+def test_nothing_is_left_in_the_clear(home: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Failing means that a harvest leaves identities on a disk."""
-    bases = [Path("/dev/shm"), Path(tempfile.gettempdir())]
+    ram_disk, modes = tmp_path / "ram", []
+    ram_disk.mkdir()
+    monkeypatch.setattr(spooled, "RAM_DISK", ram_disk)
+    harvest = spooled.harvest
+
+    def watched(*arguments, **named):
+        modes.extend(path.stat().st_mode & 0o777 for path in ram_disk.iterdir())
+        return harvest(*arguments, **named)
+
+    monkeypatch.setattr(spooled, "harvest", watched)
     harvest_spool(home, now=NOW)
-    left = [p for base in bases if base.exists() for p in base.glob("imaging-spool-*")]
-    assert left == []
+    assert modes == [0o700]
+    assert list(ram_disk.iterdir()) == []
     for path in (tmp_path / "landed").rglob("*"):
         if path.is_file():
             for text in (b"9998887776", b"Heppenstall", b"2.25.9001"):
