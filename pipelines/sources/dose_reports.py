@@ -160,7 +160,9 @@ def read_dose_reports(
     """
     rows, rejected = [], []
     for number, source in enumerate(sources):
-        path = str(source) if isinstance(source, Path) else ""
+        name = str(source) if isinstance(source, Path) else ""
+        # a name on disk is bytes, which need not be text
+        path = name.encode(errors="backslashreplace").decode()
         place = {"source_no": number, "path": path}
         try:
             rows += [place | row for row in _rows(source, limits)]

@@ -1,5 +1,6 @@
 """Dose reports: every event of the truth is read, and no bad tree stops a harvest or is guessed."""
 
+import os
 import random
 import zlib
 from datetime import UTC, datetime
@@ -340,6 +341,9 @@ def test_a_missing_file_a_folder_and_other_reports_are_rejected(tmp_path: Path):
     """Failing means that a harvest stops on what is not a dose report."""
     assert reason(tmp_path / "gone.dcm").startswith(dose.NOT_READABLE)
     assert reason(tmp_path).startswith(dose.NOT_READABLE)
+    oddly_named = tmp_path / os.fsdecode(b"\xff.dcm")
+    oddly_named.write_bytes(GOOD)
+    assert len(read(oddly_named).events) == 1
     samples = ["test-SR.dcm", "reportsi.dcm", "reportsi_with_empty_number_tags.dcm", "CT_small.dcm"]
     batch = read(*[Path(str(get_testdata_file(name, download=False))) for name in samples])
     assert batch.events.is_empty()
