@@ -250,7 +250,7 @@ class Found:
             connection.execute("set TimeZone = 'UTC'")
             found = connection.sql(
                 "select series.series_instance_uid, series.started_at, series.is_repeated_hour, "
-                "bool_or(levels.offset_seconds is not null and levels.clock_state <> 'unsure') "
+                "bool_or(levels.clock_state not in ('too_few', 'no_peers', 'unsure')) "
                 "as is_told from intermediate.int_dicom_series as series "
                 "left join intermediate.int_device_clock_levels as levels "
                 "on series.device_key = levels.device_key "

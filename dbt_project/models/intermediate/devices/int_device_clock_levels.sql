@@ -94,7 +94,8 @@ whole_levels as (
         max(started_at) as last_study_at,
         count(*) as study_count,
         percentile_cont(0.05) within group (order by delay_seconds) as low_seconds,
-        percentile_cont(0.25) within group (order by delay_seconds)
+        -- wide where the clock stepped unseen between so few studies
+        percentile_cont(0.9) within group (order by delay_seconds)
         - percentile_cont(0.05) within group (order by delay_seconds) as spread_seconds
     from leveled
     group by device_key, level_no
@@ -148,7 +149,7 @@ carried_weeks as (
     from measured_weeks
 ),
 
--- and where no week has enough, by all studies of the level
+-- and where no week has enough, by all studies of the level, which tell a gross error only
 measured as (
     select
         carried_weeks.device_key,
@@ -357,6 +358,16 @@ select
     case
         when offsets.delay_seconds is null then 'too_few'
         when offsets.route_seconds is null then 'no_peers'
+        when
+            offsets.method = 'level'
+            and abs(offsets.offset_seconds)
+            < greatest({{ var('clock_correction_seconds') }}, offsets.spread_seconds)
+            then 'too_few'
+        when
+            abs(offsets.offset_seconds) < offsets.spread_seconds
+            and offsets.spread_seconds >= {{ var('clock_correction_seconds') }}
+            then 'unsure'
+        when abs(offsets.offset_seconds) < {{ var('clock_correction_seconds') }} then 'right'
         -- an hour behind in summer only, or ahead in winter only: the clock was not changed
         when
             level_offsets.level_seconds between 3000 and 4200
@@ -366,8 +377,6 @@ select
             level_offsets.level_seconds between -4200 and -3000
             and level_offsets.hours_ahead = 0
             then 'dst_not_put_back'
-        when abs(offsets.offset_seconds) < {{ var('clock_correction_seconds') }} then 'right'
-        when abs(offsets.offset_seconds) < offsets.spread_seconds then 'unsure'
         else 'wrong'
     end as clock_state
 from offsets

@@ -100,7 +100,8 @@ runs as (
         level_after,
         least_step,
         side,
-        lag(side) over (partition by device_key order by day_no) as side_before
+        lag(side) over (partition by device_key order by day_no) as side_before,
+        lag(day_on) over (partition by device_key order by day_no) as day_before_on
     from judged
 ),
 
@@ -109,6 +110,7 @@ steps as (
     select
         device_key,
         day_on,
+        day_before_on,
         level_before,
         level_after,
         (level_before + level_after) / 2 as middle
@@ -136,7 +138,7 @@ around as (
     inner join delays
         on
             steps.device_key = delays.device_key
-            and delays.day_on between {{ add_days('steps.day_on', -7) }}
+            and delays.day_on between {{ add_days('steps.day_before_on', -6) }}
             and {{ add_days('steps.day_on', 1) }}
 )
 
