@@ -27,10 +27,11 @@ import polars as pl
 
 from pipelines.sources.archives import INSIDE, Archive, ArchiveRefused, Member, split_inside
 from pipelines.sources.dicom_headers.columns import as_columns
-from pipelines.sources.dicom_headers.first_window import read_windows, scan
+from pipelines.sources.dicom_headers.first_window import scan
 from pipelines.sources.dicom_headers.reference import digest_of_prefix, read_by_pydicom
 from pipelines.sources.dicom_headers.scanner import Declined, Refused, read_by_scanner
 from pipelines.sources.dicom_headers.tags import TagList, snake_case
+from pipelines.sources.dicom_headers.windows import read_windows
 from pipelines.sources.inbox import is_name_in_transfer
 
 # Files parsed side by side. More cost memory (8 KiB each), fewer cost time.
@@ -131,7 +132,7 @@ def source_of(path: str) -> Source:
 
 
 class HeaderReaders:
-    """Processes that read chunks of files, started when there is work for more than one."""
+    """Processes that read chunks of files, started when there is work for so many."""
 
     def __init__(self, workers: int) -> None:
         """Take at most so many processes; with one, this process reads."""
@@ -301,6 +302,7 @@ def read_chunk(sources: Sequence[Source]) -> HeaderBatch:
         ]
     names = [s.name if isinstance(s, Named) else text_of_path(s) for s in sources]
     frames = [quick, pl.DataFrame(others, schema=quick.schema)]
+    windows.release()
     read = pl.concat(frames).sort("number")
     read = read.with_columns(
         path=pl.Series([names[number] for number in read["number"]], dtype=pl.String),
