@@ -17,6 +17,8 @@ PAGES = sorted(
 )
 VERBS = [
     "synthesise",
+    "query",
+    "receive",
     "harvest",
     "build",
     "gate",
