@@ -253,12 +253,22 @@ def series(family: Family, rng: random.Random) -> Dataset:
         dataset.NumberOfFrames = frames
         dataset.AcquisitionDuration = 12.5
         dataset.PerFrameFunctionalGroupsSequence = Sequence(_frame(n) for n in range(frames))
-        dataset["PerFrameFunctionalGroupsSequence"].is_undefined_length = open_sequences
+        _open(dataset, "PerFrameFunctionalGroupsSequence", open_sequences, open_items)
     if family.name == "rdsr":
         events = Sequence(_event() for _ in range(rng.randrange(1, 6)))
         dataset.ContentSequence = events
-        dataset["ContentSequence"].is_undefined_length = open_sequences
+        _open(dataset, "ContentSequence", open_sequences, open_items)
     return dataset
+
+
+def _open(dataset: Dataset, keyword: str, sequences: bool, items: bool) -> None:
+    """Give a sequence, its items and all within them lengths of the one kind or the other."""
+    dataset[keyword].is_undefined_length = sequences
+    for item in dataset[keyword].value:
+        item.is_undefined_length_sequence_item = items
+        for element in item:
+            if element.VR == "SQ":
+                _open(item, element.keyword, sequences, items)
 
 
 def _fill(dataset: Dataset, elements: int) -> None:
