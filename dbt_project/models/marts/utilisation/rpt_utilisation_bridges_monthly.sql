@@ -95,6 +95,7 @@ day_conventions as (
     from {{ ref('int_station_day_conventions') }}
 ),
 
+-- sums of fractions drift with their order: exact seconds do not
 device_months as (
     select
         station_days.station_name,
@@ -106,8 +107,12 @@ device_months as (
         {%- for bridge_no, is_defined, steps in bridges %}
             {%- set is_last_bridge = loop.last %}
             {%- for kind, step_name, expression in steps %}
-                coalesce(sum({{ expression }}) filter (where {{ is_defined }}), 0)
-                    as bridge_{{ bridge_no }}_step_{{ loop.index }}
+                coalesce(
+                    sum(cast(60 * ({{ expression }}) as decimal(18, 6))) filter (
+                        where {{ is_defined }}
+                    ),
+                    0
+                ) as bridge_{{ bridge_no }}_step_{{ loop.index }}
                 {%- if not (loop.last and is_last_bridge) %},{% endif %}
             {%- endfor %}
         {%- endfor %}
@@ -140,7 +145,7 @@ steps as (
                 {{ loop.index }} as step_no,
                 '{{ kind }}' as step_kind,
                 '{{ step_name }}' as step_name,
-                bridge_{{ bridge_no }}_step_{{ loop.index }} as step_minutes
+                bridge_{{ bridge_no }}_step_{{ loop.index }} as step_seconds
             from device_months
             {% if not (loop.last and is_last_bridge) %}union all{% endif %}
         {%- endfor %}
@@ -159,7 +164,7 @@ rolled_up as (
         step_no,
         min(step_kind) as step_kind,
         min(step_name) as step_name,
-        sum(step_minutes) as step_minutes
+        sum(step_seconds) as step_seconds
     from steps
     {{ roll_up(['month_on', 'bridge_no', 'step_no'], or_all=['modality_group', 'station_name']) }}
     having grouping(station_name) = 1 or grouping(modality_group) = 0
@@ -176,6 +181,6 @@ select
     rolled_up.step_no,
     rolled_up.step_kind,
     rolled_up.step_name,
-    cast(rolled_up.step_minutes as double) as step_minutes
+    {{ minutes('rolled_up.step_seconds') }} as step_minutes
 from rolled_up
 inner join months on rolled_up.month_on = months.month_on

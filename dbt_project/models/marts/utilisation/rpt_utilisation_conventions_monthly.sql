@@ -94,8 +94,9 @@ rolled_up as (
         case when grouping(station_name) = 0 then min(site_code) else 'All' end as site_code,
         month_on,
         convention,
-        sum(numerator_minutes) as numerator_minutes,
-        sum(denominator_minutes) as denominator_minutes,
+        -- sums of fractions drift with their order: exact seconds do not
+        sum(cast(60 * numerator_minutes as decimal(18, 6))) as numerator_seconds,
+        sum(cast(60 * denominator_minutes as decimal(18, 6))) as denominator_seconds,
         count(*) filter (where is_defined) as day_count,
         count(*) filter (where has_exams and not is_defined) as undefined_day_count
     from device_days
@@ -116,9 +117,9 @@ select
     conventions.numerator_name,
     conventions.denominator_name,
     conventions.is_at_most_one,
-    cast(rolled_up.numerator_minutes as double) as numerator_minutes,
-    cast(rolled_up.denominator_minutes as double) as denominator_minutes,
-    {{ ratio('rolled_up.numerator_minutes', 'rolled_up.denominator_minutes') }}
+    {{ minutes('rolled_up.numerator_seconds') }} as numerator_minutes,
+    {{ minutes('rolled_up.denominator_seconds') }} as denominator_minutes,
+    {{ ratio('rolled_up.numerator_seconds', 'rolled_up.denominator_seconds') }}
         as utilisation_rate,
     cast(rolled_up.day_count as bigint) as day_count,
     cast(rolled_up.undefined_day_count as bigint) as undefined_day_count
