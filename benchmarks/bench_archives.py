@@ -23,10 +23,10 @@ from pipelines.sources.dicom_archives import Archive, Window, changes
 from pipelines.sources.dicom_archives.cfind import Finder, ask_cfind, series_query
 from pipelines.sources.dicom_archives.changes import ask_changes
 from pipelines.sources.dicom_archives.pace import Pace
-from pipelines.sources.dicom_archives.prompt_sockets import hurry
 from pipelines.sources.dicom_archives.qido import ACCEPT, ask_qido
 from pipelines.sources.dicom_archives.rows import Told, series_rows
 from pipelines.sources.dicom_archives.web import Web
+from pipelines.sources.dicom_sockets import hurry
 from tests.orthanc import AE_TITLE, PASSWORD, USER, Orthanc, invented_image, running_orthanc
 
 STUDIES, QUICK_STUDIES = 1000, 300

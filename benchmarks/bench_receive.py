@@ -32,6 +32,7 @@ from benchmarks.bench_journey import machine
 from pipelines.receivers import dicom_store
 from pipelines.receivers.dicom_callers import Callers, storage_classes
 from pipelines.receivers.spool import Limits, SpoolWriter
+from pipelines.sources.dicom_archives.held_reactor import free_reactor, hold_reactor
 
 KEY = base64.urlsafe_b64encode(b"b" * 32)
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -278,7 +279,10 @@ def _send(port: int, folder: Path, count: int) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
+    # Else the association's own thread may take an answer in place of the sender.
+    hold_reactor(association)
     answers = [association.send_c_store(paths[n % len(paths)]) for n in range(count)]
+    free_reactor(association)
     sys.stdout.write(f"{sum(answer.Status == 0x0000 for answer in answers)}\n")
     sys.stdout.flush()
     association.release()

@@ -79,8 +79,8 @@ def receive_dicom(
 
 
 def _listening(settings: Settings, host: str | None, port: int | None) -> "Listening":
-    from pipelines.receivers.dicom_sockets import server_context
     from pipelines.receivers.dicom_store import Listening
+    from pipelines.receivers.tls import server_context
 
     tls = None
     if settings.receive_tls_certificate is not None:

@@ -24,9 +24,9 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from pipelines.receivers.dicom_callers import Callers
 from pipelines.receivers.dicom_cut import LAST_OF_REPORT, HeaderTooLarge, cut, file_meta
-from pipelines.receivers.dicom_sockets import quicken
 from pipelines.receivers.spool import SpoolRefused, SpoolWriter
 from pipelines.sources.dicom_headers.tags import TagList
+from pipelines.sources.dicom_sockets import quicken
 
 log = logging.getLogger("imaging.receive.dicom")
 

@@ -14,9 +14,9 @@ from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pipelines.sources.dicom_archives.archives import Archive, ArchiveProblem
 from pipelines.sources.dicom_archives.held_reactor import free_reactor, hold_reactor
 from pipelines.sources.dicom_archives.pace import Pace, Unanswered
-from pipelines.sources.dicom_archives.prompt_sockets import hurry
 from pipelines.sources.dicom_archives.rows import ASKED, OF_STUDY, Answer, Told
 from pipelines.sources.dicom_archives.windows import Window
+from pipelines.sources.dicom_sockets import hurry
 
 # Not even a log for debugging holds identities.
 _config.LOG_REQUEST_IDENTIFIERS = False

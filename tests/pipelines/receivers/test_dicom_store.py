@@ -27,9 +27,9 @@ from pydicom.uid import (
 )
 
 from pipelines.receivers.dicom_callers import Callers, CallersProblem, read_callers
-from pipelines.receivers.dicom_sockets import server_context
 from pipelines.receivers.dicom_store import DicomReceiver
 from pipelines.receivers.spool import SpoolWriter, segments
+from pipelines.receivers.tls import server_context
 from pipelines.sources.dicom_headers import read_headers
 from tests.dicom_samples import written
 from tests.orthanc import AE_TITLE, PASSWORD, USER, invented_image, running_orthanc

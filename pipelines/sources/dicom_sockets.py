@@ -7,7 +7,6 @@ TCP_QUICKACK end that. pynetdicom sets neither, nor does it bound what a peer ma
 
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 # contexts of 40 transfer syntaxes each come to 300 KB.
 LARGEST_UNIT = 1 << 20
 PIECE = 1 << 17
+SECONDS_FOR_A_UNIT = 60
 
 
 class PeerTooSlow(OSError):
@@ -35,6 +35,15 @@ def quicken(association: Any, *, seconds: float, is_bounded: bool = True) -> Non
     opened.settimeout(seconds)
     # On this one object, not on the class: other associations of the process stay as they are.
     vars(wrapped)["recv"] = _receiver(wrapped, seconds, LARGEST_UNIT if is_bounded else None)
+
+
+def hurry(event: Any) -> None:
+    """Handler of EVT_CONN_OPEN of a requestor: no delay for this association.
+
+    Its answers can be long, and it chose its peer, so units are not bounded.
+    """
+    seconds = event.assoc.network_timeout or SECONDS_FOR_A_UNIT
+    quicken(event.assoc, seconds=seconds, is_bounded=False)
 
 
 def _receiver(wrapped: Any, seconds: float, largest: int | None) -> Callable[[int], bytearray]:
@@ -58,14 +67,3 @@ def _receiver(wrapped: Any, seconds: float, largest: int | None) -> Callable[[in
         return received
 
     return receive
-
-
-def server_context(certificate: str, key: str, authority: str | None) -> ssl.SSLContext:
-    """TLS of a server; with an `authority` only peers whose certificate it signed may connect."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    if authority is not None:
-        context.load_verify_locations(authority)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
