@@ -231,6 +231,8 @@ def _data_set(
                 _wanted_bytes(source, element.position, element.length), element.vr
             )
         elif element.tag in sequences:
+            if element.vr not in (None, "SQ", "UN"):
+                raise Declined("a sequence with another VR")
             inner = _Syntax(how.implicit or element.vr == "UN", how.little)
             wanted = {one.tag for one in sequences[element.tag]}
             items[element.tag] = _first_item(source, element, inner, wanted)

@@ -292,6 +292,18 @@ def test_an_item_that_runs_past_its_sequence_lends_it_no_value(tmp_path: Path):
             assert found.get(damaged, {}).get("request_requested_procedure_id") is None
 
 
+@pytest.mark.parametrize("vr", [b"OB", b"UT", b"OW", b"UN"])
+def test_a_sequence_under_another_vr_is_read_as_pydicom_reads_it(tmp_path: Path, vr: bytes):
+    """Failing means that an image is linked to an order by bytes that are no sequence."""
+    item = Dataset()
+    item.ScheduledProcedureStepID = "SPS1"
+    path = written(tmp_path, RequestAttributesSequence=[item], Rows=1, PatientComments="x")
+    head = struct.pack("<HH", 0x0040, 0x0275)
+    path.write_bytes(path.read_bytes().replace(head + b"SQ", head + vr))
+    for found in (by_window([path]), by_scanner([path])):
+        assert differences(found) == []
+
+
 def test_an_item_with_a_character_set_of_its_own_is_read_in_that(tmp_path: Path):
     """Failing means that the step of an order is hashed from garbled text, and nothing fits it."""
     item = Dataset()
