@@ -5,6 +5,7 @@ beside it under the same source, so that a harvest or a replay of the same files
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -12,9 +13,14 @@ import polars as pl
 
 from pipelines.harvest.model import Setup
 from pipelines.landing.pseudonymise import pseudonymise_doses
-from pipelines.sources.archives import Archive, ArchiveRefused, split_inside
-from pipelines.sources.dicom_headers.read import LARGEST_MEMBER, name_inside, path_of_text
-from pipelines.sources.dose_reports import DOSE_CLASSES, GENERAL_CLASSES, read_dose_reports
+from pipelines.sources.archives import Archive, ArchiveRefused, Member, split_inside
+from pipelines.sources.dicom_headers.read import name_inside, path_of_text
+from pipelines.sources.dose_reports import (
+    DOSE_CLASSES,
+    GENERAL_CLASSES,
+    LIMITS,
+    read_dose_reports,
+)
 
 TABLE = "dose_events"
 OF_HEADER = [
@@ -52,7 +58,7 @@ def dose_rows(headers: pl.DataFrame, setup: Setup) -> pl.DataFrame:
     dose reports. A report whose tree is unusable keeps one row with the reason.
     """
     documents = headers.filter(pl.col("sop_class_uid").is_in([*DOSE_CLASSES, *GENERAL_CLASSES]))
-    batch = read_dose_reports(_opened(documents["path"]), zone=setup.network.time_zone)
+    batch = read_dose_reports(_sources(documents["path"]), zone=setup.network.time_zone)
     about = documents.select(pl.int_range(pl.len()).alias("source_no"), *OF_HEADER)
     events = batch.events.drop(set(OF_HEADER) & set(batch.events.columns), "path")
     events = events.join(about, on="source_no", maintain_order="left")
@@ -64,19 +70,21 @@ def dose_rows(headers: pl.DataFrame, setup: Setup) -> pl.DataFrame:
     return pseudonymise_doses(pl.concat([events, unread], how="diagonal"), setup.keys)
 
 
-def _opened(texts: Iterable[str]) -> Iterator[Path | bytes]:
-    """Each file as its path, each member of an archive as its bytes (none where it is gone)."""
-    for text in texts:
-        inside = split_inside(text)
-        yield path_of_text(text) if inside is None else _member(text, inside[0])
-
-
-def _member(text: str, archive_text: str) -> bytes:
-    try:
-        with Archive(path_of_text(archive_text)) as archive:
-            for member in archive.members:
-                if name_inside(archive_text, member) == text:
-                    return archive.head(member, LARGEST_MEMBER)
-    except (ArchiveRefused, OSError):
-        pass  # the report keeps a row that says that it could not be read
-    return b""
+def _sources(paths: Iterable[str]) -> Iterator[Path | bytes]:
+    """Files by their path, members of archives by their bytes; nothing for one that is gone."""
+    with ExitStack() as opened:
+        archives: dict[str, tuple[Archive, dict[str, Member]]] = {}
+        for path in paths:
+            inside = split_inside(path)
+            if inside is None:
+                yield path_of_text(path)
+                continue
+            try:
+                if inside[0] not in archives:
+                    archive = opened.enter_context(Archive(path_of_text(inside[0])))
+                    members = {name_inside(inside[0], one): one for one in archive.members}
+                    archives[inside[0]] = archive, members
+                archive, members = archives[inside[0]]
+                yield archive.head(members[path], LIMITS.content_bytes + 1)
+            except (ArchiveRefused, KeyError, OSError):
+                yield b""

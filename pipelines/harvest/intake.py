@@ -1,7 +1,6 @@
 """Read, validate, judge, land, account: the steps of every feed in their order."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,7 +9,6 @@ import polars as pl
 from pipelines.feeds import FEEDS
 from pipelines.harvest.accounting import account
 from pipelines.harvest.dicom import TABLE, DicomHarvest, unseen_folders
-from pipelines.harvest.dose import TABLE as DOSE_TABLE
 from pipelines.harvest.dose import land_doses
 from pipelines.harvest.messages import read_hl7
 from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, SourceFile, contract_of
@@ -112,16 +110,11 @@ def _harvest_dicom(
     is_selection: bool,
 ) -> HarvestResult:
     """Batch by batch, each with its receipts: a killed harvest keeps what it has committed."""
-    tables = (TABLE, DOSE_TABLE)
-    for table in tables:
-        setup.landing.undo_unfinished(table)
+    setup.landing.undo_unfinished(TABLE)
     results = []
     with DicomHarvest(setup, tell, replay_of=replay_of, compares_all=is_selection) as reading:
         for files, batch in reading.batches(deliveries):
-            with ExitStack() as stack:
-                for table in tables:
-                    names = [file.sha for file in files]
-                    stack.enter_context(setup.landing.unfinished(table, names))
+            with setup.landing.unfinished(TABLE, [file.sha for file in files]):
                 found = _judged_and_landed("dicom", files, batch, setup, now, tell, is_selection)
             results.append(replace(found, tallies=batch.tallies))
         known = reading.known

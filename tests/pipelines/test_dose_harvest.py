@@ -1,6 +1,7 @@
 """The trees of dose reports on their way to landing: nothing readable, nothing lost, nothing twice."""
 
 import shutil
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -139,3 +140,24 @@ def test_a_report_whose_tree_is_cut_short_lands_its_header_and_the_reason(
     headers = setup.landing.read("dicom_headers")
     assert row["sop_instance_uid"] in set(headers["sop_instance_uid"])
     assert dose.TABLE not in set(setup.landing.receipts()["landing_table"])
+
+
+def test_a_report_in_an_archive_lands_the_events_it_would_land_beside_it(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that the doses of archives that are sent as zip files are lost."""
+    folder, day = one_folder(delivered, tmp_path)
+    beside, inside = new_setup(tmp_path / "beside"), new_setup(tmp_path / "inside")
+    harvest("dicom", [Delivery("dicom", folder, day)], beside, now=NOW)
+    packed = tmp_path / "packed" / "inbox" / "dicom" / folder.parent.name / folder.name
+    packed.mkdir(parents=True)
+    with zipfile.ZipFile(packed / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*.dcm")):
+            archive.write(path, path.relative_to(folder))
+    harvest("dicom", [Delivery("dicom", packed, day)], inside, now=NOW)
+    found, expected = (
+        setup.landing.read("dose_events").drop("source_sha").sort("sop_instance_uid", "event_no")
+        for setup in (inside, beside)
+    )
+    assert found.equals(expected) and len(found) > 0
+    assert found["unread_reason"].null_count() == len(found)
