@@ -68,12 +68,17 @@ def receive_dicom(
     try:
         classes = storage_classes(settings.receive_dicom_accept)
         receiver = DicomReceiver(spool, callers, classes, listening)
-        _run(receiver, spool, stop, folder / "receiver.json")
-    except OSError as error:
-        raise CannotListen(
-            f"cannot listen on {listening.host}:{listening.port}: {error.strerror}; is another "
-            "receiver running?"
-        ) from error
+        try:
+            receiver.start()
+        except OSError as error:
+            raise CannotListen(
+                f"cannot listen on {listening.host}:{listening.port}: {error.strerror}; is another "
+                "receiver running?"
+            ) from error
+        try:
+            _run(receiver, spool, stop, folder / "receiver.json")
+        finally:
+            receiver.stop()
     finally:
         spool.close()
 
@@ -83,7 +88,14 @@ def _listening(settings: Settings, host: str | None, port: int | None) -> "Liste
     from pipelines.receivers.tls import server_context
 
     tls = None
-    if settings.receive_tls_certificate is not None:
+    if settings.receive_tls_certificate is None:
+        for name in ("receive_tls_key", "receive_tls_authority"):
+            if getattr(settings, name) is not None:
+                raise CannotListen(
+                    f"IMAGING_{name.upper()} needs IMAGING_RECEIVE_TLS_CERTIFICATE; without it the "
+                    "receiver would speak without TLS"
+                )
+    else:
         if settings.receive_tls_key is None:
             raise CannotListen("IMAGING_RECEIVE_TLS_CERTIFICATE needs IMAGING_RECEIVE_TLS_KEY")
         authority = settings.receive_tls_authority
@@ -120,7 +132,6 @@ def _limits(settings: Settings) -> "Limits":
 def _run(
     receiver: "DicomReceiver", spool: "SpoolWriter", stop: threading.Event, status: Path
 ) -> None:
-    receiver.start()
     started = datetime.now(UTC)
     listening = receiver.listening
     _say(
@@ -139,14 +150,22 @@ def _run(
         }
 
     while True:
-        write_bytes(json.dumps(document("listening"), indent=1).encode(), status, mode=0o600)
+        _note(document("listening"), status)
         if stop.wait(STATUS_SECONDS):
             break
     receiver.stop()
     spool.close()
     final = document("stopped")
-    write_bytes(json.dumps(final, indent=1).encode(), status, mode=0o600)
+    _note(final, status)
     _say(json.dumps(final))
+
+
+def _note(document: dict[str, Any], status: Path) -> None:
+    """Write the status file; a disk that is full stops nobody from receiving."""
+    try:
+        write_bytes(json.dumps(document, indent=1).encode(), status, mode=0o600)
+    except OSError as error:
+        log.warning("%s cannot be written: %s", status, error.strerror)
 
 
 def _say(line: str) -> None:

@@ -339,8 +339,9 @@ def _array(digests: pl.Series | None = None) -> np.ndarray:
 
 
 def _landed_files(setup: Setup) -> list[Path]:
-    """Landing files of headers that have a receipt."""
-    receipts = set(setup.landing.receipts()["source_sha"])
+    """Landing files of headers whose receipt tells of landed rows; a refusal's does not."""
+    landed = setup.landing.receipts().filter(pl.col("rows_written") > 0)
+    receipts = set(landed["source_sha"])
     files = sorted((setup.landing.root / TABLE).glob("*.parquet"))
     return [file for file in files if file.name.partition(".")[0] in receipts]
 

@@ -1,6 +1,6 @@
 """What the DICOM receiver has spooled, as deliveries of the DICOM feed.
 
-A closed segment is decrypted into a private folder in memory (a RAM disk where there is one), read
+A closed segment is decrypted into a private folder on a RAM disk, read
 like a delivered folder, and the folder is gone when it has been read. The name of such a delivery
 holds the name of its segment and the beginning of the segment's hash, so that a receipt or a
 quarantined header leads back to the segment as long as that is kept.
@@ -38,10 +38,16 @@ PREFIX = "spool-"
 DIGEST_CHARACTERS = 16
 RAM_DISK = Path("/dev/shm")
 FOLDER_PREFIX = "imaging-spool-"
+# Files on a RAM disk take whole pages, and folders some.
+ROOM_TO_SPARE = 4 << 20
 
 
 class SegmentGone(Problem):
     """A quarantined header cannot be replayed: its segment is no longer there."""
+
+
+class NoRamDisk(Problem):
+    """There is no place in memory to decrypt a segment to; the message names the next step."""
 
 
 def harvest_arrived(
@@ -150,7 +156,8 @@ def _unpacked(
     sizes and times, so that a delivery unpacked again is known as the same.
     """
     zone = ZoneInfo(setup.network.time_zone)
-    with _private_folder() as folder:
+    needed = sum(len(record.payload) for record in segment.records)
+    with _private_folder(needed) as folder:
         found = []
         for feed_id in sorted({record.feed_id for record in segment.records}):
             name = f"{PREFIX}{segment.path.stem}_{segment.digest[:DIGEST_CHARACTERS]}_{feed_id}"
@@ -171,11 +178,25 @@ def _unpacked(
 
 
 @contextmanager
-def _private_folder() -> Generator[Path]:
-    """A folder of mode 0700 that leaves nothing behind, in memory where there is a RAM disk."""
-    base = RAM_DISK if os.access(RAM_DISK, os.W_OK) else Path(tempfile.gettempdir())
-    _remove_abandoned(base)
-    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=base))
+def _private_folder(needed: int) -> Generator[Path]:
+    """A folder of mode 0700 on the RAM disk that leaves nothing behind.
+
+    Raises NoRamDisk where there is none, or where less than `needed` bytes are free.
+    """
+    if not os.access(RAM_DISK, os.W_OK):
+        raise NoRamDisk(
+            f"{RAM_DISK} cannot be written to; spool segments are decrypted in memory only, so mount "
+            "a tmpfs there"
+        )
+    _remove_abandoned(RAM_DISK)
+    found = os.statvfs(RAM_DISK)
+    free = found.f_bavail * found.f_frsize
+    if free < needed + ROOM_TO_SPARE:
+        raise NoRamDisk(
+            f"{RAM_DISK} has {free >> 20} MiB free, and a spool segment of {needed >> 20} MiB is to "
+            "be decrypted there; make it larger, or lower IMAGING_SPOOL_SEGMENT_MB"
+        )
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=RAM_DISK))
     try:
         yield folder
     finally:

@@ -4,7 +4,9 @@ A file is written under a temporary name, synced, renamed, and its folder synced
 crash never meets half a file. The receipt of a source file is written last: it is the commit.
 """
 
+import fcntl
 import json
+import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.contracts import Contract
-from pipelines.durable import write_bytes, write_with
+from pipelines.durable import write_with
 from pipelines.landing.schema import landing_schema, shaped
 
 PARSER_VERSION = "1"
@@ -54,30 +56,52 @@ class LandingStore:
         """Note which landing files are being written, until their receipts are.
 
         A killed process leaves the note behind, and `undo_unfinished` deletes what has no
-        receipt: the next harvest may cut the same records into other files.
+        receipt: the next harvest may cut the same records into other files. The note is locked
+        while its process lives, so that another harvest leaves these files alone.
         """
-        write_bytes(json.dumps(list(names)).encode(), self._note(table))
+        note = self.root / f".{table}.{os.getpid()}.unfinished.json"
+        descriptor = _locked(note)
         try:
-            yield
-        except BaseException:
-            self.undo_unfinished(table)
-            raise
-        self._note(table).unlink()
+            os.truncate(descriptor, 0)
+            os.write(descriptor, json.dumps(list(names)).encode())
+            os.fsync(descriptor)
+            try:
+                yield
+            except BaseException:
+                self._undo(names)
+                raise
+            finally:
+                note.unlink()
+        finally:
+            os.close(descriptor)
 
     def undo_unfinished(self, table: str) -> None:
-        """Delete the landing files that a harvest left without a receipt."""
-        if not self._note(table).exists():
-            return
-        committed = set(self.receipts()["source_sha"])
-        for name in json.loads(self._note(table).read_text()):
-            if name not in committed:
-                # Whatever else was made of the same source lies in other tables.
-                for path in self.root.glob(f"*/{name}.p*.parquet"):
-                    path.unlink()
-        self._note(table).unlink()
+        """Delete the landing files that a dead harvest left without a receipt."""
+        for note in self.root.glob(f".{table}.*.unfinished.json"):
+            descriptor = os.open(note, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Killed before it was written, it has nothing to undo.
+                self._undo(json.loads(note.read_bytes() or b"[]"))
+                note.unlink()
+            except BlockingIOError:
+                continue  # its harvest is at work
+            finally:
+                os.close(descriptor)
 
-    def _note(self, table: str) -> Path:
-        return self.root / f".{table}.unfinished.json"
+    def _undo(self, names: Sequence[str]) -> None:
+        """Delete what was made of sources without a receipt of landed rows.
+
+        The receipt of a refusal says nothing: a replay has the source of what was refused.
+        """
+        receipts = self.receipts().select("source_sha", "rows_written")
+        landed = set(receipts.filter(pl.col("rows_written") > 0)["source_sha"])
+        told = set(receipts["source_sha"])
+        for name in set(names) - landed:
+            # Whatever was made of the same source lies in several tables.
+            for path in self.root.glob(f"*/{name}.p*.parquet"):
+                if name not in told or path.parent.name not in ("receipts", "rejects"):
+                    path.unlink()
 
     def read(self, table: str) -> pl.DataFrame:
         """All rows of a small landing table (receipts, rejects)."""
@@ -94,6 +118,16 @@ class LandingStore:
     def file_names(self) -> list[str]:
         """Names of all landing files, sorted: the identity of what the warehouse is built from."""
         return sorted(str(p.relative_to(self.root)) for p in self.root.glob("*/*.parquet"))
+
+
+def _locked(path: Path) -> int:
+    """Open a file with a lock that ends with this process; a file just deleted is made anew."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return descriptor
+        os.close(descriptor)
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -101,6 +102,66 @@ def test_a_file_is_synced_before_it_gets_its_name(
     )
     store.write("unit_costs", "a", costs(store))
     assert order == ["sync", "name", "sync"]
+
+
+def receipt(store: LandingStore, sha: str, rows_written: int) -> None:
+    schema = landing_schema(store.tables["receipts"])
+    row = dict.fromkeys(schema) | {"source_sha": sha, "rows_written": rows_written}
+    store.write("receipts", f"batch-{sha}-{rows_written}", pl.DataFrame([row], schema=schema))
+
+
+# Writes a file without a receipt, says so, and waits to be killed.
+AT_WORK = """
+import sys, polars as pl
+from pathlib import Path
+from pipelines.contracts import read_contracts
+from pipelines.landing.schema import landing_schema
+from pipelines.landing.writer import LandingStore
+store = LandingStore(Path(sys.argv[1]), read_contracts(Path(sys.argv[2])))
+with store.unfinished("unit_costs", ["a"]):
+    schema = landing_schema(store.tables["unit_costs"])
+    store.write("unit_costs", "a", pl.DataFrame(schema=schema))
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_another_harvest_is_writing_is_left_alone_until_it_is_dead(store: LandingStore):
+    """Failing means that two harvests at once lose what one of them has landed."""
+    store.prepare()
+    contracts = Path(__file__).parents[3] / "data_contracts" / "landing"
+    with subprocess.Popen(
+        [sys.executable, "-c", AT_WORK, str(store.root), str(contracts)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "written\n"
+        with store.unfinished("unit_costs", ["mine"]):
+            store.undo_unfinished("unit_costs")
+        assert "unit_costs/a.p1.parquet" in store.file_names()
+        other.kill()
+    store.undo_unfinished("unit_costs")
+    assert "unit_costs/a.p1.parquet" not in store.file_names()
+    assert not list(store.root.glob(".*.unfinished.json"))
+
+
+def test_the_receipt_of_a_refusal_does_not_keep_what_its_replay_left(store: LandingStore):
+    """Failing means that a replay that was broken off lands rows no receipt tells of."""
+    store.prepare()
+    receipt(store, "refused", 0)
+    receipt(store, "landed", 1)
+    for name in ("refused", "landed"):
+        store.write("unit_costs", name, costs(store))
+    with (
+        pytest.raises(OSError, match="full"),
+        store.unfinished("unit_costs", ["refused", "landed"]),
+    ):
+        raise OSError("the disk is full")
+    assert store.read("unit_costs").height == 1
+    assert "unit_costs/landed.p1.parquet" in store.file_names()
+    assert store.receipts().height == 2
 
 
 def test_a_frame_without_a_column_of_the_contract_is_an_error(store: LandingStore):

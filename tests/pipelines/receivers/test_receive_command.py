@@ -171,3 +171,34 @@ def test_a_second_receiver_on_the_same_spool_ends_with_a_clear_line(receiving: R
     assert "another receiver writes to" in second.stderr
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("name", ["KEY", "AUTHORITY"])
+def test_tls_without_a_certificate_is_refused(receiving: Receiving, tmp_path: Path, name: str):
+    """Failing means that an operator who wants TLS gets a receiver without it."""
+    setting = f"IMAGING_RECEIVE_TLS_{name}"
+    environment = receiving.environment | {setting: str(tmp_path / "some.pem")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "receive", "dicom", "--port", "0"],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 2
+    assert f"{setting} needs IMAGING_RECEIVE_TLS_CERTIFICATE" in " ".join(done.stderr.split())
+
+
+def test_a_status_file_that_cannot_be_written_stops_nobody(receiving: Receiving, tmp_path: Path):
+    """Failing means that a full disk ends the receiver with a message about its port."""
+    status = receiving.spool / "receiver.json"
+    status.mkdir(parents=True)
+    receiving.spool.chmod(0o700)
+    process, port = receiving.start()
+    association = associate(port)
+    assert association.is_established
+    association.release()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert "receiver.json cannot be written" in process.stderr.read()

@@ -20,6 +20,7 @@ from pipelines.harvest import (
     spooled,
     waiting_segments,
 )
+from pipelines.harvest.spooled import NoRamDisk
 from pipelines.landing.pseudonymise import pseudonyms
 from pipelines.receivers.dicom_cut import cut, file_meta
 from pipelines.receivers.spool import (
@@ -130,6 +131,22 @@ def test_nothing_is_left_in_the_clear(home: Setup, tmp_path: Path, monkeypatch: 
         if path.is_file():
             for text in (b"9998887776", b"Heppenstall", b"2.25.9001"):
                 assert text not in path.read_bytes(), path
+
+
+def test_without_room_in_memory_nothing_is_decrypted(
+    home: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that identities are written to a disk, or that a harvest breaks off in it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(spooled, "RAM_DISK", tmp_path / "none")
+        with pytest.raises(NoRamDisk, match="mount a tmpfs"):
+            harvest_spool(home, now=NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr(spooled, "ROOM_TO_SPARE", 1 << 60)
+        with pytest.raises(NoRamDisk, match="IMAGING_SPOOL_SEGMENT_MB"):
+            harvest_spool(home, now=NOW)
+    assert home.landing.receipts().is_empty()
+    assert harvest_spool(home, now=NOW).rows_landed == 3
 
 
 def test_what_a_killed_harvest_left_in_the_clear_is_removed(home: Setup, monkeypatch):
