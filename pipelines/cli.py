@@ -1,6 +1,7 @@
 """The front door: `imaging <verb>`; parses arguments, calls a room or starts a process."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -61,8 +62,9 @@ class Output(StrEnum):
     landing = "landing"
 
 
-console = Console()
-errors = Console(stderr=True)
+# A message may hold what looks like markup, such as the name of a section.
+console = Console(markup=False)
+errors = Console(stderr=True, markup=False)
 
 
 def main() -> None:
@@ -423,9 +425,22 @@ def _harvest_feed(settings: Settings, feed: str) -> None:
             progress=watch.progress,
         )
     _print_result(result, time.monotonic() - began)
+    if feed == "dicom":
+        _tell_of_open_segments(settings)
     _check_landing(settings)
     if result.failures:
         raise typer.Exit(1)
+
+
+def _tell_of_open_segments(settings: Settings) -> None:
+    from pipelines.receivers.spool import OPEN, segments
+
+    if segments(settings.spool_dir / "dicom", OPEN):
+        console.print(
+            "a receiver still writes to a segment of the spool, which is harvested once it is closed: "
+            f"after at most {settings.spool_segment_seconds} s, or when the receiver ends",
+            soft_wrap=True,
+        )
 
 
 def _replay(settings: Settings, feed: str | None) -> None:
@@ -621,7 +636,14 @@ def _serve(settings: Settings, port: int) -> None:
     export_environment(settings)
     console.print(f"Dashboards: http://127.0.0.1:{port}  (Ctrl+C ends them)")
     command = [sys.executable, "-m", "streamlit", "run", "dashboards/app.py"]
-    raise typer.Exit(subprocess.call([*command, "--server.port", str(port)], cwd=PROJECT_ROOT))
+    raise typer.Exit(_until_it_ends([*command, "--server.port", str(port)]))
+
+
+def _until_it_ends(command: list[str]) -> int:
+    """Run a server in the foreground; who ends this process ends the server."""
+    with subprocess.Popen(command, cwd=PROJECT_ROOT) as server:
+        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+        return server.wait()
 
 
 @app.command()
@@ -634,9 +656,7 @@ def dagster(
     chosen = port or settings.dagster_port
     console.print(f"Dagster: http://127.0.0.1:{chosen}  (Ctrl+C ends it)")
     command = [str(Path(sys.executable).parent / "dagster"), "dev", "-m", "pipelines.definitions"]
-    raise typer.Exit(
-        subprocess.call([*command, "-h", "127.0.0.1", "-p", str(chosen)], cwd=PROJECT_ROOT)
-    )
+    raise typer.Exit(_until_it_ends([*command, "-h", "127.0.0.1", "-p", str(chosen)]))
 
 
 @app.command()

@@ -11,8 +11,9 @@ from pipelines.problems import Problem
 from pipelines.settings import Settings
 
 query_app = typer.Typer(help="Ask outside systems for data.", no_args_is_help=True)
-console = Console()
-errors = Console(stderr=True)
+# A message may hold what looks like markup, such as the name of a section.
+console = Console(markup=False)
+errors = Console(stderr=True, markup=False)
 DAY = ["%Y-%m-%d"]
 
 

@@ -88,6 +88,9 @@ def device_clocks(frame: pl.DataFrame) -> Figure:
             for row in off.iter_rows(named=True)
         )
         takeaway = f"Clocks off by two minutes or more: {named}."
+    unknown = frame.filter(pl.col("clock_state").is_in(["too_few", "no_peers", "not_told"]))
+    if unknown.height:
+        takeaway += f" Of {unknown.height} of {frame.height} scanners too little is known to say."
     return Figure(
         title="Clocks of the scanners in their newest week, whole network",
         takeaway=takeaway,

@@ -359,7 +359,7 @@ select
         when offsets.delay_seconds is null then 'too_few'
         when offsets.route_seconds is null then 'no_peers'
         when
-            offsets.method = 'level'
+            offsets.method in ('level', 'carried')
             and abs(offsets.offset_seconds)
             < greatest({{ var('clock_correction_seconds') }}, offsets.spread_seconds)
             then 'too_few'

@@ -1,0 +1,33 @@
+"""What the command line says is what was meant."""
+
+import pytest
+from rich.console import Console
+
+from pipelines import cli, query_verbs
+
+
+@pytest.mark.parametrize("console", [cli.console, cli.errors, query_verbs.errors])
+def test_the_name_of_a_section_is_printed(console: Console):
+    """Failing means that an operator is told to write a section whose name is left out."""
+    with console.capture() as printed:
+        console.print("write one, for example [callers]", soft_wrap=True)
+    assert printed.get() == "write one, for example [callers]\n"
+
+
+def test_ending_the_command_ends_its_server(monkeypatch: pytest.MonkeyPatch):
+    """Failing means that dashboards are served on after their service was stopped."""
+    handlers = {}
+    monkeypatch.setattr(
+        cli.signal, "signal", lambda number, handler: handlers.update({number: handler})
+    )
+    waited = []
+
+    class Server(cli.subprocess.Popen):
+        def wait(self, timeout: float | None = None) -> int:
+            if not waited:
+                waited.append(True)
+                handlers[cli.signal.SIGTERM]()
+            return super().wait(60)
+
+    monkeypatch.setattr(cli.subprocess, "Popen", Server)
+    assert cli._until_it_ends(["sleep", "600"]) == -cli.signal.SIGTERM
