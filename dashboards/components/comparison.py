@@ -103,7 +103,9 @@ def conventions(frame: pl.DataFrame, *, title: str) -> Figure:
     _axes(chart, "rate")
     notes = [
         "Blue: our default; grey: conventions of others. None is wrong: they answer other questions. "
-        "Where the table does not say that a convention is at most 100 %, overlaps can lift it above."
+        "Where the table does not say that a convention is at most 100 %, overlaps can lift it above.",
+        "Each leaves out the days on which it is not defined (table); where opening hours are much "
+        "longer than staffed sessions, those that stand on opening hours come out small.",
     ]
     alt = f"{title}. Bar chart, one bar per convention. {takeaway}"
     return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)

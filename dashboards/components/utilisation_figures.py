@@ -72,7 +72,8 @@ def efficiency(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         said_of=staffed(frame),
         more_notes=[
             "Denominator: all occupied minutes, inside and outside staffed time; not staffed "
-            "minutes. Where few series state an end (coverage), acquiring time is understated."
+            "minutes. Where few series state an end (coverage), acquiring time is understated; an "
+            "exposure of plain radiography or mammography lasts seconds, so there it is near 0."
         ],
     )
 
@@ -122,7 +123,8 @@ def bridges(frame: pl.DataFrame, where: str) -> Figure:
     return Figure(
         title=f"Bridges between the conventions in minutes, {where}",
         takeaway="Each bridge begins with one figure and ends with another: the steps between "
-        "them explain all of the difference, without a rest.",
+        "them explain all of the difference, without a rest, on the days on which both are "
+        "defined. Our default stands on staffed time and has no bridge.",
         table=frame,
     )
 
@@ -155,9 +157,9 @@ def against_ris(frame: pl.DataFrame, where: str) -> Figure:
     if judged.height:
         row = judged.row(0, named=True)
         takeaway = (
-            f"{when}: images are known of {row['covered_exam_count']:,} of "
-            f"{wording.counted(row['ris_exam_count'], 'exam')} completed in the RIS. Each line "
-            "names the metric it affects."
+            f"{when}: {row['covered_exam_count']:,} of "
+            f"{wording.counted(row['ris_exam_count'], 'exam')} completed in the RIS fall on days "
+            "with images and are compared. Each line names the metric it affects."
         )
     return Figure(
         title=title,
