@@ -23,7 +23,7 @@ from pipelines.harvest.opening import feed_of, latest_allowed, unregistered
 from pipelines.landing.pseudonymise import pseudonymise_headers, pseudonymise_path
 from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
-from pipelines.sources.archives import Archive, ArchiveRefused, Member
+from pipelines.sources.archives import Archive, ArchiveRefused, Member, is_archive
 from pipelines.sources.dicom_headers import acquisition_times, comparison
 from pipelines.sources.dicom_headers.read import (
     HeaderBatch,
@@ -37,6 +37,7 @@ from pipelines.sources.dicom_headers.read import (
 )
 from pipelines.sources.dicom_headers.tags import TagList
 from pipelines.sources.dicom_headers.times import TIMES
+from pipelines.sources.extract_tables import Refused
 from pipelines.sources.inbox import Delivery
 
 UNREADABLE = "header_is_readable"
@@ -265,6 +266,8 @@ class DicomHarvest:
             # Patients would be hashed without their issuer. A folder given by hand has no feed.
             file.refused = unregistered(delivery)
         file.received = len(mine) + len(bad)
+        if file.refused is None and bad["path"].to_list() == [text_of_path(delivery.path)]:
+            file.refused = _unopened(delivery, bad["reason"][0])
         columns = ("path", "content_sha")
         both = pl.concat([mine.select(columns), bad.select(columns)]).sort("path")
         file.paths = dict(enumerate(both["path"].to_list(), start=1))
@@ -278,6 +281,16 @@ class DicomHarvest:
             source, "row_no", "rule", "reason", pl.lit("").alias("column_name")
         )
         return file, rows.with_columns(source).drop("unit", "is_single"), rejects
+
+
+def _unopened(delivery: Delivery, reason: str) -> Refused | None:
+    """Refusal of a delivery that is one archive, none of which could be used; else none.
+
+    A single file that is no image is a reject: it is one record, an archive is all of them.
+    """
+    if not is_archive(delivery.path.name):
+        return None
+    return Refused("archive_is_readable", f"{reason}; ask the sender to pack and deliver it again")
 
 
 class _Landed:

@@ -309,6 +309,28 @@ def test_a_refused_archive_is_one_reject_and_the_files_beside_it_land(
     assert adds_up(setup)
 
 
+def test_a_delivery_that_is_a_broken_archive_is_refused_whole_and_replayed(
+    new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that a lost delivery counts as one bad record, and that the gate holds."""
+    day = tmp_path / "inbox" / "dicom" / DAY.isoformat()
+    day.mkdir(parents=True)
+    path = zipped(day / "RMC_export.zip", images(tmp_path / "files", range(100, 140)))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    setup = new_setup(tmp_path / "home")
+    result = harvest("dicom", [Delivery("dicom", path, DAY)], setup, now=NOW)
+    assert (result.files_refused, result.rows_landed) == (1, 0)
+    (failure,) = result.failures
+    assert failure.rule == "archive_is_readable"
+    assert "cut off or damaged; ask the sender" in failure.message
+    path.write_bytes(whole)
+    (entry,) = setup.quarantine.entries(state="open")
+    assert entry.scope == "file"
+    assert replay(entry, setup, now=NOW + timedelta(hours=1)).rows_landed == 40
+    assert adds_up(setup)
+
+
 def test_files_of_any_name_land_are_quarantined_replayed_and_retired(
     new_setup: NewSetup, tmp_path: Path
 ):
