@@ -8,6 +8,7 @@ Only codes, numbers, UIDs, times and the device are read; names and texts of the
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import warnings
@@ -82,6 +83,21 @@ TOO_DEEP = "tree too deep"
 TOO_LARGE = "report too large"
 MALFORMED = "tree is malformed"
 
+# What an OSError can have against one file: it is gone, forbidden, no file, or lies on a bad block.
+# One without a number is of a library that met damage.
+OF_THE_FILE = {
+    None,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ESTALE,
+}
+
 UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 CODE = re.compile(r"[A-Za-z0-9.\-]{1,64}")
@@ -153,6 +169,7 @@ def read_dose_reports(
 ) -> DoseBatch:
     """Read dose reports from files or bytes; raises nothing on content.
 
+    An OSError that is not about a file (`is_of_the_file`) is raised: another run can read it.
     `zone` is the wall clock of times that tell no offset, themselves or in their header. Of each
     time of `TIMES` the columns are `_raw`, `_local` (wall clock of `zone`), `_utc`, `_precision`
     (minute, second, fraction), `_tz_source` (own, header, assumed) and `_flag` (ambiguous,
@@ -258,13 +275,20 @@ def _content(source: Path | bytes, limits: Limits) -> bytes:
     return data
 
 
+def is_of_the_file(error: OSError) -> bool:
+    """Whether an error says something about one file, and not about the machine."""
+    return error.errno in OF_THE_FILE
+
+
 def _file(path: Path, limits: Limits) -> bytes:
-    if not path.is_file():
-        raise _Unusable(f"{NOT_READABLE}: not a regular file")
     try:
+        if not path.is_file():
+            raise _Unusable(f"{NOT_READABLE}: not a regular file")
         with path.open("rb") as file:
             return file.read(limits.content_bytes + 1)
     except OSError as error:
+        if not is_of_the_file(error):
+            raise
         raise _Unusable(f"{NOT_READABLE}: {error.strerror}") from None
 
 

@@ -1,6 +1,9 @@
 """The trees of dose reports on their way to landing: nothing readable, nothing lost, nothing twice."""
 
+import errno
+import os
 import shutil
+import tarfile
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -11,7 +14,7 @@ import pytest
 
 from pipelines.harvest import Setup, dose, harvest, intake, replay
 from pipelines.landing.pseudonymise import pseudonyms
-from pipelines.sources import dose_reports
+from pipelines.sources import archives, dose_reports
 from pipelines.sources.inbox import Delivery, deliveries
 
 NOW = datetime(2026, 4, 2, 6, tzinfo=UTC)
@@ -32,6 +35,17 @@ def one_folder(delivered: Path, tmp_path: Path) -> tuple[Path, date]:
     folder = tmp_path / "inbox" / "dicom" / source.parent.name / source.name
     shutil.copytree(source, folder)
     return folder, date.fromisoformat(source.parent.name)
+
+
+def several_reports(delivered: Path, tmp_path: Path) -> tuple[list[Path], Path, date]:
+    """All dose reports of a party, and an empty folder of the last of its days to pack them into."""
+    paths = sorted((delivered / "inbox").glob("dicom/*/*/*/SR*.dcm"))
+    party = paths[-1].parents[1].name
+    found = [path for path in paths if path.parents[1].name == party][-4:]
+    folder = tmp_path / "packed" / "inbox" / "dicom" / found[-1].parents[2].name / party
+    folder.mkdir(parents=True)
+    assert len(found) > 1
+    return found, folder, date.fromisoformat(folder.parent.name)
 
 
 def test_the_events_of_the_truth_land_under_the_hashes_of_their_headers(
@@ -161,3 +175,94 @@ def test_a_report_in_an_archive_lands_the_events_it_would_land_beside_it(
     )
     assert found.equals(expected) and len(found) > 0
     assert found["unread_reason"].null_count() == len(found)
+
+
+def test_many_archives_are_read_with_one_of_them_open_at_a_time(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a busy day's archives use up the files a process may open."""
+    paths, packed, day = several_reports(delivered, tmp_path)
+    for number, path in enumerate(paths):
+        with zipfile.ZipFile(packed / f"{number:03d}.zip", "w") as archive:
+            archive.write(path, path.name)
+    opened, most = set(), []
+
+    class Counted(archives.Archive):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            opened.add(path)
+            most.append(len(opened))
+
+        def close(self) -> None:
+            super().close()
+            opened.discard(Path(str(self.file.name)))
+
+    monkeypatch.setattr(dose, "Archive", Counted)
+    setup = new_setup(tmp_path)
+    harvest("dicom", [Delivery("dicom", packed, day)], setup, now=NOW)
+    assert most == [1] * len(paths)
+    rows = setup.landing.read("dose_events")
+    assert rows["unread_reason"].null_count() == len(rows) > 0
+
+
+def test_the_members_of_an_archive_are_read_as_they_lie(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a compressed archive is unpacked anew for every report in it."""
+    paths, packed, day = several_reports(delivered, tmp_path)
+    with tarfile.open(packed / "export.tar.gz", "w:gz") as archive:
+        for number, path in enumerate(reversed(paths)):
+            archive.add(path, f"{9 - number}.dcm")
+    places, head = [], archives.Archive.head
+
+    def noted(self: archives.Archive, member: archives.Member, count: int) -> bytes:
+        places.append(member.place)
+        return head(self, member, count)
+
+    setup = new_setup(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(dose.Archive, "head", noted)
+        read = dose.dose_rows
+        patch.setattr(dose, "dose_rows", lambda *given: (places.clear(), read(*given))[1])
+        harvest("dicom", [Delivery("dicom", packed, day)], setup, now=NOW)
+    assert places == sorted(places) and len(places) == len(paths)
+    expected = dose_reports.read_dose_reports(paths, zone="Europe/London").events
+    key = setup.keys.pseudonym
+    told = expected.select(
+        pseudonyms(expected["sop_instance_uid"], "instance", key),
+        pseudonyms(expected["irradiation_event_uid"], "irradiation_event", key),
+    )
+    found = setup.landing.read("dose_events").select(told.columns)
+    assert found.sort(told.columns).equals(told.sort(told.columns))
+
+
+@pytest.mark.parametrize("packs", [False, True], ids=["file", "archive"])
+def test_a_machine_out_of_files_stops_the_harvest_and_the_next_one_reads_all(
+    delivered: Path,
+    new_setup: NewSetup,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    packs: bool,
+):
+    """Failing means that a busy hour of the machine loses doses without a word."""
+    folder, day = one_folder(delivered, tmp_path)
+    if packs:
+        paths = sorted(folder.rglob("*.dcm"))
+        with zipfile.ZipFile(folder / "export.zip", "w") as archive:
+            for path in paths:
+                archive.write(path, path.name)
+                path.unlink()
+    setup = new_setup(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dose, "Archive", full)
+        patch.setattr(dose_reports.Path, "is_file", full)
+        with pytest.raises(OSError, match="Too many open files"):
+            harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW)
+    assert setup.landing.receipts().is_empty()
+    harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW)
+    rows = setup.landing.read("dose_events")
+    assert rows["unread_reason"].null_count() == len(rows) > 0
