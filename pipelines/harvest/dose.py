@@ -4,7 +4,7 @@ The header of a report lands as any header does and is what the receipt counts. 
 beside it under the same source, so that a harvest or a replay of the same files replaces both.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import groupby
@@ -75,6 +75,27 @@ def dose_rows(headers: pl.DataFrame, setup: Setup) -> pl.DataFrame:
     # in the order of the headers, whatever order an archive was best read in
     rows = pl.concat([events, unread], how="diagonal").sort("place", maintain_order=True)
     return pseudonymise_doses(rows.drop("place"), setup.keys)
+
+
+def unread_reports(setup: Setup, names: Iterable[str]) -> set[bytes]:
+    """Header digests of the reports of which no copy could be read, of some landing files.
+
+    `names` are those of the sources. Digests of a header end before the tree of its report.
+    """
+    wanted = set(names)
+    found = (setup.landing.root / TABLE).glob("*.parquet") if wanted else ()
+    files = [file for file in found if file.name.partition(".")[0] in wanted]
+    if not files:
+        return set()
+    told = pl.scan_parquet(files).group_by("content_sha")
+    unread = told.agg(pl.col("unread_reason").is_not_null().all()).filter("unread_reason")
+    return set(unread.select("content_sha").collect()["content_sha"])
+
+
+def readable(paths: Sequence[str], setup: Setup) -> set[str]:
+    """Those of some files that hold a dose report that can be read."""
+    batch, order = _read(paths, setup)
+    return {paths[order[number]] for number in batch.events["source_no"].unique()}
 
 
 def can_be_dose_report() -> pl.Expr:

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.harvest import Setup, dose, harvest, intake, replay
+from pipelines.harvest import Setup, dicom, dose, harvest, intake, replay
 from pipelines.landing.pseudonymise import pseudonyms
 from pipelines.sources import archives, dose_reports
 from pipelines.sources.inbox import Delivery, deliveries
@@ -266,3 +266,80 @@ def test_a_machine_out_of_files_stops_the_harvest_and_the_next_one_reads_all(
     harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW)
     rows = setup.landing.read("dose_events")
     assert rows["unread_reason"].null_count() == len(rows) > 0
+
+
+def is_accounted(setup: Setup) -> bool:
+    """Whether landing holds the headers that the receipts say were written, source by source."""
+    told = setup.landing.receipts().group_by("source_sha").agg(pl.col("rows_written").sum())
+    landed = setup.landing.read("dicom_headers").group_by("source_sha").len("rows_landed")
+    both = told.join(landed, on="source_sha", how="full", coalesce=True).fill_null(0)
+    return both["rows_written"].equals(both["rows_landed"].cast(pl.Int64))
+
+
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "with_others"])
+def test_a_report_sent_again_whole_lands_its_dose_and_nothing_lands_twice(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path, is_alone: bool
+):
+    """Failing means that a dose that was once cut short stays lost, or that headers pile up."""
+    folder, day = one_folder(delivered, tmp_path)
+    path = next(folder.rglob("SR*.dcm"))
+    if is_alone:
+        for other in [one for one in folder.rglob("*.dcm") if one != path]:
+            other.unlink()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-400])
+    setup, delivery = new_setup(tmp_path), Delivery("dicom", folder, day)
+    harvest("dicom", [delivery], setup, now=NOW)
+    first = len(setup.landing.read("dicom_headers"))
+    # the same cut file under another name is nothing new, however often the folder is read
+    (path.parent / "copy.dcm").write_bytes(whole[:-400])
+    for hour in (1, 2):
+        harvest("dicom", [delivery], setup, now=NOW + timedelta(hours=hour))
+    rows = setup.landing.read("dose_events")
+    assert rows.filter(pl.col("unread_reason").is_not_null()).height == 1
+    assert len(setup.landing.read("dicom_headers")) == first and is_accounted(setup)
+    path.write_bytes(whole)
+    (path.parent / "third.dcm").write_bytes(whole)
+    for hour in (3, 4):
+        harvest("dicom", [delivery], setup, now=NOW + timedelta(hours=hour))
+    (path.parent / "fourth.dcm").write_bytes(whole)
+    harvest("dicom", [delivery], setup, now=NOW + timedelta(hours=5))
+    rows = setup.landing.read("dose_events")
+    (report,) = rows.filter(pl.col("unread_reason").is_not_null())["sop_instance_uid"]
+    read = rows.filter(pl.col("sop_instance_uid") == report, pl.col("unread_reason").is_null())
+    expected = dose_reports.read_dose_reports([path], zone="Europe/London").events
+    assert len(read) == len(expected) > 0
+    assert len(setup.landing.read("dicom_headers")) == first + 1 and is_accounted(setup)
+
+
+def test_of_a_damaged_and_a_whole_copy_in_one_delivery_the_whole_one_lands(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that the name of a file decides whether a dose is read."""
+    folder, day = one_folder(delivered, tmp_path)
+    path = next(folder.rglob("SR*.dcm"))
+    (path.parent / "0.dcm").write_bytes(path.read_bytes()[:-400])
+    setup = new_setup(tmp_path)
+    harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW)
+    rows = setup.landing.read("dose_events")
+    assert rows["unread_reason"].null_count() == len(rows) > 0
+    assert setup.landing.read("dicom_headers")["sop_instance_uid"].is_unique().all()
+
+
+def test_a_whole_copy_in_a_later_batch_of_the_same_harvest_lands(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a dose is lost where a harvest has much to read."""
+    folder, day = one_folder(delivered, tmp_path)
+    path = next(folder.rglob("SR*.dcm"))
+    later = tmp_path / "later" / folder.parent.name / folder.name
+    shutil.copytree(folder, later)
+    path.write_bytes(path.read_bytes()[:-400])
+    setup = new_setup(tmp_path)
+    monkeypatch.setattr(dicom, "LARGEST_BATCH", 1)
+    both = [Delivery("dicom", place, day) for place in (folder, later)]
+    harvest("dicom", both, setup, now=NOW)
+    rows = setup.landing.read("dose_events")
+    unread = rows.filter(pl.col("unread_reason").is_not_null())["sop_instance_uid"]
+    read = rows.filter(pl.col("unread_reason").is_null())["sop_instance_uid"]
+    assert len(unread) == 1 and unread.is_in(read.to_list()).all() and is_accounted(setup)
