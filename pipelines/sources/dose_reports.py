@@ -24,6 +24,7 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 
 from pipelines.sources.dicom_headers.structure import NotWhole, TooDeep, TooLarge, check_whole
@@ -31,10 +32,12 @@ from pipelines.sources.dicom_headers.times import acquisition_starts
 from pipelines.sources.dicom_headers.values import Undecodable, encodings_of, text_of
 from pipelines.sources.ucum import factor
 
-# Objects of these classes are dose reports; those of the others when their title says so.
+# Objects of these classes are dose reports; those of the others when their title says so. The
+# receiver keeps the content of these reports and of no others.
 DOSE_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (67, 68, 76))
-GENERAL_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (22, 33))
+GENERAL_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (22, 33, 34, 35))
 TITLE = "113701"
+LAST_OF_TITLE = 0x0040A043
 EVENTS = {"113819": "ct", "113706": "projection"}
 TOTALS = ("113811", "113702")
 EVENT_UID, EVENT_START, PLANE = "113769", "111526", "113764"
@@ -234,7 +237,12 @@ class _Flags:
 
 
 def _rows(source: Path | bytes, limits: Limits) -> list[dict[str, object]]:
-    data = _content(source, limits)
+    data = source if isinstance(source, bytes) else _file(source, limits)
+    try:
+        _check(data, limits)
+    except _Unusable as why:
+        # the tree of a report lies behind its title, which is mostly whole where the tree is not
+        raise _Unusable(why.reason, is_dose_report=is_titled_dose_report(data)) from None
     # pydicom remarks on every odd value; what matters becomes a reason or a flag.
     logging.getLogger("pydicom").setLevel(logging.ERROR)
     is_dose_report = False
@@ -253,9 +261,8 @@ def _rows(source: Path | bytes, limits: Limits) -> list[dict[str, object]]:
             raise _Unusable(reason, is_dose_report=is_dose_report) from None
 
 
-def _content(source: Path | bytes, limits: Limits) -> bytes:
-    """The bytes of a source that is whole and within the limits; raises _Unusable."""
-    data = source if isinstance(source, bytes) else _file(source, limits)
+def _check(data: bytes, limits: Limits) -> None:
+    """Raise _Unusable unless a source is whole and within the limits."""
     if len(data) > limits.content_bytes:
         raise _Unusable(TOO_LARGE)
     try:
@@ -272,7 +279,24 @@ def _content(source: Path | bytes, limits: Limits) -> bytes:
         raise _Unusable(TOO_LARGE) from None
     except (NotWhole, zlib.error) as error:
         raise _Unusable(f"{NOT_WHOLE}: {error}") from None
-    return data
+
+
+def is_titled_dose_report(data: bytes) -> bool:
+    """Whether a DICOM file, whole up to its title (0040,A043), is titled an X-ray dose report.
+
+    Raises nothing on content: what cannot be read is no dose report.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _concept(_up_to_title(data)) == TITLE
+        except Exception:
+            return False
+
+
+def _up_to_title(data: bytes) -> Dataset:
+    """The attributes of a document up to its title; what lies behind may be damaged."""
+    return read_partial(BytesIO(data), stop_when=lambda tag, *_: tag > LAST_OF_TITLE)
 
 
 def is_of_the_file(error: OSError) -> bool:
