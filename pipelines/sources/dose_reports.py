@@ -497,12 +497,16 @@ def _device(dataset: Dataset, about: Items) -> dict[str, str | None]:
         encodings = encodings_of(_text(dataset, "SpecificCharacterSet") or "")
     except Undecodable:
         encodings = ()
-    return {
+    found = {
         column: next(
             (_text(item, "UID") or _words(item, encodings) for item in about.get(code, [])), None
         )
         for code, column in DEVICE.items()
     }
+    uid = found["device_observer_uid"] or ""
+    if not UID.fullmatch(uid) or len(uid) > 64:
+        found["device_observer_uid"] = None  # it lands readable, so it may be nothing else
+    return found
 
 
 def _words(item: Dataset, encodings: tuple[str, ...]) -> str | None:

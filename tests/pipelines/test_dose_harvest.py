@@ -88,6 +88,14 @@ def test_no_identity_of_a_report_is_readable_in_landing(landed: Setup, delivered
             assert row[name].encode() not in content
 
 
+def test_the_device_of_a_report_is_told_as_headers_tell_theirs(landed: Setup, delivered: Path):
+    """Failing means that a report cannot be joined to the scanner whose images name its UID."""
+    paths = sorted((delivered / "inbox").glob("dicom/*/*/*/SR*.dcm"))
+    told = dose_reports.read_dose_reports(paths, zone="Europe/London").events
+    found = landed.landing.read("dose_events")
+    assert set(found["device_observer_uid"]) == set(told["device_observer_uid"]) != {None}
+
+
 def test_harvesting_again_changes_nothing(landed: Setup, delivered: Path):
     """Failing means that a second run doubles doses."""
     before = landed.landing.file_names(), landed.landing.read("dose_events")
