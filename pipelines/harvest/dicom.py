@@ -18,6 +18,7 @@ from pipelines.harvest.dicom_units import (
     parts,
     units,
 )
+from pipelines.harvest.dose import can_be_dose_report, readable, unread_reports
 from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import feed_of, latest_allowed, unregistered
 from pipelines.landing.pseudonymise import pseudonymise_headers, pseudonymise_path
@@ -63,6 +64,7 @@ class DicomHarvest:
         self.compared = 0
         self.differing: dict[str, str] = {}
         self.tallies: Counter[str] = Counter()
+        self._latest: list[str] = []
 
     def __enter__(self) -> "DicomHarvest":
         """Use as a context."""
@@ -179,24 +181,28 @@ class DicomHarvest:
         rejected = _of_units([(n, b.rejected) for n, b in read], place or {})
         self.tallies.update(dict(accepted["reader"].value_counts().iter_rows()))
         self.tallies["quarantined"] += len(rejected)
-        accepted = accepted.unique("content_sha", keep="first", maintain_order=True)
-        accepted = self._headers.unknown(accepted)
+        # what has landed since may hold a report that could not be read
+        self._headers.doubt(unread_reports(self.setup, self._latest))
+        accepted = self._headers.unknown(self._one_of_each(accepted))
         rejected = self._headers.unknown(_known_by_name(rejected, waiting))
         rejected = rejected.drop("is_single").with_columns(rule=pl.lit(UNREADABLE))
         single = accepted.filter("is_single").drop("unit", "is_single")
         self._compare(single, "".join(str(unit.manifest) for unit in waiting))
         accepted, differing = self._without_differing(accepted)
         rejected = pl.concat([rejected, differing])
+        again = self._headers.unread & set(accepted["content_sha"])
         self._headers.add(accepted["content_sha"])
         files, frames, rejects = [], [], []
         for number, unit in enumerate(waiting):
             is_mine = pl.col("unit") == number
-            file, mine, bad = self._file(unit, accepted.filter(is_mine), rejected.filter(is_mine))
+            mine, bad = accepted.filter(is_mine), rejected.filter(is_mine)
+            file, mine, bad = self._file(unit, mine, bad, again)
             files.append(file)
             frames.append(mine)
             rejects.append(bad)
             if unit.manifest is not None:
                 self.seen.add(unit.manifest)
+        self._latest = [file.sha for file in files]
         zone = self.setup.network.time_zone
         allowed = latest_allowed(files, contract_of("dicom", self.setup), zone)
         records = pl.concat(frames).join(allowed, on="source_sha", how="left")
@@ -204,6 +210,23 @@ class DicomHarvest:
         rows, tallies = _Landed(self.setup), dict(self.tallies)
         self.tallies.clear()
         return files, Batch(records, pl.concat(rejects), rows, tallies)
+
+    def _one_of_each(self, headers: pl.DataFrame) -> pl.DataFrame:
+        """One file of each header: of a dose report one that can be read, whatever others there are.
+
+        Of a report that landed unread, only a file that can be read: the others say nothing new.
+        """
+        is_unread = pl.col("content_sha").is_in(list(self._headers.unread))
+        is_doubtful = can_be_dose_report() & (pl.col("content_sha").is_duplicated() | is_unread)
+        doubtful = headers.filter(is_doubtful)["path"].to_list()
+        good = readable(doubtful, self.setup) if doubtful else set()
+        is_bad = pl.col("path").is_in([path for path in doubtful if path not in good])
+        return (
+            headers.filter(~(is_bad & is_unread))
+            .sort(is_bad, maintain_order=True)
+            .unique("content_sha", keep="first", maintain_order=True)
+            .sort("unit", "path", maintain_order=True)
+        )
 
     def _look(self, batch: HeaderBatch, named: dict[str, Named]) -> None:
         """Compare members of an archive while their bytes are at hand."""
@@ -250,11 +273,14 @@ class DicomHarvest:
         return headers.filter(~is_wrong), rejects
 
     def _file(
-        self, unit: Unit, mine: pl.DataFrame, bad: pl.DataFrame
+        self, unit: Unit, mine: pl.DataFrame, bad: pl.DataFrame, again: set[bytes]
     ) -> tuple[SourceFile, pl.DataFrame, pl.DataFrame]:
         delivery, setup = unit.delivery, self.setup
         digests = sorted(mine["content_sha"].to_list() + bad["content_sha"].to_list())
         listing = unit.manifest or "\n".join(unit.files)
+        if not again.isdisjoint(digests):
+            # The same headers may have landed before; a receipt speaks of one landing file.
+            digests.append(listing.encode())
         sha = hashlib.sha256(b"".join(digests) or listing.encode()).hexdigest()
         feed_id, issuer = _dicom_feed(delivery, setup.network)
         name = public_name(delivery, setup)
@@ -318,18 +344,19 @@ class _Landed:
 class _KnownHeaders:
     """Digests of the headers that a receipt speaks of, 16 bytes each.
 
-    What a killed harvest left without a receipt is read again.
+    What a killed harvest left without a receipt is read again. `unread` are those of dose reports
+    that could not be read: they are not known, since a header's digest says nothing of the rest.
     """
 
     def __init__(self, setup: Setup, *, with_rejects: bool) -> None:
-        digests = [
-            pl.read_parquet(file, columns=["content_sha"])["content_sha"]
-            for file in _landed_files(setup)
-        ]
+        files = _landed_files(setup)
+        digests = [pl.read_parquet(file, columns=["content_sha"])["content_sha"] for file in files]
+        self.unread = unread_reports(setup, [file.name.partition(".")[0] for file in files])
         if with_rejects:
             receipts = setup.landing.receipts().select("source_sha")
             rejects = setup.landing.read("rejects").join(receipts, on="source_sha", how="semi")
             digests.append(rejects["record_sha"].drop_nulls().str.decode("hex"))
+            self.unread -= set(digests[-1])
         self.sorted = np.unique(np.concatenate([_array(), *map(_array, digests)]))
 
     def unknown(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -338,11 +365,17 @@ class _KnownHeaders:
         if not len(self.sorted) or not len(digests):
             return frame
         place = np.searchsorted(self.sorted, digests).clip(max=len(self.sorted) - 1)
-        return frame.filter(pl.Series(self.sorted[place] != digests))
+        is_unread = pl.col("content_sha").is_in(list(self.unread))
+        return frame.filter(pl.Series(self.sorted[place] != digests) | is_unread)
 
     def add(self, digests: pl.Series) -> None:
         """Know these too."""
         self.sorted = np.union1d(self.sorted, _array(digests))
+        self.unread -= set(digests)
+
+    def doubt(self, digests: set[bytes]) -> None:
+        """Know these no more: they are of dose reports that could not be read."""
+        self.unread |= digests
 
 
 def _array(digests: pl.Series | None = None) -> np.ndarray:

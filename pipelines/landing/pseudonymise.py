@@ -267,7 +267,8 @@ def pseudonymise_series(series: pl.DataFrame, keys: Keys) -> pl.DataFrame:
 def pseudonymise_doses(doses: pl.DataFrame, keys: Keys) -> pl.DataFrame:
     """One row per dose report and event, identities hashed as those of DICOM headers are.
 
-    Takes rows of `dose_reports` with the identities of their headers, and `issuer_ods`.
+    Takes rows of `dose_reports` with the identities of their headers, and `issuer_ods`. The UID of
+    the device stays as it is, as that of a header does: it names a machine and joins them.
     """
     numbers = doses.with_columns(pl.col("accession_number", "patient_id").replace("", None))
     patient = numbers.select(pl.format("{}|{}", pl.col("issuer_ods").fill_null(""), "patient_id"))
@@ -277,7 +278,6 @@ def pseudonymise_doses(doses: pl.DataFrame, keys: Keys) -> pl.DataFrame:
         "study_instance_uid": "study",
         "accession_number": "accession",
         "irradiation_event_uid": "irradiation_event",
-        "device_observer_uid": "device",
     }
     return numbers.with_columns(
         pseudonyms(patient[:, 0], "patient", keys.pseudonym).alias("patient_id"),

@@ -70,7 +70,7 @@ def read_callers(path: Path, feed_ids: Collection[str]) -> Callers:
     return Callers(feeds, networks)
 
 
-def storage_classes(kind: str, path: Path = STORAGE_CLASSES) -> dict[str, bool]:
-    """UIDs of the accepted storage classes; True where the content is kept (dose reports)."""
+def storage_classes(kind: str, path: Path = STORAGE_CLASSES) -> frozenset[str]:
+    """UIDs of the accepted storage classes."""
     document = tomllib.loads(path.read_text())
-    return {uid: group == "dose_reports" for group in KINDS[kind] for uid in document[group]}
+    return frozenset(uid for group in KINDS[kind] for uid in document[group])

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,10 +23,16 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from pipelines.receivers.dicom_callers import Callers
-from pipelines.receivers.dicom_cut import LAST_OF_REPORT, HeaderTooLarge, cut, file_meta
+from pipelines.receivers.dicom_cut import LAST_OF_REPORT, Cut, HeaderTooLarge, cut, file_meta
 from pipelines.receivers.spool import SpoolRefused, SpoolWriter
 from pipelines.sources.dicom_headers.tags import TagList
 from pipelines.sources.dicom_sockets import quicken
+from pipelines.sources.dose_reports import (
+    DOSE_CLASSES,
+    GENERAL_CLASSES,
+    LAST_OF_TITLE,
+    is_titled_dose_report,
+)
 
 log = logging.getLogger("imaging.receive.dicom")
 
@@ -125,13 +131,12 @@ class DicomReceiver:
         self,
         spool: SpoolWriter,
         callers: Callers,
-        classes: dict[str, bool],
+        classes: Collection[str],
         listening: Listening,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Prepare the receiver; `classes` are the accepted storage classes and whether each keeps
-        its content, `now` the clock (UTC)."""
+        """Prepare the receiver; `classes` are the accepted storage classes, `now` the clock (UTC)."""
         self.spool, self.callers, self.classes = spool, callers, classes
         self.listening, self.now = listening, now
         self.counts = Counts()
@@ -215,12 +220,19 @@ class DicomReceiver:
     def _kept(self, data: bytes, total: int, event: Any) -> bytes:
         """The file that is spooled of an object: file meta, wanted attributes, proper end."""
         sop_class, syntax = str(event.request.AffectedSOPClassUID), event.context.transfer_syntax
-        last_tag = LAST_OF_REPORT if self.classes.get(sop_class) else self.last_tag
-        found = cut(data, total, syntax, last_tag, largest=self.listening.largest_header)
+        meta = file_meta(syntax, sop_class, str(event.request.AffectedSOPInstanceUID))
+        keeps_content = sop_class in DOSE_CLASSES
+        if sop_class in GENERAL_CLASSES:
+            # such a report can be anything; the text of a clinical one is none of our business
+            titled = self._cut(data, total, syntax, LAST_OF_TITLE)
+            keeps_content = titled.is_walked and is_titled_dose_report(meta + titled.data_set)
+        found = self._cut(data, total, syntax, LAST_OF_REPORT if keeps_content else self.last_tag)
         if not found.is_walked:
             self.counts.add(not_walked=1)
-        instance = str(event.request.AffectedSOPInstanceUID)
-        return file_meta(syntax, sop_class, instance) + found.data_set
+        return meta + found.data_set
+
+    def _cut(self, data: bytes, total: int, syntax: str, last_tag: int) -> Cut:
+        return cut(data, total, syntax, last_tag, largest=self.listening.largest_header)
 
     def _spool(self, kept: bytes, peer: _Peer) -> None:
         ticket = self.spool.append(

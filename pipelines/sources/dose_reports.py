@@ -8,6 +8,7 @@ Only codes, numbers, UIDs, times and the device are read; names and texts of the
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import warnings
@@ -23,6 +24,7 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 
 from pipelines.sources.dicom_headers.structure import NotWhole, TooDeep, TooLarge, check_whole
@@ -30,10 +32,12 @@ from pipelines.sources.dicom_headers.times import acquisition_starts
 from pipelines.sources.dicom_headers.values import Undecodable, encodings_of, text_of
 from pipelines.sources.ucum import factor
 
-# Objects of these classes are dose reports; those of the others when their title says so.
+# Objects of these classes are dose reports; those of the others when their title says so. The
+# receiver keeps the content of these reports and of no others.
 DOSE_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (67, 68, 76))
-GENERAL_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (22, 33))
+GENERAL_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (22, 33, 34, 35))
 TITLE = "113701"
+LAST_OF_TITLE = 0x0040A043
 EVENTS = {"113819": "ct", "113706": "projection"}
 TOTALS = ("113811", "113702")
 EVENT_UID, EVENT_START, PLANE = "113769", "111526", "113764"
@@ -81,6 +85,21 @@ EVENT_TWICE = "one irradiation event with two sets of values"
 TOO_DEEP = "tree too deep"
 TOO_LARGE = "report too large"
 MALFORMED = "tree is malformed"
+
+# What an OSError can have against one file: it is gone, forbidden, no file, or lies on a bad block.
+# One without a number is of a library that met damage.
+OF_THE_FILE = {
+    None,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ESTALE,
+}
 
 UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -153,6 +172,7 @@ def read_dose_reports(
 ) -> DoseBatch:
     """Read dose reports from files or bytes; raises nothing on content.
 
+    An OSError that is not about a file (`is_of_the_file`) is raised: another run can read it.
     `zone` is the wall clock of times that tell no offset, themselves or in their header. Of each
     time of `TIMES` the columns are `_raw`, `_local` (wall clock of `zone`), `_utc`, `_precision`
     (minute, second, fraction), `_tz_source` (own, header, assumed) and `_flag` (ambiguous,
@@ -217,7 +237,12 @@ class _Flags:
 
 
 def _rows(source: Path | bytes, limits: Limits) -> list[dict[str, object]]:
-    data = _content(source, limits)
+    data = source if isinstance(source, bytes) else _file(source, limits)
+    try:
+        _check(data, limits)
+    except _Unusable as why:
+        # the tree of a report lies behind its title, which is mostly whole where the tree is not
+        raise _Unusable(why.reason, is_dose_report=is_titled_dose_report(data)) from None
     # pydicom remarks on every odd value; what matters becomes a reason or a flag.
     logging.getLogger("pydicom").setLevel(logging.ERROR)
     is_dose_report = False
@@ -236,9 +261,8 @@ def _rows(source: Path | bytes, limits: Limits) -> list[dict[str, object]]:
             raise _Unusable(reason, is_dose_report=is_dose_report) from None
 
 
-def _content(source: Path | bytes, limits: Limits) -> bytes:
-    """The bytes of a source that is whole and within the limits; raises _Unusable."""
-    data = source if isinstance(source, bytes) else _file(source, limits)
+def _check(data: bytes, limits: Limits) -> None:
+    """Raise _Unusable unless a source is whole and within the limits."""
     if len(data) > limits.content_bytes:
         raise _Unusable(TOO_LARGE)
     try:
@@ -255,16 +279,40 @@ def _content(source: Path | bytes, limits: Limits) -> bytes:
         raise _Unusable(TOO_LARGE) from None
     except (NotWhole, zlib.error) as error:
         raise _Unusable(f"{NOT_WHOLE}: {error}") from None
-    return data
+
+
+def is_titled_dose_report(data: bytes) -> bool:
+    """Whether a DICOM file, whole up to its title (0040,A043), is titled an X-ray dose report.
+
+    Raises nothing on content: what cannot be read is no dose report.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _concept(_up_to_title(data)) == TITLE
+        except Exception:
+            return False
+
+
+def _up_to_title(data: bytes) -> Dataset:
+    """The attributes of a document up to its title; what lies behind may be damaged."""
+    return read_partial(BytesIO(data), stop_when=lambda tag, *_: tag > LAST_OF_TITLE)
+
+
+def is_of_the_file(error: OSError) -> bool:
+    """Whether an error says something about one file, and not about the machine."""
+    return error.errno in OF_THE_FILE
 
 
 def _file(path: Path, limits: Limits) -> bytes:
-    if not path.is_file():
-        raise _Unusable(f"{NOT_READABLE}: not a regular file")
     try:
+        if not path.is_file():
+            raise _Unusable(f"{NOT_READABLE}: not a regular file")
         with path.open("rb") as file:
             return file.read(limits.content_bytes + 1)
     except OSError as error:
+        if not is_of_the_file(error):
+            raise
         raise _Unusable(f"{NOT_READABLE}: {error.strerror}") from None
 
 
@@ -449,12 +497,16 @@ def _device(dataset: Dataset, about: Items) -> dict[str, str | None]:
         encodings = encodings_of(_text(dataset, "SpecificCharacterSet") or "")
     except Undecodable:
         encodings = ()
-    return {
+    found = {
         column: next(
             (_text(item, "UID") or _words(item, encodings) for item in about.get(code, [])), None
         )
         for code, column in DEVICE.items()
     }
+    uid = found["device_observer_uid"] or ""
+    if not UID.fullmatch(uid) or len(uid) > 64:
+        found["device_observer_uid"] = None  # it lands readable, so it may be nothing else
+    return found
 
 
 def _words(item: Dataset, encodings: tuple[str, ...]) -> str | None:

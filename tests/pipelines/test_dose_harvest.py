@@ -1,6 +1,9 @@
 """The trees of dose reports on their way to landing: nothing readable, nothing lost, nothing twice."""
 
+import errno
+import os
 import shutil
+import tarfile
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -9,9 +12,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.harvest import Setup, dose, harvest, intake, replay
+from pipelines.harvest import Setup, dicom, dose, harvest, intake, replay
 from pipelines.landing.pseudonymise import pseudonyms
-from pipelines.sources import dose_reports
+from pipelines.sources import archives, dose_reports
 from pipelines.sources.inbox import Delivery, deliveries
 
 NOW = datetime(2026, 4, 2, 6, tzinfo=UTC)
@@ -32,6 +35,17 @@ def one_folder(delivered: Path, tmp_path: Path) -> tuple[Path, date]:
     folder = tmp_path / "inbox" / "dicom" / source.parent.name / source.name
     shutil.copytree(source, folder)
     return folder, date.fromisoformat(source.parent.name)
+
+
+def several_reports(delivered: Path, tmp_path: Path) -> tuple[list[Path], Path, date]:
+    """All dose reports of a party, and an empty folder of the last of its days to pack them into."""
+    paths = sorted((delivered / "inbox").glob("dicom/*/*/*/SR*.dcm"))
+    party = paths[-1].parents[1].name
+    found = [path for path in paths if path.parents[1].name == party][-4:]
+    folder = tmp_path / "packed" / "inbox" / "dicom" / found[-1].parents[2].name / party
+    folder.mkdir(parents=True)
+    assert len(found) > 1
+    return found, folder, date.fromisoformat(folder.parent.name)
 
 
 def test_the_events_of_the_truth_land_under_the_hashes_of_their_headers(
@@ -72,6 +86,14 @@ def test_no_identity_of_a_report_is_readable_in_landing(landed: Setup, delivered
         for name in ("sop_instance_uid", "study_instance_uid", "irradiation_event_uid"):
             assert row[name] not in text
             assert row[name].encode() not in content
+
+
+def test_the_device_of_a_report_is_told_as_headers_tell_theirs(landed: Setup, delivered: Path):
+    """Failing means that a report cannot be joined to the scanner whose images name its UID."""
+    paths = sorted((delivered / "inbox").glob("dicom/*/*/*/SR*.dcm"))
+    told = dose_reports.read_dose_reports(paths, zone="Europe/London").events
+    found = landed.landing.read("dose_events")
+    assert set(found["device_observer_uid"]) == set(told["device_observer_uid"]) != {None}
 
 
 def test_harvesting_again_changes_nothing(landed: Setup, delivered: Path):
@@ -161,3 +183,171 @@ def test_a_report_in_an_archive_lands_the_events_it_would_land_beside_it(
     )
     assert found.equals(expected) and len(found) > 0
     assert found["unread_reason"].null_count() == len(found)
+
+
+def test_many_archives_are_read_with_one_of_them_open_at_a_time(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a busy day's archives use up the files a process may open."""
+    paths, packed, day = several_reports(delivered, tmp_path)
+    for number, path in enumerate(paths):
+        with zipfile.ZipFile(packed / f"{number:03d}.zip", "w") as archive:
+            archive.write(path, path.name)
+    opened, most = set(), []
+
+    class Counted(archives.Archive):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            opened.add(path)
+            most.append(len(opened))
+
+        def close(self) -> None:
+            super().close()
+            opened.discard(Path(str(self.file.name)))
+
+    monkeypatch.setattr(dose, "Archive", Counted)
+    setup = new_setup(tmp_path)
+    harvest("dicom", [Delivery("dicom", packed, day)], setup, now=NOW)
+    assert most == [1] * len(paths)
+    rows = setup.landing.read("dose_events")
+    assert rows["unread_reason"].null_count() == len(rows) > 0
+
+
+def test_the_members_of_an_archive_are_read_as_they_lie(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a compressed archive is unpacked anew for every report in it."""
+    paths, packed, day = several_reports(delivered, tmp_path)
+    with tarfile.open(packed / "export.tar.gz", "w:gz") as archive:
+        for number, path in enumerate(reversed(paths)):
+            archive.add(path, f"{9 - number}.dcm")
+    places, head = [], archives.Archive.head
+
+    def noted(self: archives.Archive, member: archives.Member, count: int) -> bytes:
+        places.append(member.place)
+        return head(self, member, count)
+
+    setup = new_setup(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(dose.Archive, "head", noted)
+        read = dose.dose_rows
+        patch.setattr(dose, "dose_rows", lambda *given: (places.clear(), read(*given))[1])
+        harvest("dicom", [Delivery("dicom", packed, day)], setup, now=NOW)
+    assert places == sorted(places) and len(places) == len(paths)
+    expected = dose_reports.read_dose_reports(paths, zone="Europe/London").events
+    key = setup.keys.pseudonym
+    told = expected.select(
+        pseudonyms(expected["sop_instance_uid"], "instance", key),
+        pseudonyms(expected["irradiation_event_uid"], "irradiation_event", key),
+    )
+    found = setup.landing.read("dose_events").select(told.columns)
+    assert found.sort(told.columns).equals(told.sort(told.columns))
+
+
+@pytest.mark.parametrize("packs", [False, True], ids=["file", "archive"])
+def test_a_machine_out_of_files_stops_the_harvest_and_the_next_one_reads_all(
+    delivered: Path,
+    new_setup: NewSetup,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    packs: bool,
+):
+    """Failing means that a busy hour of the machine loses doses without a word."""
+    folder, day = one_folder(delivered, tmp_path)
+    if packs:
+        paths = sorted(folder.rglob("*.dcm"))
+        with zipfile.ZipFile(folder / "export.zip", "w") as archive:
+            for path in paths:
+                archive.write(path, path.name)
+                path.unlink()
+    setup = new_setup(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dose, "Archive", full)
+        patch.setattr(dose_reports.Path, "is_file", full)
+        with pytest.raises(OSError, match="Too many open files"):
+            harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW)
+    assert setup.landing.receipts().is_empty()
+    harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW)
+    rows = setup.landing.read("dose_events")
+    assert rows["unread_reason"].null_count() == len(rows) > 0
+
+
+def is_accounted(setup: Setup) -> bool:
+    """Whether landing holds the headers that the receipts say were written, source by source."""
+    told = setup.landing.receipts().group_by("source_sha").agg(pl.col("rows_written").sum())
+    landed = setup.landing.read("dicom_headers").group_by("source_sha").len("rows_landed")
+    both = told.join(landed, on="source_sha", how="full", coalesce=True).fill_null(0)
+    return both["rows_written"].equals(both["rows_landed"].cast(pl.Int64))
+
+
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "with_others"])
+def test_a_report_sent_again_whole_lands_its_dose_and_nothing_lands_twice(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path, is_alone: bool
+):
+    """Failing means that a dose that was once cut short stays lost, or that headers pile up."""
+    folder, day = one_folder(delivered, tmp_path)
+    path = next(folder.rglob("SR*.dcm"))
+    if is_alone:
+        for other in [one for one in folder.rglob("*.dcm") if one != path]:
+            other.unlink()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-400])
+    setup, delivery = new_setup(tmp_path), Delivery("dicom", folder, day)
+    harvest("dicom", [delivery], setup, now=NOW)
+    first = len(setup.landing.read("dicom_headers"))
+    # the same cut file under another name is nothing new, however often the folder is read
+    (path.parent / "copy.dcm").write_bytes(whole[:-400])
+    for hour in (1, 2):
+        harvest("dicom", [delivery], setup, now=NOW + timedelta(hours=hour))
+    rows = setup.landing.read("dose_events")
+    assert rows.filter(pl.col("unread_reason").is_not_null()).height == 1
+    assert len(setup.landing.read("dicom_headers")) == first and is_accounted(setup)
+    path.write_bytes(whole)
+    (path.parent / "third.dcm").write_bytes(whole)
+    for hour in (3, 4):
+        harvest("dicom", [delivery], setup, now=NOW + timedelta(hours=hour))
+    (path.parent / "fourth.dcm").write_bytes(whole)
+    harvest("dicom", [delivery], setup, now=NOW + timedelta(hours=5))
+    rows = setup.landing.read("dose_events")
+    (report,) = rows.filter(pl.col("unread_reason").is_not_null())["sop_instance_uid"]
+    read = rows.filter(pl.col("sop_instance_uid") == report, pl.col("unread_reason").is_null())
+    expected = dose_reports.read_dose_reports([path], zone="Europe/London").events
+    assert len(read) == len(expected) > 0
+    assert len(setup.landing.read("dicom_headers")) == first + 1 and is_accounted(setup)
+
+
+def test_of_a_damaged_and_a_whole_copy_in_one_delivery_the_whole_one_lands(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that the name of a file decides whether a dose is read."""
+    folder, day = one_folder(delivered, tmp_path)
+    path = next(folder.rglob("SR*.dcm"))
+    (path.parent / "0.dcm").write_bytes(path.read_bytes()[:-400])
+    setup = new_setup(tmp_path)
+    harvest("dicom", [Delivery("dicom", folder, day)], setup, now=NOW)
+    rows = setup.landing.read("dose_events")
+    assert rows["unread_reason"].null_count() == len(rows) > 0
+    assert setup.landing.read("dicom_headers")["sop_instance_uid"].is_unique().all()
+
+
+def test_a_whole_copy_in_a_later_batch_of_the_same_harvest_lands(
+    delivered: Path, new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a dose is lost where a harvest has much to read."""
+    folder, day = one_folder(delivered, tmp_path)
+    path = next(folder.rglob("SR*.dcm"))
+    later = tmp_path / "later" / folder.parent.name / folder.name
+    shutil.copytree(folder, later)
+    path.write_bytes(path.read_bytes()[:-400])
+    setup = new_setup(tmp_path)
+    monkeypatch.setattr(dicom, "LARGEST_BATCH", 1)
+    both = [Delivery("dicom", place, day) for place in (folder, later)]
+    harvest("dicom", both, setup, now=NOW)
+    rows = setup.landing.read("dose_events")
+    unread = rows.filter(pl.col("unread_reason").is_not_null())["sop_instance_uid"]
+    read = rows.filter(pl.col("unread_reason").is_null())["sop_instance_uid"]
+    assert len(unread) == 1 and unread.is_in(read.to_list()).all() and is_accounted(setup)

@@ -228,6 +228,35 @@ def test_a_dose_report_sent_again_replaces_all_its_rows_and_no_clock_is_ahead_of
     assert str(rows[1]["arrived_at"])[:10] == "2026-01-07"
 
 
+def test_a_damaged_copy_that_arrives_later_does_not_hide_the_dose_report_that_was_read(
+    project: Project, tiny_landing: Path, tmp_path: Path
+):
+    """Failure: a dose is lost when an archive sends a cut file after the whole one."""
+    landing = tmp_path / "landing"
+    shutil.copytree(tiny_landing, landing)
+    told = ("dlp_mgy_cm", "ctdi_vol_mgy", "event_kind", "irradiation_event_uid")
+    cut = next(row for row in doses() if row["sop_instance_uid"] == "report-2") | {
+        "source_sha": "cut",
+        "received_at": datetime(2026, 1, 9, 6, tzinfo=UTC),
+        "event_no": 0,
+        "report_row_count": 1,
+        "unread_reason": "file is not whole",
+        **dict.fromkeys(told),
+    }
+    other = cut | {"sop_instance_uid": "report-3"}
+    write_landing_file(landing, "dose_events", "cut", [cut, other])
+    wanted = ["--select", "stg_dicom__dose_events", "--indirect-selection", "cautious"]
+    view = build(project, landing, tmp_path / "cut.duckdb", *wanted)
+    rows = view.rows("select * from staging.stg_dicom__dose_events order by report_uid, event_no")
+    columns = ("report_uid", "event_no", "dlp_mgy_cm", "unread_reason")
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        ("report-1", 1, 10.0, None),
+        ("report-2", 1, 10.0, None),
+        ("report-2", 2, 20.0, None),
+        ("report-3", 0, None, "file is not whole"),
+    ]
+
+
 def test_a_network_benefit_is_planned_in_eighths_from_the_first_full_month(tiny):
     """Failure: planned money starts too early, or for parties that are not live."""
     plans = tiny.rows(

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -26,11 +27,13 @@ from pydicom.uid import (
     JPEG2000Lossless,
 )
 
-from pipelines.receivers.dicom_callers import Callers, CallersProblem, read_callers
+from pipelines.receivers.dicom_callers import Callers, CallersProblem, read_callers, storage_classes
 from pipelines.receivers.dicom_store import DicomReceiver
 from pipelines.receivers.spool import SpoolWriter, segments
 from pipelines.receivers.tls import server_context
 from pipelines.sources.dicom_headers import read_headers
+from pipelines.sources.dose_reports import DOSE_CLASSES, GENERAL_CLASSES
+from pipelines.synthetic.dicom_encoding import part10_file
 from tests.dicom_samples import written
 from tests.orthanc import AE_TITLE, PASSWORD, USER, invented_image, running_orthanc
 from tests.orthanc import encoded as encoded_file
@@ -172,6 +175,47 @@ def test_echo_is_answered_and_other_classes_are_not_accepted(
     association.release()
     receiver.stop()
     assert (receiver.counts.echoes, receiver.counts.received) == (1, 1)
+
+
+def structured_report(sop_class: str, title: str, syntax: str) -> pydicom.Dataset:
+    """A structured report of one sentence under a title of DICOM's own codes."""
+    text = {"ValueType": "TEXT", "TextValue": "a finding of somebody"}
+    tree = {
+        "ConceptNameCodeSequence": [{"CodeValue": title, "CodingSchemeDesignator": "DCM"}],
+        "ContentSequence": [text],
+        "ValueType": "CONTAINER",
+        "ContinuityOfContent": "SEPARATE",
+        "CompletionFlag": "COMPLETE",
+    }
+    named = {"SOPClassUID": sop_class, "SOPInstanceUID": "2.25.1", "StudyInstanceUID": "2.25.2"}
+    return pydicom.dcmread(BytesIO(part10_file(named | tree, transfer_syntax=syntax)))
+
+
+@pytest.mark.parametrize("sop_class", sorted(GENERAL_CLASSES))
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian], ids=lambda uid: uid.keyword
+)
+def test_only_dose_reports_keep_their_text_whatever_class_they_are_of(
+    new_receiver: NewReceiver, tmp_path: Path, sop_class: str, syntax: str
+):
+    """Failing means that clinical reports rest in the spool, or that doses of old scanners do not."""
+    receiver = new_receiver()
+    association = associate(receiver.port, contexts=((sop_class, syntax),))
+    dose, clinical = (structured_report(sop_class, title, syntax) for title in ("113701", "126000"))
+    for report in (dose, clinical):
+        assert association.send_c_store(report).Status == 0x0000
+    association.release()
+    receiver.stop()
+    receiver.spool.close()
+    kept, cut = (record.payload for record in spooled(tmp_path / "spool"))
+    assert pydicom.dcmread(BytesIO(kept)).ContentSequence == dose.ContentSequence
+    assert b"finding" not in cut and b"126000" not in cut
+    assert pydicom.dcmread(BytesIO(cut)).StudyInstanceUID == "2.25.2"
+
+
+def test_every_class_that_can_be_a_dose_report_is_taken_where_only_those_are():
+    """Failing means that a site cannot send the doses that are read from its files."""
+    assert storage_classes("dose_reports") >= DOSE_CLASSES | GENERAL_CLASSES
 
 
 def test_an_endless_header_is_refused_for_good_and_the_next_object_is_taken(

@@ -411,3 +411,25 @@ def test_damage_anywhere_in_a_report_never_stops_a_harvest(delivered: Path):
     assert found == set(range(len(damaged)))
     assert not set(batch.events["source_no"]) & set(batch.rejected["source_no"])
     assert len(batch.rejected) > 0 and known & set(batch.events["sop_instance_uid"])
+
+
+@pytest.mark.parametrize(("title", "is_dose"), [("113701", True), ("126000", False)])
+def test_a_report_of_a_general_class_that_is_cut_short_still_says_whether_it_told_a_dose(
+    title: str, is_dose: bool
+):
+    """Failing means that a lost dose of an older scanner leaves no trace."""
+    whole = report(event("2.25.9", number("113830", "5")), title=title, sop_class=ENHANCED_SR)
+    batch = read(whole[:-20])
+    assert batch.rejected["reason"].item().startswith(dose.NOT_WHOLE)
+    assert batch.rejected["is_dose_report"].item() is is_dose
+
+
+@pytest.mark.parametrize(
+    ("told", "read_as"),
+    [("1.2.840.9", "1.2.840.9"), ("Heppenstall", None), ("1." * 40 + "1", None)],
+)
+def test_the_uid_of_a_device_is_a_uid_or_nothing(told: str, read_as: str | None):
+    """Failing means that a text of somebody lands readable where only a machine's UID may."""
+    device = item("UIDREF", "121012", UID=told)
+    (row,) = rows(device, event("2.25.9", number("113830", "5")))
+    assert row["device_observer_uid"] == read_as

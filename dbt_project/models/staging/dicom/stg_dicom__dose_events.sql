@@ -52,8 +52,13 @@ select
     feed_id,
     min(received_at) over (partition by sop_instance_uid) as arrived_at
 from dose_events
--- a report sent again counts once, with all its rows: the latest arrival stays, as of the first
+-- a report sent again counts once, with all its rows: the latest arrival that could be read stays,
+-- as of the first
 qualify dense_rank() over (
     partition by sop_instance_uid
-    order by received_at desc nulls last, source_sha, content_sha
+    order by
+        unread_reason is not null,
+        received_at desc nulls last,
+        source_sha,
+        content_sha
 ) = 1
