@@ -23,8 +23,8 @@ with instances as (
         ts_precision,
         tz_source,
         ts_flag,
-        acquisition_seconds,
-        exposure_seconds,
+        ended_at,
+        end_method,
         feed_id,
         arrived_at
     from {{ ref('stg_dicom__instances') }}
@@ -164,8 +164,16 @@ judged as (
         instances.start_rung,
         instances.tz_source,
         second_hour.sop_instance_uid is not null as is_repeated_hour,
-        instances.acquisition_seconds,
-        instances.exposure_seconds,
+        -- Frames of nuclear medicine and the end of the performed step are landed too; no archive's
+        -- list knows either, and a series would last longer when told by its files.
+        case
+            when instances.end_method in ('duration', 'exposure')
+                then
+                    {{ add_seconds(
+                        'instances.ended_at', '3600 * coalesce(second_hour.is_second, 0)'
+                    ) }}
+        end as ended_at,
+        instances.end_method,
         instances.feed_id,
         instances.arrived_at,
         coalesce(
@@ -190,10 +198,9 @@ ends as (
     select
         series_instance_uid,
         -- only an acquisition's own time (rungs 1 and 2) can say when the last one ended
-        {{ add_seconds('started_at', 'coalesce(acquisition_seconds, exposure_seconds, 0)') }}
-            as ended_at,
+        coalesce(ended_at, started_at) as ended_at,
         case
-            when acquisition_seconds is not null then 'duration'
+            when end_method = 'duration' then 'duration'
             else 'last_acquisition'
         end as end_method
     from judged
