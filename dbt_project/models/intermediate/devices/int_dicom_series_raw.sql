@@ -471,11 +471,10 @@ select
     placed.instance_count,
     placed.listed_instance_count,
     placed.timed_instance_count,
-    -- an old study that a migration brings in: its scanner is not at work today
+    -- An old study that a migration brings in: its scanner is not at work today. Only the archive
+    -- knows; that we were told late says nothing, as of a history that is asked for.
     coalesce(
-        {{ days_between(
-            'placed.started_at', 'coalesce(placed.archive_received_at, placed.first_arrived_at)'
-        ) }}
+        {{ days_between('placed.started_at', 'placed.archive_received_at') }}
         > {{ var('migrated_after_days') }},
         false
     ) as is_migrated
