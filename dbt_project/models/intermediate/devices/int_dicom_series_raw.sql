@@ -148,6 +148,7 @@ second_hour as (
 judged as (
     select
         instances.series_instance_uid,
+        instances.sop_instance_uid,
         instances.study_uid,
         instances.accession,
         instances.patient_key,
@@ -207,13 +208,31 @@ ends as (
     where is_time_usable and start_rung <= 2
 ),
 
+-- of two acquisitions that end together a duration says more than the start of the other
 read_ends as (
     select
         series_instance_uid,
-        max(ended_at) as ended_at,
-        max_by(end_method, ended_at) as end_method
+        ended_at,
+        end_method
     from ends
-    group by series_instance_uid
+    qualify row_number() over (
+        partition by series_instance_uid
+        order by ended_at desc, case when end_method = 'duration' then 1 else 2 end
+    ) = 1
+),
+
+first_images as (
+    select
+        series_instance_uid,
+        started_at,
+        tz_source,
+        is_repeated_hour
+    from judged
+    where is_time_usable
+    qualify row_number() over (
+        partition by series_instance_uid
+        order by started_at, sop_instance_uid
+    ) = 1
 ),
 
 read_series as (
@@ -232,9 +251,6 @@ read_series as (
         min(institution_name) as institution_name,
         min(feed_id) as feed_id,
         min(arrived_at) as first_arrived_at,
-        min(started_at) filter (where is_time_usable) as started_at,
-        min_by(tz_source, started_at) filter (where is_time_usable) as tz_source,
-        min_by(is_repeated_hour, started_at) filter (where is_time_usable) as is_repeated_hour,
         count(*) as instance_count,
         count(*) filter (where is_time_usable) as timed_instance_count
     from judged
@@ -269,11 +285,11 @@ series as (
         ) as first_arrived_at,
         series_lists.archive_received_at,
         read_series.series_instance_uid is not null as is_read,
-        read_series.started_at as read_started_at,
+        first_images.started_at as read_started_at,
         read_ends.ended_at as read_ended_at,
         read_ends.end_method as read_end_method,
-        read_series.tz_source as read_tz_source,
-        read_series.is_repeated_hour as is_read_repeated_hour,
+        first_images.tz_source as read_tz_source,
+        first_images.is_repeated_hour as is_read_repeated_hour,
         read_series.instance_count as read_instance_count,
         read_series.timed_instance_count as read_timed_instance_count,
         series_lists.started_at as listed_started_at,
@@ -284,6 +300,8 @@ series as (
     full outer join series_lists
         on read_series.series_instance_uid = series_lists.series_instance_uid
     left join read_ends on read_series.series_instance_uid = read_ends.series_instance_uid
+    left join first_images
+        on read_series.series_instance_uid = first_images.series_instance_uid
 ),
 
 timed as (
