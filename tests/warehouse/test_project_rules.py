@@ -221,6 +221,25 @@ def test_every_finding_of_the_comparison_names_a_metric_of_the_registry(manifest
     assert touched <= {entry["metric_id"] for entry in registry(manifest)}
 
 
+def test_the_words_for_conventions_of_utilisation_name_the_numbers_that_are_counted():
+    """Failure: readers are told of five minutes or fifty hours, and others are counted."""
+    numbers = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
+    with (PROJECT / "seeds" / "national" / "utilisation_conventions.csv").open() as file:
+        words = {
+            row["convention"]: " ".join(row[name] for name in row if name.endswith("_name"))
+            for row in csv.DictReader(file)
+        }
+    buffers = re.findall(r"(\d+) minutes before and after", words["open_clip_used"])
+    hours = re.findall(r"(\d+) hours", words["fixed_week"])
+    assert {int(n) for n in buffers} == {
+        numbers["buffer_before_minutes"],
+        numbers["buffer_after_minutes"],
+    }
+    assert {int(n) for n in hours} == {numbers["fixed_week_hours"]}
+    others = [w for c, w in words.items() if c not in ("open_clip_used", "fixed_week")]
+    assert not [w for w in others if re.search(r"\d", w)]
+
+
 def test_every_source_maps_to_its_landing_asset(manifest):
     """Failure: the orchestrator does not know that staging waits for the harvest."""
     for source in manifest["sources"].values():

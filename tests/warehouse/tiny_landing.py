@@ -218,6 +218,9 @@ def header(study: str, image: str, series: str, patient: str, clock: str) -> dic
         "start_utc": start.replace(tzinfo=UTC),
         "start_rung": 2,
         "ts_precision": "second",
+        # landed as told; such a length gives no end and must not stop a build
+        "acquisition_duration": "nan",
+        "exposure_time": "900000000000000000000",
         "content_sha": image.encode(),
         "feed_id": "dicom_RMC",
         "received_at": DELIVERED + timedelta(hours=12),

@@ -9,8 +9,12 @@ with series as (
         {%- for attribute in attributes %}
             {{ attribute }},
         {%- endfor %}
-        started_at,
-        {{ local_date('started_at') }} as day_on
+        {{ local_date('started_at') }} as day_on,
+        -- series that begin together have an order of their own, so that none is picked by chance
+        row_number() over (
+            partition by device_key
+            order by started_at, series_instance_uid
+        ) as series_no
     from {{ ref('int_dicom_series_raw') }}
     where is_timed and device_key is not null and not is_migrated
 ),
@@ -24,7 +28,7 @@ days as (
         count(*) as series_count,
         {%- for attribute in attributes %}
             max_by(
-                {{ attribute }}, case when {{ attribute }} is not null then started_at end
+                {{ attribute }}, case when {{ attribute }} is not null then series_no end
             ) as {{ attribute }}
             {%- if not loop.last %},{% endif %}
         {%- endfor %}

@@ -23,8 +23,8 @@ with instances as (
         ts_precision,
         tz_source,
         ts_flag,
-        acquisition_seconds,
-        exposure_seconds,
+        ended_at,
+        end_method,
         feed_id,
         arrived_at
     from {{ ref('stg_dicom__instances') }}
@@ -148,6 +148,7 @@ second_hour as (
 judged as (
     select
         instances.series_instance_uid,
+        instances.sop_instance_uid,
         instances.study_uid,
         instances.accession,
         instances.patient_key,
@@ -164,8 +165,16 @@ judged as (
         instances.start_rung,
         instances.tz_source,
         second_hour.sop_instance_uid is not null as is_repeated_hour,
-        instances.acquisition_seconds,
-        instances.exposure_seconds,
+        -- Frames of nuclear medicine and the end of the performed step are landed too; no archive's
+        -- list knows either, and a series would last longer when told by its files.
+        case
+            when instances.end_method in ('duration', 'exposure')
+                then
+                    {{ add_seconds(
+                        'instances.ended_at', '3600 * coalesce(second_hour.is_second, 0)'
+                    ) }}
+        end as ended_at,
+        instances.end_method,
         instances.feed_id,
         instances.arrived_at,
         coalesce(
@@ -190,23 +199,40 @@ ends as (
     select
         series_instance_uid,
         -- only an acquisition's own time (rungs 1 and 2) can say when the last one ended
-        {{ add_seconds('started_at', 'coalesce(acquisition_seconds, exposure_seconds, 0)') }}
-            as ended_at,
+        coalesce(ended_at, started_at) as ended_at,
         case
-            when acquisition_seconds is not null then 'duration'
+            when end_method = 'duration' then 'duration'
             else 'last_acquisition'
         end as end_method
     from judged
     where is_time_usable and start_rung <= 2
 ),
 
+-- of two acquisitions that end together a duration says more than the start of the other
 read_ends as (
     select
         series_instance_uid,
-        max(ended_at) as ended_at,
-        max_by(end_method, ended_at) as end_method
+        ended_at,
+        end_method
     from ends
-    group by series_instance_uid
+    qualify row_number() over (
+        partition by series_instance_uid
+        order by ended_at desc, case when end_method = 'duration' then 1 else 2 end
+    ) = 1
+),
+
+first_images as (
+    select
+        series_instance_uid,
+        started_at,
+        tz_source,
+        is_repeated_hour
+    from judged
+    where is_time_usable
+    qualify row_number() over (
+        partition by series_instance_uid
+        order by started_at, sop_instance_uid
+    ) = 1
 ),
 
 read_series as (
@@ -225,9 +251,6 @@ read_series as (
         min(institution_name) as institution_name,
         min(feed_id) as feed_id,
         min(arrived_at) as first_arrived_at,
-        min(started_at) filter (where is_time_usable) as started_at,
-        min_by(tz_source, started_at) filter (where is_time_usable) as tz_source,
-        min_by(is_repeated_hour, started_at) filter (where is_time_usable) as is_repeated_hour,
         count(*) as instance_count,
         count(*) filter (where is_time_usable) as timed_instance_count
     from judged
@@ -262,11 +285,11 @@ series as (
         ) as first_arrived_at,
         series_lists.archive_received_at,
         read_series.series_instance_uid is not null as is_read,
-        read_series.started_at as read_started_at,
+        first_images.started_at as read_started_at,
         read_ends.ended_at as read_ended_at,
         read_ends.end_method as read_end_method,
-        read_series.tz_source as read_tz_source,
-        read_series.is_repeated_hour as is_read_repeated_hour,
+        first_images.tz_source as read_tz_source,
+        first_images.is_repeated_hour as is_read_repeated_hour,
         read_series.instance_count as read_instance_count,
         read_series.timed_instance_count as read_timed_instance_count,
         series_lists.started_at as listed_started_at,
@@ -277,6 +300,8 @@ series as (
     full outer join series_lists
         on read_series.series_instance_uid = series_lists.series_instance_uid
     left join read_ends on read_series.series_instance_uid = read_ends.series_instance_uid
+    left join first_images
+        on read_series.series_instance_uid = first_images.series_instance_uid
 ),
 
 timed as (
@@ -464,11 +489,10 @@ select
     placed.instance_count,
     placed.listed_instance_count,
     placed.timed_instance_count,
-    -- an old study that a migration brings in: its scanner is not at work today
+    -- An old study that a migration brings in: its scanner is not at work today. Only the archive
+    -- knows; that we were told late says nothing, as of a history that is asked for.
     coalesce(
-        {{ days_between(
-            'placed.started_at', 'coalesce(placed.archive_received_at, placed.first_arrived_at)'
-        ) }}
+        {{ days_between('placed.started_at', 'placed.archive_received_at') }}
         > {{ var('migrated_after_days') }},
         false
     ) as is_migrated

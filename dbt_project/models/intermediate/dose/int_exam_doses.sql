@@ -65,10 +65,13 @@ links as (
 -- one scan can answer several requests: its dose belongs to all of them together
 counted as (
     select
-        exam_key,
-        study_uid,
-        count(*) over (partition by study_uid) as exam_count
+        links.exam_key,
+        links.study_uid,
+        count(*) over (partition by links.study_uid) as exam_count,
+        studies.max_ctdi_vol_mgy = max(studies.max_ctdi_vol_mgy) over (partition by links.exam_key)
+            as is_max_ctdi
     from links
+    inner join studies on links.study_uid = studies.study_uid
 )
 
 select
@@ -88,7 +91,7 @@ select
     {{ whole_sum('studies.told_total_dlp_mgy_cm', 'studies.ct_event_count > 0') }}
         as told_total_dlp_mgy_cm,
     max(studies.max_ctdi_vol_mgy) as max_ctdi_vol_mgy,
-    max_by(studies.max_ctdi_phantom, studies.max_ctdi_vol_mgy) as max_ctdi_phantom,
+    min(studies.max_ctdi_phantom) filter (where counted.is_max_ctdi) as max_ctdi_phantom,
     {{ whole_sum('studies.total_dap_gy_m2', 'studies.event_count > studies.ct_event_count') }}
         as total_dap_gy_m2,
     {{ whole_sum('studies.total_rp_dose_mgy', 'studies.event_count > studies.ct_event_count') }}

@@ -26,6 +26,7 @@ events as (
         ended_at,
         exposure_seconds,
         ctdi_vol_mgy,
+        ctdi_vol_mgy = max(ctdi_vol_mgy) over (partition by study_uid) as is_max_ctdi,
         dlp_mgy_cm,
         dap_gy_m2,
         rp_dose_mgy,
@@ -93,7 +94,7 @@ sums as (
         {{ whole_sum('exposure_seconds') }} as exposure_seconds,
         {{ whole_sum('dlp_mgy_cm', "event_kind = 'ct'") }} as total_dlp_mgy_cm,
         max(ctdi_vol_mgy) as max_ctdi_vol_mgy,
-        max_by(phantom, ctdi_vol_mgy) as max_ctdi_phantom,
+        min(phantom) filter (where is_max_ctdi) as max_ctdi_phantom,
         {{ whole_sum('dap_gy_m2', "event_kind = 'projection'") }} as total_dap_gy_m2,
         {{ whole_sum('rp_dose_mgy', "event_kind = 'projection'") }} as total_rp_dose_mgy,
         max(agd_mgy) as max_agd_mgy

@@ -68,12 +68,9 @@ studies as (
     group by study_uid
 ),
 
-study_exams as (
-    select
-        study_uid,
-        count(distinct exam_key) as exam_count
+studies_of_exams as (
+    select distinct study_uid
     from links
-    group by study_uid
 ),
 
 -- studies that are one scan count once; one without a station is a scan of its own
@@ -84,7 +81,6 @@ placed as (
         studies.modality_group,
         studies.station_name,
         studies.started_on,
-        coalesce(study_exams.exam_count, 0) as exam_count,
         coalesce(
             station_studies.station_name
             || '|'
@@ -95,28 +91,30 @@ placed as (
         ) as scan_key,
         coalesce(
             station_studies.is_quality_assurance,
-            not studies.has_accession and study_exams.exam_count is null
+            not studies.has_accession and studies_of_exams.study_uid is null
         ) as is_quality_assurance
     from studies
-    left join study_exams on studies.study_uid = study_exams.study_uid
+    left join studies_of_exams on studies.study_uid = studies_of_exams.study_uid
     left join station_studies
         on
             studies.study_uid = station_studies.study_uid
             and studies.station_name = station_studies.station_name
 ),
 
+-- an exam that several studies of a scan answer counts once
 scans as (
     select
-        scan_key,
-        min(party_code) as party_code,
-        min(modality_group) as modality_group,
-        min(station_name) as station_name,
-        min(started_on) as started_on,
-        count(*) as study_count,
-        sum(exam_count) as exam_count
+        placed.scan_key,
+        min(placed.party_code) as party_code,
+        min(placed.modality_group) as modality_group,
+        min(placed.station_name) as station_name,
+        min(placed.started_on) as started_on,
+        count(distinct placed.study_uid) as study_count,
+        count(distinct links.exam_key) as exam_count
     from placed
-    where not is_quality_assurance
-    group by scan_key
+    left join links on placed.study_uid = links.study_uid
+    where not placed.is_quality_assurance
+    group by placed.scan_key
 )
 
 select

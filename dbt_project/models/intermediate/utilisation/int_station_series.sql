@@ -11,7 +11,8 @@ with series as (
         end_method,
         is_quality_assurance
     from {{ ref('int_dicom_series') }}
-    where is_timed and station_name is not null
+    -- a migrated study was made long before its archive had it, and says nothing of use
+    where is_timed and station_name is not null and not is_migrated
 )
 
 select

@@ -27,8 +27,8 @@ select
     ts_precision,
     tz_source,
     ts_flag,
-    try_cast(acquisition_duration as double) as acquisition_seconds,
-    try_cast(exposure_time as double) / 1000.0 as exposure_seconds,
+    end_utc as ended_at,
+    end_method,
     feed_id,
     min(received_at) over (partition by sop_instance_uid) as arrived_at
 from headers
