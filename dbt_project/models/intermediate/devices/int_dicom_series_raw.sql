@@ -330,7 +330,12 @@ timed as (
             when series.read_ended_at is not null then series.read_ended_at
             when series.is_read and series.listed_ended_at >= series.read_started_at
                 then series.listed_ended_at
-            when not series.is_read and modalities.makes_activity then series.listed_ended_at
+            -- an end before the start is no end
+            when
+                not series.is_read
+                and modalities.makes_activity
+                and series.listed_ended_at >= series.listed_started_at
+                then series.listed_ended_at
         end as ended_at,
         case
             when series.read_ended_at is not null then series.read_end_method
