@@ -20,6 +20,7 @@ from pipelines.landing.keys import create_key_file, load_keys
 from pipelines.landing.pseudonymise import pseudonyms
 from pipelines.receivers.spool import CLOSED, OPEN, segments
 from pipelines.settings import PROJECT_ROOT
+from pipelines.sources.dicom_archives.held_reactor import free_reactor, hold_reactor
 from tests.pipelines.receivers.conftest import associate, ct_object
 
 NOW = datetime(2026, 6, 12, 6, tzinfo=UTC)
@@ -82,19 +83,24 @@ def send(port: int, objects: list, acknowledged: set[str], enough: threading.Eve
     """Send objects over one association until it breaks; note what was acknowledged."""
     association = associate(port)
     association.dimse_timeout = ANSWER
-    for dataset in objects:
-        if not association.is_established:
-            return
-        try:
-            answer = association.send_c_store(dataset)
-        except (RuntimeError, ValueError, AttributeError):
-            return  # the receiver is gone
-        if "Status" not in answer:
-            return
-        if answer.Status == 0x0000:
-            acknowledged.add(str(dataset.SOPInstanceUID))
-            if len(acknowledged) >= KILL_AFTER:
-                enough.set()
+    # Else the association's own thread may take an answer in place of this one.
+    hold_reactor(association)
+    try:
+        for dataset in objects:
+            if not association.is_established:
+                return
+            try:
+                answer = association.send_c_store(dataset)
+            except (RuntimeError, ValueError, AttributeError):
+                return  # the receiver is gone
+            if "Status" not in answer:
+                return
+            if answer.Status == 0x0000:
+                acknowledged.add(str(dataset.SOPInstanceUID))
+                if len(acknowledged) >= KILL_AFTER:
+                    enough.set()
+    finally:
+        free_reactor(association)
     association.release()
 
 

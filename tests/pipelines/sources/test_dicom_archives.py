@@ -192,14 +192,16 @@ def test_findscu_sees_the_same_series(orthanc: Orthanc, told):
     assert shutil.which("findscu"), "findscu is missing: apt-get install dcmtk"
     keys = ["QueryRetrieveLevel=SERIES", "StudyDate=20250101-20261231", "SeriesInstanceUID"]
     wanted = [part for key in keys for part in ("-k", key)]
-    done = subprocess.run(
-        ["findscu", "-S", "-aec", AE_TITLE, *wanted, "127.0.0.1", str(orthanc.dicom_port)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    found = re.findall(r"\(0020,000e\) UI \[([\d.]+)", done.stdout + done.stderr)
-    assert sorted(found) == told["cfind"]["series_instance_uid"].to_list()
+    command = ["findscu", "-S", "-aec", AE_TITLE, *wanted, "127.0.0.1", str(orthanc.dicom_port)]
+    found: list[str] = []
+    for _ in range(3):
+        # A busy machine can break an association off; findscu then ends without an answer.
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        said = done.stdout + done.stderr
+        found = re.findall(r"\(0020,000e\) UI \[([\d.]+)", said)
+        if found:
+            break
+    assert sorted(found) == told["cfind"]["series_instance_uid"].to_list(), said[-2000:]
 
 
 def test_the_time_of_arrival_is_read_as_utc(asked: Asked, orthanc: Orthanc):
