@@ -30,6 +30,8 @@ REGISTRY_FIELDS = {
     "source_status",
     "semi_additive",
 }
+# A list of columns may stand twice in a model; longer blocks are a macro or a list.
+MOST_LINES_TWICE = 12
 Model = dict[str, Any]
 Manifest = dict[str, Any]
 
@@ -102,6 +104,14 @@ def joins_at_most_seven(model: Model, manifest: Manifest) -> bool:
     return all(len(re.findall(r"\bjoin\b", part)) <= 7 for part in selects)
 
 
+def repeats_no_block(model: Model, manifest: Manifest) -> bool:
+    """No block of more than MOST_LINES_TWICE lines stands twice in the SQL of a model."""
+    lines = [line.strip().rstrip(",") for line in code(model).splitlines() if line.strip()]
+    size = MOST_LINES_TWICE + 1
+    blocks = [tuple(lines[at : at + size]) for at in range(len(lines) - size + 1)]
+    return len(blocks) == len(set(blocks))
+
+
 def names_its_grain(model: Model, manifest: Manifest) -> bool:
     name = model["name"]
     return not name.startswith("rpt_") or name.endswith(("_daily", "_weekly", "_monthly"))
@@ -132,6 +142,7 @@ RULES: dict[str, Callable[[Model, Manifest], bool]] = {
     "relations come from ref and source": lambda m, _: not RELATION.search(code(m)),
     "no star past staging": lambda m, _: layer(m) == "staging" or "select *" not in code(m),
     "at most seven joins": joins_at_most_seven,
+    "no block stands twice": repeats_no_block,
     "no clock is read": lambda m, _: not CLOCK.search(code(m)),
 }
 
