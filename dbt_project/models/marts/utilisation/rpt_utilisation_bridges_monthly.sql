@@ -1,27 +1,27 @@
 {%- set bridges = [
     [1, 'exam_count >= 0 and opening_minutes > 0', [
-        ['from', 'Exams inside the opening hours (open_clip, active)', 'core_minutes'],
+        ['from', 'Exams inside the opening hours (numerator of "Opening hours without buffers")', 'core_minutes'],
         ['step', 'Buffers inside the opening hours', 'buffer_minutes'],
-        ['to', 'Used (open_clip)', 'used_minutes'],
+        ['to', 'Exams with buffers inside the opening hours (numerator of "Opening hours with buffers")', 'used_minutes'],
     ]],
     [2, 'exam_count > 0', [
-        ['from', 'Exams inside the opening hours (open_clip, active)', 'core_minutes'],
+        ['from', 'Exams inside the opening hours (numerator of "Opening hours without buffers")', 'core_minutes'],
         ['step', 'Exams outside the opening hours', 'outside_minutes'],
         ['step', 'Gaps inside encounters of one patient', 'merge_minutes'],
         ['step', 'Encounters that overlap, counted again', 'overlap_minutes'],
-        ['to', 'Encounters (first_last, numerator)', 'encounter_minutes'],
+        ['to', 'Encounters (numerator of "First to last image")', 'encounter_minutes'],
     ]],
     [3, 'exam_count > 0', [
         ['from', 'Opening hours', 'opening_minutes'],
         ['step', 'Opening hours before the first image', '-open_before_minutes'],
         ['step', 'Opening hours after the last image', '-open_after_minutes'],
         ['step', 'First to last image outside the opening hours', 'span_outside_minutes'],
-        ['to', 'First to last image (first_last, denominator)', 'span_minutes'],
+        ['to', 'First to last image (denominator of "First to last image")', 'span_minutes'],
     ]],
     [4, 'kept_minutes is not null', [
-        ['from', 'Exams inside the opening hours (open_clip, active)', 'core_minutes'],
+        ['from', 'Exams inside the opening hours (numerator of "Opening hours without buffers")', 'core_minutes'],
         ['step', 'The rest of exams that straddle an edge', 'kept_outside_minutes'],
-        ['to', 'Exams that touch the opening hours (open_extend, active)', 'kept_minutes'],
+        ['to', 'Exams that touch the opening hours (numerator of "Opening hours stretched by straddling exams")', 'kept_minutes'],
     ]],
     [5, 'kept_minutes is not null', [
         ['from', 'Opening hours', 'opening_minutes'],
@@ -29,20 +29,20 @@
         ['step', 'Stretched to the first straddling exam', 'stretch_before_minutes'],
         ['step', 'Stretched to the last straddling exam', 'stretch_after_minutes'],
         ['step', 'Beyond 24 hours', '-beyond_a_day_minutes'],
-        ['to', 'Stretched opening hours (open_extend, denominator)', 'extended_minutes'],
+        ['to', 'Stretched opening hours (denominator of "Opening hours stretched by straddling exams")', 'extended_minutes'],
     ]],
     [6, 'exam_count > 0', [
-        ['from', 'Exams, overlaps once (fixed_week, numerator)', 'union_minutes'],
+        ['from', 'Exams, overlaps once (numerator of "Fixed week")', 'union_minutes'],
         ['step', 'Overlaps counted again', 'duplicate_minutes'],
         ['step', 'Number of exams times mean change of patients', 'change_minutes'],
-        ['to', 'Number of exams times mean length (mean_formula, numerator)', 'mean_formula_minutes'],
+        ['to', 'Number of exams times mean length (numerator of "Number of exams times mean length")', 'mean_formula_minutes'],
     ]],
     [7, 'planned_minutes > 0', [
         ['from', 'Opening hours', 'opening_minutes'],
         ['step', 'Planned time of closed days', 'case when opening_minutes = 0 then planned_minutes else 0 end'],
         ['step', 'Planned time beyond the hours of open days',
             'case when opening_minutes > 0 then planned_minutes - opening_minutes else 0 end'],
-        ['to', 'Planned time (mean_formula, denominator)', 'planned_minutes'],
+        ['to', 'Planned time (denominator of "Number of exams times mean length")', 'planned_minutes'],
     ]],
 ] -%}
 {%- set rows = [] -%}

@@ -15,13 +15,18 @@
         'planned_minutes > 0 or exam_count > 0'
     ],
 ] -%}
+{#- the variables that the names of the seed speak of, in braces -#}
+{%- set figures = [
+    'buffer_before_minutes', 'buffer_after_minutes', 'encounter_gap_minutes', 'change_cap_minutes',
+    'fixed_week_hours'
+] -%}
 with conventions as (
     select
         convention,
         sort_order,
-        convention_name,
-        numerator_name,
-        denominator_name,
+        {{ filled_in('convention_name', figures) }} as convention_name,
+        {{ filled_in('numerator_name', figures) }} as numerator_name,
+        {{ filled_in('denominator_name', figures) }} as denominator_name,
         is_at_most_one
     from {{ ref('utilisation_conventions') }}
 ),
