@@ -136,7 +136,7 @@ def device_clocks(frame: pl.DataFrame, states: str) -> Figure:
         (
             row["station_name"] or row["device_key"],
             row["modality_group"] or "",
-            wording.day(row["week_start_on"]),
+            f"{row['week_start_on']:%d %b}",
             wording.CLOCK_STATES.get(row["clock_state"], row["clock_state"]),
             _off(row["offset_seconds"]),
             "" if row["spread_seconds"] is None else f"± {row['spread_seconds']:,.0f}",
@@ -157,9 +157,15 @@ def device_clocks(frame: pl.DataFrame, states: str) -> Figure:
         notes=[
             "Where too little is known to say, the seconds are a hint only: a clock is corrected "
             "on them where they tell a gross error.",
-            f"State of a clock: {states}",
+            f"State of a clock: {_in_words(states)}",
         ],
     )
+
+
+def _in_words(states: str) -> str:
+    for code, words in wording.CLOCK_STATES.items():
+        states = states.replace(code, words) if "_" in code else states
+    return states
 
 
 def _off(seconds: float | None) -> str:

@@ -60,6 +60,7 @@ table.plain tr.group th {background: #E8EDEE; font-weight: 700; padding: 0.4rem 
 table.plain .number {white-space: nowrap;}
 table.plain .right {text-align: right; white-space: nowrap;}
 table.plain thead .right {white-space: normal;}
+table.plain tr.group .quiet {font-weight: 400;}
 .scroll.tall {max-height: 36rem; overflow-y: auto;}
 .scroll.tall thead th {position: sticky; top: 0; background: white;}
 table.plain .quiet {color: #4C6272; font-size: 0.875rem; display: block;}

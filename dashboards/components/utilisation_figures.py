@@ -147,7 +147,7 @@ def bridges(frame: pl.DataFrame, where: str) -> Figure:
 
 
 def _step(minutes: float, kind: str) -> str:
-    return f"{minutes:+,.1f}" if kind == "step" else f"{minutes:,.1f}"
+    return f"{minutes:+,.1f}" if kind == "step" and minutes else f"{minutes:,.1f}"
 
 
 def series_ends(frame: pl.DataFrame, where: str) -> Figure:

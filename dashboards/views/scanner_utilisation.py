@@ -19,7 +19,8 @@ used = metrics.peers_latest(*chosen, "U02")
 paced = metrics.peers_latest(*chosen, "U01")
 goal, pace = page.targets("U02"), page.targets("U01")
 where, events = page.where, page.events
-counted = [page.text(WEEKS, "occupied_minutes"), page.text(WEEKS, "available_minutes")]
+told = {"Occupied": "occupied_minutes", "Divided by": "available_minutes"}
+counted = [f"{word}: {page.text(WEEKS, column)}" for word, column in told.items()]
 
 left, right = page.columns()
 with left:
