@@ -172,7 +172,8 @@ def _in_use(
         begins = (opens + int(place * (closes - opens))) // MINUTE * MINUTE
         moved = (begins, begins + stop - start)
         others = [*planned, *found[:number], *found[number + 1 :]]
-        if begins < end and not _meets(moved, others):
+        # Early enough that the appointments it moves still fall into the period.
+        if begins < end - _SOON and not _meets(moved, others):
             found[number] = moved
     return sorted(found)
 
