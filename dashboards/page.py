@@ -64,6 +64,10 @@ class Page:
         """The end of a waiting-list peer title: the DM01 test alone."""
         return wording.TESTS.get(self.dm01_test, self.dm01_test)
 
+    def text(self, source: str, column: str) -> str:
+        """The published text of a column of a table given as schema.table."""
+        return catalogue.column_text(self.build, source, column)
+
     @property
     def events(self) -> pl.DataFrame:
         """One row per event to mark on time charts."""
@@ -208,7 +212,8 @@ def _head(build: Build, entry: Entry) -> None:
     facts = organisations.build_facts(build).row(0, named=True)
     if facts["is_synthetic"]:
         banners.synthetic()
-    banners.freshness(quality.freshness(build), build.build_id)
+    late_means = catalogue.column_text(build, "marts.rpt_feed_freshness", "is_late")
+    banners.freshness(quality.freshness(build), build.build_id, late_means)
 
 
 def _slug(title: str) -> str:

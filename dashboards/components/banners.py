@@ -64,8 +64,11 @@ def refused(
         st.markdown("\n".join(lines))
 
 
-def freshness(feeds: pl.DataFrame, build_id: str) -> None:
-    """One line per page: how far the data reach, which parties lag; the table below it."""
+def freshness(feeds: pl.DataFrame, build_id: str, late_means: str) -> None:
+    """One line per page: how far the data reach, which parties lag; the table below it.
+
+    late_means is the published text of a feed that is not level with the others.
+    """
     parties = feeds.filter(pl.col("party_code") != "NETWORK")
     everyone = parties["party"].unique(maintain_order=True).to_list()
     behind = parties.filter(~pl.col("is_level_with_others"))
@@ -81,9 +84,9 @@ def freshness(feeds: pl.DataFrame, build_id: str) -> None:
     icon = ":material/schedule:" if late else ":material/check_circle:"
     with st.expander(f"{text} · build {build_id}", icon=icon, key="freshness", type="compact"):
         st.caption(
-            "A party is level with the others when the newest entry of each of its feeds is within "
-            "one day of the newest entry of any feed of the same kind. That says nothing about how "
-            "old the data are: the date does. Times are local."
+            "A party is level with the others when none of its feeds is late. Late: "
+            f"{late_means} That says nothing about how old the data are: the date does. "
+            "Times are local."
         )
         table = feeds.select(
             "party", "feed_kind", "as_at_local", "is_level_with_others", "file_count", "feed_id"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import wrap
+
 import plotly.graph_objects as go
 import polars as pl
 
@@ -10,6 +13,8 @@ from dashboards.components.figure import Figure
 from dashboards.components.trend import TICKS
 
 BAR_HEIGHT = 30
+# A longer name of an organisation takes two lines: a narrow card would cut it.
+MOST_LETTERS = 22
 
 
 def peers(
@@ -42,6 +47,11 @@ def peers(
     if mine.is_empty():
         fills = [theme.BLUE] * frame.height
     chart = _bars(frame["organisation"].to_list(), frame[value].to_list(), fills, unit)
+    folded = ["<br>".join(wrap(name, MOST_LETTERS)) for name in frame["organisation"]]
+    written = [number(found, unit) for found in frame[value]]
+    chart.update_yaxes(
+        ticktext=[f"{name}  <b>{text}</b>" for name, text in zip(folded, written, strict=True)]
+    )
     notes = _target_lines(chart, targets)
     if mine.height:
         notes.append(f"Blue: {mine['organisation'][0]}; grey: the others.")
@@ -52,7 +62,7 @@ def peers(
 
 
 def scanners(
-    frame: pl.DataFrame, *, title: str, conventions: str, targets: pl.DataFrame | None = None
+    frame: pl.DataFrame, *, title: str, counted: Sequence[str], targets: pl.DataFrame | None = None
 ) -> Figure:
     """One bar per scanner: utilisation in the latest week; no bar where it is not known."""
     week = frame["week_start_on"][0] if frame.height else None
@@ -71,10 +81,13 @@ def scanners(
                 f"Week from {wording.day(week)}: {number(top['utilisation_rate'], 'rate')} "
                 f"({top['station_name']}, {top['site_name']}), the only scanner with a rate."
             )
-    names = [f"{row['station_name']} ({row['modality_group']})" for row in frame.to_dicts()]
+    names = [
+        f"{row['site_name']}, {row['modality_group']} {row['station_name']}"
+        for row in frame.to_dicts()
+    ]
     values = frame["utilisation_rate"].to_list()
     chart = _bars(names, values, [theme.BLUE] * frame.height, "rate")
-    notes = [*_target_lines(chart, targets), conventions]
+    notes = [*_target_lines(chart, targets), *counted]
     theme.lay_out(chart, title=title, height=60 + 21 * max(frame.height, 2))
     _axes(chart, "rate")
     alt = f"{title}. Bar chart, one bar per scanner. {takeaway}"
@@ -118,7 +131,7 @@ def counts(
     chart = go.Figure(
         go.Bar(
             x=frame[value].to_list(),
-            y=frame[label].to_list(),
+            y=[str(name).replace("_", " ") for name in frame[label]],
             orientation="h",
             marker={"color": theme.BLUE, "line": {"color": "white", "width": 1}},
             text=frame[hint].to_list(),
@@ -184,7 +197,7 @@ def _bars(names: list[str], values: list[float | None], fills: list[str], unit: 
 
 
 def _axes(chart: go.Figure, unit: str) -> None:
-    chart.update_xaxes(tickformat=TICKS.get(unit, ","), rangemode="tozero", tickangle=0, nticks=6)
+    chart.update_xaxes(tickformat=TICKS.get(unit, ","), rangemode="tozero", tickangle=0, nticks=4)
     chart.update_yaxes(autorange="reversed", showgrid=False)
     chart.update_layout(margin={"r": 24}, bargap=0.35)
 

@@ -24,7 +24,8 @@ class Figure:
     """One figure; table holds exactly the rows that were drawn, chart is None for a plain table.
 
     notes are short lines below the drawing: targets, conventions. events names what is marked.
-    A wide drawing keeps its width on a phone and is scrolled sideways.
+    A wide drawing keeps its width on a phone and is scrolled sideways. reading is the table as
+    HTML where a grid would cut it (see plain_table); the rows stand below it as they are stored.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Figure:
     notes: Sequence[str] = field(default_factory=tuple)
     events: Sequence[str] = field(default_factory=tuple)
     is_wide: bool = False
+    reading: str = ""
 
 
 def show(
@@ -59,6 +61,8 @@ def show(
                 "Nothing is stored for this choice. Choose another organisation, more months "
                 "or all modalities."
             )
+        elif figure.reading:
+            st.html(figure.reading)
         elif figure.chart is None:
             show_table(figure.table, alt=figure.title, key=f"{key}_table")
         else:
@@ -122,9 +126,10 @@ def footer(
         with st.expander(f"Marked events: {len(figure.events)}", key=f"{key}_ev", type="compact"):
             st.markdown("\n".join(f"- {event}" for event in figure.events))
     if not figure.table.is_empty():
-        label = "Download" if figure.chart is None else "Show as table and download"
+        is_grid = figure.chart is None and not figure.reading
+        label = "Download" if is_grid else "Show as table and download"
         with st.expander(label, key=f"{key}_rows", type="compact"):
-            if figure.chart is not None:
+            if not is_grid:
                 show_table(figure.table, alt=figure.title, key=f"{key}_table")
             head = downloads.header(figure.title, definitions, provenance)
             downloads.buttons(figure.table, head, file_stem=key)

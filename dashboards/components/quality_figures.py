@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dashboards.components import comparison, trend, wording
+from dashboards.components import comparison, plain_table, trend, wording
 from dashboards.components.figure import Figure
 
 
@@ -14,7 +14,29 @@ def reconciliation(frame: pl.DataFrame) -> Figure:
     takeaway = "Every feed reconciles: records received are records landed plus records rejected."
     if open_feeds:
         takeaway = f"Not reconciled: {', '.join(open_feeds)}."
-    return Figure(title="Reconciliation by feed, whole network", takeaway=takeaway, table=frame)
+    title = "Reconciliation by feed, whole network"
+    counts = (
+        "file_count", "quarantined_file_count", "rows_received", "rows_landed", "rows_rejected",
+        "rows_written",
+    )  # fmt: skip
+    rows = [
+        (
+            row["feed_id"],
+            *(wording.number(row[name], "count") for name in counts),
+            _yes(row["is_reconciled"]),
+        )
+        for row in frame.to_dicts()
+    ]
+    heads = (
+        "Feed", "Files", "Files refused whole", "Records received", "Landed", "Rejected",
+        "Rows written", "Reconciles",
+    )  # fmt: skip
+    reading = plain_table.html(title, heads, [plain_table.Group(rows)])
+    return Figure(title=title, takeaway=takeaway, table=frame, reading=reading)
+
+
+def _yes(value: bool | None) -> str:
+    return "yes" if value else "no"
 
 
 def rejects(frame: pl.DataFrame) -> Figure:
@@ -24,7 +46,7 @@ def rejects(frame: pl.DataFrame) -> Figure:
         top = frame.row(0, named=True)
         takeaway = (
             f"The most rejected: {wording.counted(top['reject_count'], 'record')} of "
-            f"{top['feed_id']} by the rule {top['rule']}."
+            f"{top['feed_id']} by the rule: {top['rule'].replace('_', ' ')}."
         )
     return comparison.counts(
         frame,
@@ -70,29 +92,83 @@ def freshness(frame: pl.DataFrame) -> Figure:
             for row in late.iter_rows(named=True)
         ]
         takeaway = f"Behind the others of their kind: {', '.join(behind)}."
-    return Figure(
-        title="Freshness by party and feed, whole network", takeaway=takeaway, table=frame
-    )
+    title = "Freshness by party and feed, whole network"
+    rows = [
+        (
+            row["party"],
+            row["feed_id"],
+            wording.instant(row["as_at_local"]),
+            wording.number(row["file_count"], "count"),
+            wording.number(row["quarantined_file_count"], "count"),
+            _yes(row["is_level_with_others"]),
+        )
+        for row in frame.to_dicts()
+    ]
+    heads = (
+        "Party", "Feed", "Newest entry (local time)", "Files", "Files refused whole",
+        "Level with others",
+    )  # fmt: skip
+    reading = plain_table.html(title, heads, [plain_table.Group(rows)], text=3)
+    return Figure(title=title, takeaway=takeaway, table=frame, reading=reading)
 
 
-def device_clocks(frame: pl.DataFrame) -> Figure:
-    """Clocks of the scanners; one row per scanner, the furthest off first."""
+def device_clocks(frame: pl.DataFrame, states: str) -> Figure:
+    """Clocks of the scanners; one row per scanner, the furthest off first.
+
+    states is the published text of what a state of a clock means.
+    """
     off = frame.filter(
         ~pl.col("clock_state").is_in(["right", "unsure", "too_few", "no_peers", "not_told"])
     )
-    takeaway = "No clock of a scanner is known to be off by two minutes or more."
+    takeaway = "No clock of a scanner is known to be wrong."
     if off.height:
         named = ", ".join(
             f"{row['station_name']} ({wording.counted(round(abs(row['offset_seconds'])), 'second')} "
             f"{'behind' if row['offset_seconds'] > 0 else 'ahead'})"
             for row in off.iter_rows(named=True)
         )
-        takeaway = f"Clocks off by two minutes or more: {named}."
+        takeaway = f"Clocks that are wrong: {named}."
     unknown = frame.filter(pl.col("clock_state").is_in(["too_few", "no_peers", "not_told"]))
     if unknown.height:
-        takeaway += f" Of {unknown.height} of {frame.height} scanners too little is known to say."
+        takeaway += f" For {unknown.height} of {frame.height} scanners too little is known to say."
+    title = "Clocks of the scanners in their newest week, whole network"
+    rows = [
+        (
+            row["station_name"] or row["device_key"],
+            row["modality_group"] or "",
+            f"{row['week_start_on']:%d %b}",
+            wording.CLOCK_STATES.get(row["clock_state"], row["clock_state"]),
+            _off(row["offset_seconds"]),
+            "" if row["spread_seconds"] is None else f"± {row['spread_seconds']:,.0f}",
+            wording.number(row["study_count"], "count"),
+            wording.number(row["corrected_rate"], "rate"),
+        )
+        for row in frame.to_dicts()
+    ]
+    heads = (
+        "Scanner", "Kind", "Week from", "Clock", "Off by, seconds", "Uncertainty, seconds",
+        "Studies", "Image series corrected",
+    )  # fmt: skip
     return Figure(
-        title="Clocks of the scanners in their newest week, whole network",
+        title=title,
         takeaway=takeaway,
         table=frame,
+        reading=plain_table.html(title, heads, [plain_table.Group(rows)], text=4),
+        notes=[
+            "Where too little is known to say, the seconds are a hint only: a clock is corrected "
+            "on them where they tell a gross error.",
+            f"State of a clock: {_in_words(states)}",
+        ],
     )
+
+
+def _in_words(states: str) -> str:
+    for code, words in wording.CLOCK_STATES.items():
+        states = states.replace(code, words) if "_" in code else states
+    return states
+
+
+def _off(seconds: float | None) -> str:
+    if seconds is None:
+        return wording.NO_VALUE
+    return f"{abs(seconds):,.0f} {'behind' if seconds > 0 else 'ahead'}"

@@ -58,6 +58,11 @@ table.plain tbody th strong {display: block;}
 table.plain tr.group th {background: #E8EDEE; font-weight: 700; padding: 0.4rem 0.5rem;
     border-bottom: 1px solid #768692;}
 table.plain .number {white-space: nowrap;}
+table.plain .right {text-align: right; white-space: nowrap;}
+table.plain thead .right {white-space: normal;}
+table.plain tr.group .quiet {font-weight: 400;}
+.scroll.tall {max-height: 36rem; overflow-y: auto;}
+.scroll.tall thead th {position: sticky; top: 0; background: white;}
 table.plain .quiet {color: #4C6272; font-size: 0.875rem; display: block;}
 table.plain .tag {display: inline-block; border: 1px solid #768692; border-radius: 3px;
     padding: 0 0.35rem; font-size: 0.8125rem; color: #425563; white-space: nowrap;}

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
 import polars as pl
 
-from dashboards.components import comparison, trend, wording
+from dashboards.components import comparison, plain_table, trend, wording
 from dashboards.components.figure import Figure
 
-CONVENTIONS = (
-    "Conventions: images of one patient on one scanner are one visit while the gap is at most "
-    "15 minutes (changeover gap 15); a visit starts 2 minutes before the first image (lead 2) and "
-    "ends 3 minutes after the last (tail 3); visits are clipped at the edges of staffed time "
-    "(clip); overlapping visits count once; phantoms and tests are no visits; planned downtime is "
-    "not staffed time."
-)
 
+def nested(frame: pl.DataFrame, where: str, events: pl.DataFrame, counted: Sequence[str]) -> Figure:
+    """Staffed minutes each week, occupied ones inside and on top of them; one row per week.
 
-def nested(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
-    """Staffed minutes each week, occupied ones inside and on top of them; one row per week."""
+    counted are the published texts of what is occupied and staffed.
+    """
     return trend.bars(
         frame,
         on="week_start_on",
@@ -33,7 +32,7 @@ def nested(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         events=events,
         more_notes=[
             "Occupied time outside staffed time stands on top: it is not part of utilisation.",
-            CONVENTIONS,
+            *counted,
         ],
         said_of=staffed(frame),
     )
@@ -78,14 +77,21 @@ def efficiency(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
     )
 
 
-def scanners(frame: pl.DataFrame, where: str, targets: pl.DataFrame) -> Figure:
-    """Utilisation in the latest week; one row per scanner."""
+def scanners(
+    frame: pl.DataFrame, where: str, targets: pl.DataFrame, counted: Sequence[str]
+) -> Figure:
+    """Utilisation in the latest week; one row per scanner. counted as in nested()."""
     title = f"Utilisation by scanner in the latest week, {where}"
-    return comparison.scanners(frame, title=title, conventions=CONVENTIONS, targets=targets)
+    return comparison.scanners(frame, title=title, counted=counted, targets=targets)
 
 
-def gaps(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
-    """Staffed minutes without a patient by class; one row per week."""
+def gaps(
+    frame: pl.DataFrame, where: str, events: pl.DataFrame, *, changeover: str, idle: str
+) -> Figure:
+    """Staffed minutes without a patient by class; one row per week.
+
+    changeover and idle are the published texts of these classes.
+    """
     return trend.bars(
         frame,
         on="week_start_on",
@@ -105,8 +111,9 @@ def gaps(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         events=events,
         said_of=frame.filter(pl.col("total_minutes") > 0),
         more_notes=[
-            "With the occupied minutes of the table, the classes are all of the staffed minutes. A "
-            "gap between two visits is a changeover up to 15 minutes, idle beyond it.",
+            "With the occupied minutes of the table, the classes are all of the staffed minutes.",
+            f"Changeover: {changeover}",
+            f"Idle: {idle}",
             "A downtime is known only where its record was delivered (days with known downtimes in "
             "the table); elsewhere it looks idle.",
         ],
@@ -120,29 +127,55 @@ def conventions(frame: pl.DataFrame, where: str) -> Figure:
 
 def bridges(frame: pl.DataFrame, where: str) -> Figure:
     """What lies between two conventions in the latest month; one row per bridge and step."""
+    title = f"Bridges between the conventions in minutes, {where}"
+    groups = []
+    for number, rows in groupby(frame.to_dicts(), key=lambda row: row["bridge_no"]):
+        steps = list(rows)
+        edges = [n for n, row in enumerate(steps) if row["step_kind"] != "step"]
+        cells = [(row["step_name"], _step(row["step_minutes"], row["step_kind"])) for row in steps]
+        groups.append(plain_table.Group(cells, title=f"Bridge {number}", strong=edges))
+    when = f"{wording.month(frame['month_on'][0])}. " if frame.height else ""
     return Figure(
-        title=f"Bridges between the conventions in minutes, {where}",
-        takeaway="Each bridge begins with one figure and ends with another: the steps between "
-        "them explain all of the difference, without a rest, on the days on which both are "
-        "defined. Our default stands on staffed time and has no bridge.",
+        title=title,
+        takeaway=f"{when}Each bridge begins with one figure and ends with another (bold): the "
+        "steps between them explain all of the difference, without a rest, on the days on which "
+        "both are defined. Our default stands on staffed time and has no bridge.",
         table=frame,
+        reading=plain_table.html(title, ("Step", "Minutes"), groups),
+        notes=["Numerator and denominator: above and below the line of the named convention."],
     )
+
+
+def _step(minutes: float, kind: str) -> str:
+    return f"{minutes:+,.1f}" if kind == "step" and minutes else f"{minutes:,.1f}"
 
 
 def series_ends(frame: pl.DataFrame, where: str) -> Figure:
     """How the end of a series is known in the latest month; one row per way."""
+    title = f"How the end of a series is known, {where}"
     takeaway = "No series is stored for this choice."
+    rows = []
+    for row in frame.to_dicts():
+        way = wording.END_METHODS.get(row["end_method"], row["end_method"])
+        share = wording.number(row["series_rate"], "rate")
+        rows.append((way, wording.number(row["series_count"], "count"), share))
     if frame.height:
-        row = frame.row(0, named=True)
+        first = frame.row(0, named=True)
         takeaway = (
-            f"{wording.month(row['month_on'])}: of {row['all_series_count']:,} series "
-            f"{wording.number(row['series_rate'], 'rate')} have their end by: {row['end_method']}."
+            f"{wording.month(first['month_on'])}, "
+            f"{wording.number(first['all_series_count'], 'count')} image series: "
+            f"the most ({rows[0][2]}) have their end from: {rows[0][0].lower()}."
         )
     return Figure(
-        title=f"How the end of a series is known, {where}",
+        title=title,
         takeaway=takeaway,
         table=frame,
-        notes=["Where it is not known (none), acquiring time is understated; visits less so."],
+        reading=plain_table.html(
+            title,
+            ("How the end is known", "Series", "Share of all series"),
+            [plain_table.Group(rows)],
+        ),
+        notes=["Where it is not known, acquiring time is understated; visits less so."],
     )
 
 
@@ -161,11 +194,33 @@ def against_ris(frame: pl.DataFrame, where: str) -> Figure:
             f"{wording.counted(row['ris_exam_count'], 'exam')} completed in the RIS fall on days "
             "with images and are compared. Each line names the metric it affects."
         )
+    groups = []
+    for name, rows in groupby(frame.to_dicts(), key=lambda row: row["finding_name"]):
+        lines = list(rows)
+        quiet = f"Affects {lines[0]['metric_name'] or 'a metric'} ({lines[0]['metric_id']}). {lines[0]['why']}."
+        cells = [_difference(row) for row in lines]
+        groups.append(plain_table.Group(cells, title=name, quiet=quiet))
+    heads = ("Difference in time", "Found", "Of", "Share", "What was compared")
     return Figure(
         title=title,
         takeaway=takeaway,
         table=frame,
-        notes=["An empty count means that no images are known; it is not 0."],
+        reading=plain_table.html(title, heads, groups),
+        notes=[
+            "RIS: the radiology information system, in which exams are booked and completed. "
+            "DICOM: the format of the images, with the times of the scanner.",
+            "No value means that no images are known; it is not 0.",
+        ],
+    )
+
+
+def _difference(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        "any" if row["band"] == "All" else row["band"],
+        wording.number(row["finding_count"], "count"),
+        wording.number(row["judged_count"], "count"),
+        wording.number(row["finding_rate"], "rate"),
+        row["judged_name"],
     )
 
 

@@ -39,6 +39,23 @@ TESTS = {
     "BARIUM_ENEMA": "Barium enema",
     "DEXA_SCAN": "DEXA",
 }
+END_METHODS = {
+    "last_acquisition": "Start of the last image, with the length of its exposure",
+    "acquisition": "Start of the last image",
+    "duration": "Start and duration, as the header states them",
+    "list": "The archive's list of series",
+    "none": "Not known",
+}
+CLOCK_STATES = {
+    "right": "right",
+    "wrong": "wrong",
+    "unsure": "not sure",
+    "dst_not_put_forward": "not put forward in spring",
+    "dst_not_put_back": "not put back in autumn",
+    "too_few": "too few studies to say",
+    "no_peers": "too few scanners of its kind to say",
+    "not_told": "archive tells no time of receipt",
+}
 _COLUMNS = {
     "source_status": "Certainty",
     "unit_cost_source_status": "Certainty of the unit cost",

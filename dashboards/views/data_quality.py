@@ -5,7 +5,7 @@ from dashboards.components import quality_figures as draw
 from dashboards.data.queries import catalogue, metrics, quality
 from dashboards.page import current_page
 
-MONTHLY = "marts.rpt_metrics_monthly"
+MONTHLY, CLOCKS = "marts.rpt_metrics_monthly", "marts.rpt_device_clocks_weekly"
 
 page = current_page()
 gate = page.build.gate
@@ -34,7 +34,6 @@ page.figure(
     metrics=["Q01", "Q03", "Q04", "Q05", "Q10"],
     source="marts.rpt_data_quality_monthly",
 )
-page.figure(
-    draw.device_clocks(quality.device_clocks(page.build)), source="marts.rpt_device_clocks_weekly"
-)
+states = page.text(CLOCKS, "clock_state")
+page.figure(draw.device_clocks(quality.device_clocks(page.build), states), source=CLOCKS)
 page.figure(draw.freshness(quality.freshness(page.build)), source="marts.rpt_feed_freshness")

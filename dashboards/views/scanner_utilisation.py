@@ -19,25 +19,28 @@ used = metrics.peers_latest(*chosen, "U02")
 paced = metrics.peers_latest(*chosen, "U01")
 goal, pace = page.targets("U02"), page.targets("U01")
 where, events = page.where, page.events
+told = {"Occupied": "occupied_minutes", "Divided by": "available_minutes"}
+counted = [f"{word}: {page.text(WEEKS, column)}" for word, column in told.items()]
 
 left, right = page.columns()
 with left:
-    page.figure(draw.nested(weekly, where, events), metrics=["U02"], source=WEEKS)
+    page.figure(draw.nested(weekly, where, events, counted), metrics=["U02"], source=WEEKS)
 with right:
     page.figure(draw.shares(weekly, where, events, goal), metrics=["U02"], source=WEEKS)
 lost = utilisation.gaps_by_week(*chosen)
-page.figure(draw.gaps(lost, where, events), metrics=["U02", "U07"], source=GAPS)
+classes = {name: page.text(GAPS, f"{name}_minutes") for name in ("changeover", "idle")}
+page.figure(draw.gaps(lost, where, events, **classes), metrics=["U02", "U07"], source=GAPS)
 left, right = page.columns()
 with left:
     page.figure(draw.peers(used, page.modality, goal), metrics=["U02"], source=MONTHS)
 with right:
     page.figure(draw.exams_per_hour(paced, page.modality, pace), metrics=["U01"], source=MONTHS)
 page.figure(draw.efficiency(weekly, where, events), source=WEEKS)
-page.figure(draw.scanners(scanners, where, goal), metrics=["U02", "U01"], source=WEEKS)
+page.figure(draw.scanners(scanners, where, goal, counted), metrics=["U02", "U01"], source=WEEKS)
 
 page.section("How counted", "The same scans under other conventions, and what the images miss.")
-counted = utilisation.conventions_latest(*chosen)
-page.figure(draw.conventions(counted, where), metrics=["U02"], source=CONVENTIONS)
+ways = utilisation.conventions_latest(*chosen)
+page.figure(draw.conventions(ways, where), metrics=["U02"], source=CONVENTIONS)
 bridges = utilisation.bridges_latest(*chosen)
 page.figure(draw.bridges(bridges, where), source=BRIDGES)
 ends = utilisation.series_ends_latest(*chosen)

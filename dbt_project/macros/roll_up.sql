@@ -37,6 +37,19 @@
     )
 {%- endmacro %}
 
+{% macro station_levels() -%}
+    {{ org_level() }} as org_level,
+    {{ org_code() }} as org_code,
+    {{ or_all('modality_group') }} as modality_group,
+    {{ or_all('station_name') }} as station_name,
+    case when grouping(station_name) = 0 then min(site_code) else 'All' end as site_code
+{%- endmacro %}
+
+{% macro roll_up_stations(keys) -%}
+    {{ roll_up(keys, or_all=['modality_group', 'station_name']) }}
+    having grouping(station_name) = 1 or grouping(modality_group) = 0
+{%- endmacro %}
+
 {% macro ratio(numerator, denominator) -%}
     (cast({{ numerator }} as double) / nullif({{ denominator }}, 0))
 {%- endmacro %}

@@ -25,6 +25,15 @@ _UNTIMED = 3
 _CT_DOSE = {"head": (48.0, 16), "chest": (6.5, 34), "abdomen": (9.0, 44), "trunk": (8.5, 66)}
 _OTHER_CT_DOSE = (3.5, 95)
 _SPREAD = 0.25
+# Dose area product (Gy.m2) and average glandular dose (mGy) of one usual exposure, made up near
+# what is usual: a pelvis takes some seventy times the product of a hand.
+_PROJECTION_DAP = {
+    "chest": 7e-6, "pelvis": 1.4e-4, "lower limb": 6e-6, "upper limb": 2e-6, "breast": 1.2e-5,
+}  # fmt: skip
+_OTHER_DAP = 2e-5
+_AGD = 1.5
+# Spread (of the logarithm) between patients, who keep their size, and between exams of one.
+_PATIENT_SPREAD, _EXAM_SPREAD = 0.35, 0.2
 
 _ACQUISITIONS = {
     "planning": ("113805", "DCM", "Constant Angle Acquisition"),
@@ -47,13 +56,35 @@ def tells_event_times(scanner: dict[str, Any]) -> bool:
     return scanner["dicom_modality"] != "CT" or scanner["number"] % _UNTIMED != 0
 
 
+class ProjectionFactors:
+    """How far the dose of a projection exam lies from the usual one: about 1, log-normal.
+
+    The size of a patient is drawn when the patient is first seen, so exams come in a fixed order.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._sizes: dict[str, float] = {}
+
+    def of(self, patient_id: str) -> float:
+        """The factor of the next exam of a patient."""
+        size, exam = self._rng.standard_normal(2)
+        size = self._sizes.setdefault(patient_id, float(size))
+        return float(np.exp(_PATIENT_SPREAD * size + _EXAM_SPREAD * exam))
+
+
 def plan_events(
-    exam: dict[str, Any], series: list[dict[str, Any]], uids: list[str], rng: np.random.Generator
+    exam: dict[str, Any],
+    series: list[dict[str, Any]],
+    uids: list[str],
+    rng: np.random.Generator,
+    exam_factor: float,
 ) -> list[dict[str, Any]]:
     """One entry per irradiation event of an exam, in order: what `event_frame` holds of it.
 
     `series` are those of the exam that irradiate; every CT exam begins with a planning view,
     also where its image is not archived. Local starts are of the clock of the device, in seconds.
+    `exam_factor` is that of `ProjectionFactors`; CT goes without it.
     """
     ahead = series[0]["start_local"] - series[0]["start"]
     events = []
@@ -73,12 +104,12 @@ def plan_events(
             "modality": series[0]["series_modality"],
             "started_local": event["started"] + ahead,
         }
-        event |= _dose(event, exam, rng)
+        event |= _dose(event, exam, rng, exam_factor)
     return events
 
 
 def _dose(
-    event: dict[str, Any], exam: dict[str, Any], rng: np.random.Generator
+    event: dict[str, Any], exam: dict[str, Any], rng: np.random.Generator, exam_factor: float
 ) -> dict[str, float | None]:
     """Length of the exposure (s) and its dose; what a modality does not know is None."""
     factor = float(np.exp(_SPREAD * rng.standard_normal()))
@@ -90,8 +121,10 @@ def _dose(
         dlp = round(ctdi * length, 2)
         return none | {"exposure_seconds": seconds, "ctdi_vol_mgy": ctdi, "dlp_mgy_cm": dlp}
     seconds = (int(exam["exam_no"] % 900) + 10) / 1000
-    dose = none | {"exposure_seconds": seconds, "dap_gy_m2": round(8e-6 * factor, 9)}
-    return dose | ({"agd_mgy": round(1.5 * factor, 3)} if event["modality"] == "MG" else {})
+    factor *= exam_factor
+    dap = _PROJECTION_DAP.get(exam["body_region"], _OTHER_DAP) * factor
+    dose = none | {"exposure_seconds": seconds, "dap_gy_m2": round(dap, 9)}
+    return dose | ({"agd_mgy": round(_AGD * factor, 3)} if event["modality"] == "MG" else {})
 
 
 def event_frame(events: list[dict[str, Any]]) -> pl.DataFrame:

@@ -90,35 +90,49 @@ class Habit:
     duration: bool = False  # MR: every image carries the series start, and the series duration
     transfer_syntax: str = EXPLICIT
     charset: str = "ISO_IR 192"
-    software: str = "1.0"
     is_enhanced: bool = False  # MR: a whole series in one multi-frame file
 
 
 HABITS = {
-    "GE MEDICAL SYSTEMS": Habit(software="revo_ct_22bc.50", charset="ISO_IR 100"),
+    "GE MEDICAL SYSTEMS": Habit(charset="ISO_IR 100"),
     "SIEMENS": Habit(
         time_format="{:02d}{:02d}{:02d}.000000",
         has_acquisition_datetime=True,
         duration=True,
-        software="syngo MR E11",
     ),
-    "Philips": Habit(time_format="{:02d}{:02d}{:02d}.00", software="5.7.1\\5.7.1.2"),
+    "Philips": Habit(time_format="{:02d}{:02d}{:02d}.00"),
     "FUJIFILM": Habit(
         has_acquisition_time=False,
         has_step_start=False,
         transfer_syntax=IMPLICIT,
         charset="ISO_IR 100",
-        software="V10.2",
     ),
-    "Carestream": Habit(
-        time_format="{:02d}{:02d}{:02d}.000", has_acquisition_datetime=True, software="5.7.R"
-    ),
-    "SAMSUNG": Habit(has_step_start=False, software="2.01"),
-    "HOLOGIC, Inc.": Habit(charset="ISO_IR 100", software="AWS:MAMMODROC_3_4_1"),
+    "Carestream": Habit(time_format="{:02d}{:02d}{:02d}.000", has_acquisition_datetime=True),
+    "SAMSUNG": Habit(has_step_start=False),
+    "HOLOGIC, Inc.": Habit(charset="ISO_IR 100"),
 }
 # Scanners of newer software than their maker's usual.
 HABITS_OF_MODEL = {
-    "MAGNETOM Sola": replace(HABITS["SIEMENS"], software="syngo MR XA31", is_enhanced=True),
+    "MAGNETOM Sola": replace(HABITS["SIEMENS"], is_enhanced=True),
+}
+# Software versions by model, made up in the manner of their makers.
+SOFTWARE = {
+    "Revolution CT": "revo_ct_22bc.50",
+    "SIGNA Artist": "29\\LX\\MR Software release:MR29.1_EA_2",
+    "LOGIQ E10": "LOGIQE10:R3.2.6",
+    "Discovery NM/CT 670": "1.003.010.7",
+    "Discovery MI": "pet_mict_plus_p8.42",
+    "MAGNETOM Aera": "syngo MR E11",
+    "MAGNETOM Sola": "syngo MR XA31",
+    "Symbia Intevo": "VB21A",
+    "Biograph mCT": "VG80A",
+    "Ingenia": "5.7.1\\5.7.1.2",
+    "DigitalDiagnost": "4.3.2",
+    "EPIQ 7G": "EPIQ 7G_9.0.5",
+    "FDR": "V10.2",
+    "DRX-Evolution": "5.7.R",
+    "RS85": "2.01",
+    "Selenia Dimensions": "AWS:MAMMODROC_3_4_1",
 }
 # One maker's CT files carry private elements in one exam of so many.
 PRIVATE_MAKER, PRIVATE_EVERY = "GE MEDICAL SYSTEMS", 4
@@ -284,7 +298,7 @@ def _attributes_of_patient(
         "PatientSex": {"1": "M", "2": "F"}.get(exam["sex"], "O"),
         "PatientAge": f"{max(age, 0):03d}Y",
         "DeviceSerialNumber": scanner["device_serial_number"],
-        "SoftwareVersions": habit.software,
+        "SoftwareVersions": SOFTWARE.get(scanner["manufacturer_model_name"], "1.0"),
         "StudyInstanceUID": exam["study_instance_uid"],
         "StudyID": exam["accession_number"],
         "RequestedProcedureDescription": exam["exam_name"],
@@ -592,6 +606,8 @@ class _DoseReports:
         rng: np.random.Generator,
     ) -> None:
         self.scanners, self.inbox, self.ledger, self.rng = scanners, inbox, ledger, rng
+        # a child of its own, so that no other draw depends on it
+        self.factors = dicom_dose.ProjectionFactors(rng.spawn(1)[0])
         self.told: list[dict[str, Any]] = []
         self.pending: list[dict[str, Any]] = []
         sending = [name for name, row in scanners.items() if dicom_dose.sends_reports(row)]
@@ -612,7 +628,8 @@ class _DoseReports:
         self.pending = []
         if seen and dicom_dose.sends_reports(self.scanners[exam["station_name"]]):
             new = new_uids(len(seen) + 1, self.rng)
-            self.pending = dicom_dose.plan_events(exam, seen, new, self.rng)
+            factor = self.factors.of(exam["patient_id"])
+            self.pending = dicom_dose.plan_events(exam, seen, new, self.rng, factor)
         return {event["series"]: event["irradiation_event_uid"] for event in self.pending}
 
     def write(

@@ -25,18 +25,15 @@ if TYPE_CHECKING:
 _SPREAD = 0.8
 _SERVICE_OPENS = 8 * HOUR
 _RELEASE_OPENS = 2 * HOUR
+_NUMBERS = ("failures_per_year", "usual_hours", "planned_hours", "in_use_rate")
+# A failure in use comes in the next session, when there is one within so long.
+_SOON = 14 * DAY
 Row = tuple[str, str | None, str, str, bool, str, int, int]
 
 
 def _habits() -> dict[str, dict[str, float]]:
     rows = read_text_table("downtime_habits").iter_rows(named=True)
-    return {
-        row["asset_type"]: {
-            name: float(row[name] or 0)
-            for name in ("failures_per_year", "usual_hours", "planned_hours")
-        }
-        for row in rows
-    }
+    return {row["asset_type"]: {name: float(row[name] or 0) for name in _NUMBERS} for row in rows}
 
 
 @cache
@@ -73,7 +70,9 @@ def scanner_downtime(
     """One row per downtime of a scanner: party, site, asset, reason; local seconds.
 
     `sessions` (station_name, session_start, session_end in local seconds) keep planned downtime
-    out of them. No two downtimes of a scanner overlap; each has a random stream of its own.
+    out of them. No two downtimes of a scanner overlap; each has a random stream of its own. In the
+    live weeks, of which the rota is delivered, a share of the failures (in_use_rate) begins while
+    the scanner is staffed: sessions shrink with the scale, and chance would hardly ever hit one.
     """
     scanners = network.scanner_register.join(
         network.sites.select("site_code", "party_code"), on="site_code"
@@ -98,7 +97,9 @@ def scanner_downtime(
         )
         planned = _service_days(own, int(habit["planned_hours"] * HOUR), period, rng)
         failed = _failures(habit["failures_per_year"], habit["usual_hours"], period, rng)
-        failed = [f for f in failed if not any(f[0] < p[1] and p[0] < f[1] for p in planned)]
+        failed = [f for f in failed if not _meets(f, planned)]
+        in_use_rng = np.random.default_rng([seed, 46, number])
+        failed = _in_use(failed, planned, own, habit["in_use_rate"], period, in_use_rng)
         rows += [(*head, True, _reason("scanner", True, rng), *span) for span in planned]
         rows += [(*head, False, _reason("scanner", False, rng), *span) for span in failed]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
@@ -141,6 +142,40 @@ def _failures(
         stop = start + max(15, int(hours * 60)) * MINUTE
         found.append((start, stop))
         now = float(stop)
+
+
+def _meets(span: tuple[int, int], others: list[tuple[int, int]]) -> bool:
+    return any(span[0] < other[1] and other[0] < span[1] for other in others)
+
+
+def _in_use(
+    failed: list[tuple[int, int]],
+    planned: list[tuple[int, int]],
+    busy: np.ndarray,
+    rate: float,
+    period: Period,
+    rng: np.random.Generator,
+) -> list[tuple[int, int]]:
+    """The failures, some of the live weeks put off into the next session; as many, as long.
+
+    A failure stays where it was when no session is near or another downtime is in the way.
+    """
+    live, end = (calendar.day_number(d) * DAY for d in (period.live_on, period.end_on))
+    found = list(failed)
+    for number, (start, stop) in enumerate(failed):
+        chosen, place = rng.random(2)
+        is_staffed = bool(((busy[:, 0] <= start) & (start < busy[:, 1])).any())
+        after = busy[(busy[:, 0] >= start) & (busy[:, 0] < start + _SOON)]
+        if start < live or chosen >= rate or is_staffed or not len(after):
+            continue
+        opens, closes = (int(edge) for edge in after[np.argmin(after[:, 0])])
+        begins = (opens + int(place * (closes - opens))) // MINUTE * MINUTE
+        moved = (begins, begins + stop - start)
+        others = [*planned, *found[:number], *found[number + 1 :]]
+        # Early enough that the appointments it moves still fall into the period.
+        if begins < end - _SOON and not _meets(moved, others):
+            found[number] = moved
+    return sorted(found)
 
 
 def _service_days(

@@ -14,6 +14,7 @@ from pipelines.synthetic.dicom_files import (
     KIND_OF_SCAN,
     RESENT,
     SHORTEST_EXPOSURE_MS,
+    SOFTWARE,
     habit_of,
     scanners_of,
 )
@@ -44,7 +45,7 @@ def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
                 row["ae_title"],
                 row["manufacturer"],
                 row["manufacturer_model_name"],
-                habit_of(row).software,
+                SOFTWARE.get(row["manufacturer_model_name"], "1.0"),
                 row["site_name"],
                 habit_of(row).has_acquisition_time,
             )

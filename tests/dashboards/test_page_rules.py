@@ -12,6 +12,7 @@ VIEWS = sorted(path for path in (DASHBOARDS / "views").glob("*.py") if path.stem
 MODULES = sorted(DASHBOARDS.rglob("*.py"))
 COMPONENTS = sorted((DASHBOARDS / "components").glob("*.py"))
 STATEMENT = re.compile(r"\bselect\b.+\bfrom\b", re.IGNORECASE | re.DOTALL)
+LENGTH = re.compile(r"\b(\d+|one|two|three|five|ten|fifteen) (seconds?|minutes?|hours?)\b", re.I)
 ARITHMETIC = (ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 MAKERS = {"sum", "mean", "median", "quantile", "group_by", "agg", "pivot", "with_columns"}
 MAKERS |= {"execute", "sql", "join", "filter"}
@@ -67,6 +68,14 @@ def test_components_do_not_aggregate(module):
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             assert node.func.attr not in {"sum", "mean", "median", "quantile", "group_by", "agg"}
+
+
+@pytest.mark.parametrize("module", [*COMPONENTS, *VIEWS], ids=name)
+def test_no_rule_of_counting_is_written_into_a_page(module):
+    """A page that says fifteen minutes goes on saying so when the warehouse counts twenty."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not LENGTH.search(node.value), f"{name(module)}:{node.lineno} {node.value}"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name)

@@ -244,14 +244,43 @@ def test_network_wide_figures_of_data_quality_say_so(open_view):
 def test_a_clock_that_is_off_is_named_on_data_quality(open_view):
     """A scanner whose clock was not changed passes for one that is used at other hours."""
     text = text_of(open_view("data_quality"))
-    assert "Clocks off by two minutes or more: RMC01MR1 (3,602 seconds behind)." in text
+    assert "Clocks that are wrong: RMC01MR1 (3,602 seconds behind)." in text
+    assert "State of a clock: What clock_state holds." in text
 
 
 def test_the_conventions_of_scanner_time_are_printed(open_view):
-    """The same week has another utilisation under another convention."""
+    """The same week has another utilisation under another convention: the published words say which."""
     text = text_of(open_view("scanner_utilisation"))
-    for words in ("changeover gap 15", "lead 2", "tail 3", "clip"):
-        assert words in text
+    assert text.count("What occupied_minutes holds.") == 2
+    assert "Changeover: What changeover_minutes holds." in text
+    assert "Idle: What idle_minutes holds." in text
+    assert "Late: What is_late holds." in text
+
+
+READ_WHOLE = {
+    "scanner_utilisation": {
+        "Bridges between the conventions": ["Step", "Minutes"],
+        "How the end of a series": ["How the end is known", "Series", "Share of all series"],
+        "RIS against DICOM": ["Difference in time", "Found", "Of", "Share", "What was compared"],
+    },
+    "data_quality": {
+        "Reconciliation by feed": ["Feed", "Files", "Records received", "Reconciles"],
+        "Clocks of the scanners": ["Scanner", "Clock", "Off by, seconds", "Uncertainty, seconds"],
+        "Freshness by party": ["Party", "Feed", "Newest entry (local time)", "Level with others"],
+    },
+}
+
+
+@pytest.mark.parametrize("view", READ_WHOLE)
+def test_a_table_that_is_read_shows_every_row_and_every_heading(open_view, view):
+    """A grid that shows eleven of thirty rows and cuts a heading is read as if that were all."""
+    app = open_view(view)
+    drawn = [str(block.proto.body) for block in app.get("html")]
+    for title, headings in READ_WHOLE[view].items():
+        html = next(text for text in drawn if f'aria-label="{title}' in text)
+        stored = next(table for name, table in tables(app).items() if name.startswith(title))
+        assert html.count('<th scope="row">') == len(stored)
+        assert all(f">{heading}</th>" in html for heading in headings)
 
 
 def test_gaps_are_told_apart_by_hatching_too_and_add_up_to_the_staffed_minutes(open_view):

@@ -1,6 +1,7 @@
 """The house plan of the warehouse, read from dbt's own manifest; no database needed."""
 
 import csv
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.warehouse.conftest import Project
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 PREFIXES = {"staging": ("stg_",), "intermediate": ("int_",), "marts": ("dim_", "fct_", "rpt_")}
@@ -30,6 +33,8 @@ REGISTRY_FIELDS = {
     "source_status",
     "semi_additive",
 }
+# A list of columns may stand twice in a model; longer blocks are a macro or a list.
+MOST_LINES_TWICE = 12
 Model = dict[str, Any]
 Manifest = dict[str, Any]
 
@@ -102,6 +107,14 @@ def joins_at_most_seven(model: Model, manifest: Manifest) -> bool:
     return all(len(re.findall(r"\bjoin\b", part)) <= 7 for part in selects)
 
 
+def repeats_no_block(model: Model, manifest: Manifest) -> bool:
+    """No block of more than MOST_LINES_TWICE lines stands twice in the SQL of a model."""
+    lines = [line.strip().rstrip(",") for line in code(model).splitlines() if line.strip()]
+    size = MOST_LINES_TWICE + 1
+    blocks = [tuple(lines[at : at + size]) for at in range(len(lines) - size + 1)]
+    return len(blocks) == len(set(blocks))
+
+
 def names_its_grain(model: Model, manifest: Manifest) -> bool:
     name = model["name"]
     return not name.startswith("rpt_") or name.endswith(("_daily", "_weekly", "_monthly"))
@@ -132,6 +145,7 @@ RULES: dict[str, Callable[[Model, Manifest], bool]] = {
     "relations come from ref and source": lambda m, _: not RELATION.search(code(m)),
     "no star past staging": lambda m, _: layer(m) == "staging" or "select *" not in code(m),
     "at most seven joins": joins_at_most_seven,
+    "no block stands twice": repeats_no_block,
     "no clock is read": lambda m, _: not CLOCK.search(code(m)),
 }
 
@@ -221,23 +235,50 @@ def test_every_finding_of_the_comparison_names_a_metric_of_the_registry(manifest
     assert touched <= {entry["metric_id"] for entry in registry(manifest)}
 
 
-def test_the_words_for_conventions_of_utilisation_name_the_numbers_that_are_counted():
+def test_the_words_for_conventions_of_utilisation_hold_no_number_of_their_own():
     """Failure: readers are told of five minutes or fifty hours, and others are counted."""
     numbers = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
     with (PROJECT / "seeds" / "national" / "utilisation_conventions.csv").open() as file:
-        words = {
-            row["convention"]: " ".join(row[name] for name in row if name.endswith("_name"))
-            for row in csv.DictReader(file)
-        }
-    buffers = re.findall(r"(\d+) minutes before and after", words["open_clip_used"])
-    hours = re.findall(r"(\d+) hours", words["fixed_week"])
-    assert {int(n) for n in buffers} == {
-        numbers["buffer_before_minutes"],
-        numbers["buffer_after_minutes"],
+        rows = list(csv.DictReader(file))
+    words = [row[name] for row in rows for name in row if name.endswith("_name")]
+    assert not [text for text in words if re.search(r"\d", text)]
+    named = {name for text in words for name in re.findall(r"{(\w+)}", text)}
+    model = (
+        PROJECT / "models/marts/utilisation/rpt_utilisation_conventions_monthly.sql"
+    ).read_text()
+    assert named <= set(numbers)
+    assert {name for name in named if f"'{name}'" not in model} == set()
+
+
+def test_a_changed_rule_changes_the_words_that_readers_see(project, tiny_landing):
+    """Failure: a page explains its figure with a number that is no longer the one counted."""
+    other = {
+        "changeover_gap_minutes": 71,
+        "lead_minutes": 72,
+        "tail_minutes": 73,
+        "changeover_up_to_minutes": 74,
+        "clock_correction_seconds": 75,
+        "late_after_hours": 76,
     }
-    assert {int(n) for n in hours} == {numbers["fixed_week_hours"]}
-    others = [w for c, w in words.items() if c not in ("open_clip_used", "fixed_week")]
-    assert not [w for w in others if re.search(r"\d", w)]
+    changed = Project(project.target / "changed")
+    outcome = changed.run(
+        tiny_landing, changed.target / "unused.duckdb", "parse", "--vars", json.dumps(other)
+    )
+    assert outcome.success, outcome.exception
+    nodes = json.loads((changed.target / "manifest.json").read_text())["nodes"]
+
+    def told(model: str, column: str) -> str:
+        return nodes[f"model.imaging.{model}"]["columns"][column]["description"]
+
+    visits = told("rpt_scanner_utilisation_weekly", "occupied_minutes")
+    assert all(f" {number} minutes" in visits for number in (71, 72, 73))
+    for column in ("changeover_minutes", "idle_minutes"):
+        assert " 74 minutes" in told("rpt_station_gaps_weekly", column)
+    assert " 75 seconds" in told("rpt_device_clocks_weekly", "clock_state")
+    assert " 76 hours " in told("rpt_feed_freshness", "is_late")
+    metrics = nodes["model.imaging.rpt_metrics_monthly"]["config"]["meta"]["metrics"]
+    use = next(metric["definition"] for metric in metrics if metric["metric_id"] == "U02")
+    assert all(str(number) in use for number in (71, 72, 73))
 
 
 def test_every_source_maps_to_its_landing_asset(manifest):

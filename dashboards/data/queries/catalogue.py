@@ -113,6 +113,23 @@ def table_text(build: Build, qualified_name: str) -> str:
     return frame["description"][0] or "" if frame.height else ""
 
 
+def column_text(build: Build, qualified_name: str, column_name: str) -> str:
+    """The description of a column of a table given as schema.table, or no text."""
+    frame = read(
+        build,
+        """
+        select description
+        from catalogue.columns
+        where
+            table_schema || '.' || table_name = $qualified_name
+            and column_name = $column_name
+        """,
+        qualified_name=qualified_name,
+        column_name=column_name,
+    )
+    return frame["description"][0] or "" if frame.height else ""
+
+
 def columns(build: Build, table_name: str) -> pl.DataFrame:
     """One row per column of a published table, in its order."""
     return read(

@@ -11,8 +11,8 @@ from dashboards.data.published import Build, read
 def freshness(build: Build) -> pl.DataFrame:
     """One row per feed: its newest instant and whether it keeps up with its kind.
 
-    A feed is level with the others when its newest instant is within one day of the newest instant of any
-    feed of the same kind, so one silent trust shows even when the whole network is a day old.
+    A feed is level with the others unless it is late beside the newest feed of its kind, so one
+    silent trust shows even when the whole network is a day old.
     """
     return read(
         build,

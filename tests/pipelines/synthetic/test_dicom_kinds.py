@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileDataset
 
 from pipelines.network import Network
-from pipelines.synthetic import generate
+from pipelines.synthetic import dicom_dose, generate
+from pipelines.synthetic.dicom_files import SOFTWARE
 from pipelines.synthetic.period import Period
 
 SEEDS = Path(__file__).parents[3] / "dbt_project" / "seeds"
@@ -193,6 +195,40 @@ def test_dose_reports_tell_the_events_of_the_truth_and_no_others(archive: Archiv
         assert event.get("111526") == start
     assert set(archive.dose_events["modality"]) == {"CT", "DX", "MG"}
     assert set(archive.dose_events["is_time_told"]) == {True, False}
+
+
+def _products_of(region: str, patients: list[str]) -> list[float]:
+    """Dose area product of one exposure of each patient in turn, Gy.m2."""
+    factors = dicom_dose.ProjectionFactors(np.random.default_rng(1))
+    rng = np.random.default_rng(2)
+    exam = {"exam_no": 1, "study_instance_uid": "1.2", "station_name": "A", "body_region": region}
+    row = {"series": 1, "start": 60, "start_local": 60, "series_modality": "DX"}
+    series = [row | {"is_planning_view": False}]
+    return [
+        dicom_dose.plan_events(exam, series, ["1.3"], rng, factors.of(patient))[0]["dap_gy_m2"]
+        for patient in patients
+    ]
+
+
+def test_dose_area_products_differ_by_examination_patient_and_exam():
+    """Failing means that a dose chart of the demo is a flat line, and outliers cannot be tried."""
+    many = [f"P{number}" for number in range(500)]
+    hands, pelves = (_products_of(region, many) for region in ("upper limb", "pelvis"))
+    assert len(set(pelves)) > 490
+    assert 30 < np.median(pelves) / np.median(hands) < 150
+    spread = np.std(np.log(pelves))
+    assert 0.4 < spread < 0.55
+    # log-normal: a tail above, none left once in logarithms
+    assert np.mean(pelves) > 1.05 * np.median(pelves)
+    assert np.mean(np.log(pelves)) == pytest.approx(np.median(np.log(pelves)), abs=0.1)
+    assert np.std(np.log(_products_of("pelvis", ["P1"] * 500))) < 0.85 * spread
+
+
+def test_every_model_of_the_register_has_software_of_its_own():
+    """Failing means that a software change of one maker is told of scanners of another kind."""
+    models = set(Network.load(SEEDS).scanner_register["manufacturer_model_name"])
+    assert models <= set(SOFTWARE)
+    assert len(set(SOFTWARE.values())) == len(SOFTWARE)
 
 
 def test_a_report_totals_its_own_events(archive: Archive) -> None:

@@ -17,7 +17,7 @@ from pipelines.synthetic.adoption import Adoption
 from pipelines.synthetic.calendar import DAY, HOUR, day_number, months_between
 from pipelines.synthetic.dirt import DirtLedger
 from pipelines.synthetic.period import Period
-from pipelines.synthetic.reference_tables import load_profile
+from pipelines.synthetic.reference_tables import load_profile, read_text_table
 from pipelines.synthetic.worlds import World
 
 SEEDS = Path(__file__).parents[3] / "dbt_project" / "seeds"
@@ -290,6 +290,34 @@ def test_planned_downtime_hits_no_session_and_every_hit_is_an_overlap(found):
     assert hit["lost_seconds"].min() > 0
     planned = found.downtime.filter(pl.col("site_code").is_not_null() & pl.col("is_planned"))
     assert planned.height == len(Network.load(SEEDS).scanner_register) * len(MONTHS) // 3
+
+
+def short_sessions(network: Network) -> pl.DataFrame:
+    """One hour of each Monday: the sessions of a small scale, which chance hardly ever hits."""
+    sessions = scanner_sessions(network).filter((pl.col("session_start") // DAY + 3) % 7 == 0)
+    return sessions.with_columns(session_end=pl.col("session_start") + HOUR)
+
+
+def test_some_scanners_fail_while_they_are_staffed_in_the_live_weeks(monkeypatch):
+    """Failing means that no page of the demo shows what a failure costs."""
+    network = Network.load(SEEDS)
+    sessions, live = short_sessions(network), day_number(PERIOD.live_on) * DAY
+    found = downtime.scanner_downtime(sessions, network, PERIOD, 7)
+    hit = sessions_hit(sessions, found.filter(pl.col("down_from") >= live))
+    failed = found.filter(~pl.col("is_planned") & (pl.col("down_from") >= live))
+    assert 0.25 * failed.height < hit["down_from"].n_unique() < 0.9 * failed.height
+    never = read_text_table("downtime_habits").with_columns(in_use_rate=pl.lit("0"))
+    known = {"downtime_habits": never}
+    monkeypatch.setattr(
+        downtime, "read_text_table", lambda name: known.get(name, read_text_table(name))
+    )
+    as_drawn = downtime.scanner_downtime(sessions, network, PERIOD, 7)
+    same = ["asset", "is_planned", "reason_code"]
+    assert found.select(same).equals(as_drawn.select(same))
+    length = (pl.col("down_to") - pl.col("down_from")).alias("length")
+    assert found.select(length).equals(as_drawn.select(length))
+    before = pl.col("down_from") < live - 14 * DAY
+    assert found.filter(before).equals(as_drawn.filter(before))
 
 
 def written(folder: Path, found: operations.Operations) -> tuple[dict, DirtLedger]:

@@ -2,13 +2,13 @@
     'station_name', 'seen_station_name', 'ae_title', 'manufacturer', 'manufacturer_model_name',
     'software_versions', 'institution_name', 'dicom_modality'
 ] -%}
+{%- set fingerprint = "concat_ws('|', coalesce("
+    ~ (attributes | reject('equalto', 'dicom_modality') | join(", ''), coalesce(")) ~ ", ''))" -%}
 with series as (
     select
         device_key,
         device_rung,
-        {%- for attribute in attributes %}
-            {{ attribute }},
-        {%- endfor %}
+        {{ attributes | join(',\n        ') }},
         {{ local_date('started_at') }} as day_on,
         -- series that begin together have an order of their own, so that none is picked by chance
         row_number() over (
@@ -54,34 +54,16 @@ carried as (
 ),
 
 -- a PET-CT tells two modalities, and that is no change
-fingerprints as (
-    select
-        device_key,
-        device_rung,
-        day_on,
-        series_count,
-        {%- for attribute in attributes %}
-            {{ attribute }},
-        {%- endfor %}
-        {%- for attribute in attributes if attribute != 'dicom_modality' %}
-            coalesce({{ attribute }}, '') || '|'
-            {%- if not loop.last %} || {% endif %}
-        {%- endfor %} as fingerprint
-    from carried
-),
-
 compared as (
     select
         device_key,
         device_rung,
         day_on,
         series_count,
-        {%- for attribute in attributes %}
-            {{ attribute }},
-        {%- endfor %}
-        fingerprint,
-        lag(fingerprint) over (partition by device_key order by day_on) as fingerprint_before
-    from fingerprints
+        {{ attributes | join(',\n        ') }},
+        {{ fingerprint }} = lag({{ fingerprint }}) over (partition by device_key order by day_on)
+            as is_as_before
+    from carried
 ),
 
 numbered as (
@@ -90,10 +72,8 @@ numbered as (
         device_rung,
         day_on,
         series_count,
-        {%- for attribute in attributes %}
-            {{ attribute }},
-        {%- endfor %}
-        sum(case when fingerprint = fingerprint_before then 0 else 1 end) over (
+        {{ attributes | join(',\n        ') }},
+        sum(case when is_as_before then 0 else 1 end) over (
             partition by device_key
             order by day_on
             rows between unbounded preceding and current row
@@ -128,8 +108,5 @@ select
     ) as valid_to,
     last_seen_on,
     cast(series_count as bigint) as series_count,
-    {%- for attribute in attributes %}
-        {{ attribute }}
-        {%- if not loop.last %},{% endif %}
-    {%- endfor %}
+    {{ attributes | join(',\n    ') }}
 from periods

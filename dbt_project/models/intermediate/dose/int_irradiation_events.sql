@@ -1,29 +1,16 @@
+{%- set told = [
+    'report_uid', 'study_uid', 'accession', 'event_kind', 'irradiation_event_uid',
+    'acquisition_type_code', 'acquisition_type_scheme', 'phantom', 'exposure_seconds',
+    'irradiation_seconds', 'ctdi_vol_mgy', 'dlp_mgy_cm', 'dap_gy_m2', 'rp_dose_mgy', 'agd_mgy',
+    'value_flags', 'report_written_at', 'station_name', 'device_serial_number', 'feed_id',
+    'arrived_at'
+] -%}
 with dose_events as (
     select
-        report_uid,
-        study_uid,
-        accession,
+        {{ told | join(',\n        ') }},
         completion_flag,
-        event_kind,
-        irradiation_event_uid,
-        acquisition_type_code,
-        acquisition_type_scheme,
-        phantom,
-        exposure_seconds,
-        irradiation_seconds,
-        ctdi_vol_mgy,
-        dlp_mgy_cm,
-        dap_gy_m2,
-        rp_dose_mgy,
-        agd_mgy,
-        value_flags,
         event_start_at,
-        event_start_flag,
-        report_written_at,
-        station_name,
-        device_serial_number,
-        feed_id,
-        arrived_at
+        event_start_flag
     from {{ ref('stg_dicom__dose_events') }}
     where irradiation_event_uid is not null
 ),
@@ -38,27 +25,7 @@ feeds as (
 
 versions as (
     select
-        report_uid,
-        study_uid,
-        accession,
-        event_kind,
-        irradiation_event_uid,
-        acquisition_type_code,
-        acquisition_type_scheme,
-        phantom,
-        exposure_seconds,
-        irradiation_seconds,
-        ctdi_vol_mgy,
-        dlp_mgy_cm,
-        dap_gy_m2,
-        rp_dose_mgy,
-        agd_mgy,
-        value_flags,
-        report_written_at,
-        station_name,
-        device_serial_number,
-        feed_id,
-        arrived_at,
+        {{ told | join(',\n        ') }},
         case
             when coalesce(event_start_flag, '') not in ({{ unusable_time_flags() }})
                 then event_start_at
@@ -69,69 +36,42 @@ versions as (
             else coalesce(dap_gy_m2, rp_dose_mgy, agd_mgy) is not null
         end as is_complete
     from dose_events
-),
+)
 
 -- An event is told by every report that repeats it. One version is taken whole: of the
 -- complete ones the latest; values of several versions are never mixed or added.
-ranked as (
-    select
-        report_uid,
-        study_uid,
-        accession,
-        event_kind,
-        irradiation_event_uid,
-        acquisition_type_code,
-        acquisition_type_scheme,
-        phantom,
-        exposure_seconds,
-        irradiation_seconds,
-        ctdi_vol_mgy,
-        dlp_mgy_cm,
-        dap_gy_m2,
-        rp_dose_mgy,
-        agd_mgy,
-        value_flags,
-        station_name,
-        device_serial_number,
-        feed_id,
-        started_at,
-        is_complete,
-        row_number() over (
-            partition by irradiation_event_uid
-            order by
-                is_complete desc, report_written_at desc nulls last, arrived_at desc, report_uid
-        ) as version_no,
-        count(*) over (partition by irradiation_event_uid) as report_count
-    from versions
-)
-
 select
-    ranked.irradiation_event_uid,
-    ranked.report_uid,
-    ranked.study_uid,
+    versions.irradiation_event_uid,
+    versions.report_uid,
+    versions.study_uid,
     feeds.issuer_ods,
     feeds.party_code,
-    ranked.accession,
-    ranked.station_name,
-    ranked.device_serial_number,
-    ranked.event_kind,
-    ranked.acquisition_type_code,
-    ranked.acquisition_type_scheme,
-    ranked.phantom,
-    ranked.started_at,
+    versions.accession,
+    versions.station_name,
+    versions.device_serial_number,
+    versions.event_kind,
+    versions.acquisition_type_code,
+    versions.acquisition_type_scheme,
+    versions.phantom,
+    versions.started_at,
     {{ add_seconds(
-        'ranked.started_at', 'coalesce(ranked.irradiation_seconds, ranked.exposure_seconds)'
+        'versions.started_at', 'coalesce(versions.irradiation_seconds, versions.exposure_seconds)'
     ) }} as ended_at,
-    ranked.exposure_seconds,
-    ranked.irradiation_seconds,
-    ranked.ctdi_vol_mgy,
-    ranked.dlp_mgy_cm,
-    ranked.dap_gy_m2,
-    ranked.rp_dose_mgy,
-    ranked.agd_mgy,
-    ranked.value_flags,
-    ranked.is_complete,
-    ranked.report_count
-from ranked
-left join feeds on ranked.feed_id = feeds.feed_id
-where ranked.version_no = 1
+    versions.exposure_seconds,
+    versions.irradiation_seconds,
+    versions.ctdi_vol_mgy,
+    versions.dlp_mgy_cm,
+    versions.dap_gy_m2,
+    versions.rp_dose_mgy,
+    versions.agd_mgy,
+    versions.value_flags,
+    versions.is_complete,
+    count(*) over (partition by versions.irradiation_event_uid) as report_count
+from versions
+left join feeds on versions.feed_id = feeds.feed_id
+qualify row_number() over (
+    partition by versions.irradiation_event_uid
+    order by
+        versions.is_complete desc, versions.report_written_at desc nulls last,
+        versions.arrived_at desc, versions.report_uid
+) = 1

@@ -1,6 +1,7 @@
 {%- set kinds = [
     'staffed', 'opening', 'occupied', 'quality_assurance', 'planned_downtime', 'unplanned_downtime'
 ] -%}
+{%- set piece = ['station_name', 'started_at', 'ended_at', 'is_staffed', 'is_opening'] -%}
 with intervals as (
     select
         station_name,
@@ -41,32 +42,18 @@ covered_days as (
     from {{ ref('int_party_days_covered') }}
 ),
 
-edges as (
-    select
-        station_name,
-        interval_kind,
-        started_at as changes_at,
-        1 as step
-    from intervals
-    union all
-    select
-        station_name,
-        interval_kind,
-        ended_at as changes_at,
-        -1 as step
-    from intervals
-),
-
 changes as (
     select
-        station_name,
-        changes_at,
+        intervals.station_name,
+        edges.changes_at,
         {%- for kind in kinds %}
-            coalesce(sum(step) filter (where interval_kind = '{{ kind }}'), 0) as {{ kind }}_step
+            coalesce(sum(edges.step) filter (where intervals.interval_kind = '{{ kind }}'), 0)
+                as {{ kind }}_step
             {%- if not loop.last %},{% endif %}
         {%- endfor %}
-    from edges
-    group by station_name, changes_at
+    from intervals
+    {{ each_of('edges', ['changes_at', 'step'], [['started_at', 1], ['ended_at', -1]]) }}
+    group by intervals.station_name, edges.changes_at
 ),
 
 -- One piece between any two changes: what holds in it holds from its first to its last second.
@@ -86,11 +73,7 @@ pieces as (
 -- Images are evidence, a downtime is a record: a scan during a downtime took place.
 explained as (
     select
-        station_name,
-        started_at,
-        ended_at,
-        is_staffed,
-        is_opening,
+        {{ piece | join(',\n        ') }},
         case
             when is_occupied then 'occupied'
             when is_quality_assurance then 'quality_assurance'
@@ -106,11 +89,7 @@ explained as (
 
 followed as (
     select
-        station_name,
-        started_at,
-        ended_at,
-        is_staffed,
-        is_opening,
+        {{ piece | join(',\n        ') }},
         time_class,
         coalesce(lag(is_staffed) over by_time, false) as was_staffed,
         lag(time_class) over by_time as time_class_before
@@ -120,11 +99,7 @@ followed as (
 
 runs as (
     select
-        station_name,
-        started_at,
-        ended_at,
-        is_staffed,
-        is_opening,
+        {{ piece | join(',\n        ') }},
         time_class,
         sum(case when is_staffed = was_staffed then 0 else 1 end) over by_time as session_no,
         sum(
@@ -141,11 +116,7 @@ runs as (
 -- before midnight cuts it: a session at night does not finish early at 24:00
 measured as (
     select
-        station_name,
-        started_at,
-        ended_at,
-        is_staffed,
-        is_opening,
+        {{ piece | join(',\n        ') }},
         time_class,
         min(case when time_class = 'occupied' then started_at end) over (
             partition by station_name, session_no
@@ -161,11 +132,7 @@ measured as (
 
 classed as (
     select
-        station_name,
-        started_at,
-        ended_at,
-        is_staffed,
-        is_opening,
+        {{ piece | join(',\n        ') }},
         case
             when time_class <> 'unexplained' then time_class
             when first_occupied_at is null then 'idle'

@@ -24,11 +24,7 @@ with station_days as (
 -- station rows stand under their own modality only; 'All' stations under both
 rolled_up as (
     select
-        {{ org_level() }} as org_level,
-        {{ org_code() }} as org_code,
-        {{ or_all('modality_group') }} as modality_group,
-        {{ or_all('station_name') }} as station_name,
-        case when grouping(station_name) = 0 then min(site_code) else 'All' end as site_code,
+        {{ station_levels() }},
         week_start_on,
         sum(staffed_seconds) as staffed_seconds,
         sum(available_seconds) as available_seconds,
@@ -43,8 +39,7 @@ rolled_up as (
         sum(series_count) as series_count,
         sum(series_with_end_count) as series_with_end_count
     from station_days
-    {{ roll_up(['week_start_on'], or_all=['modality_group', 'station_name']) }}
-    having grouping(station_name) = 1 or grouping(modality_group) = 0
+    {{ roll_up_stations(['week_start_on']) }}
 )
 
 select

@@ -1,27 +1,27 @@
 {%- set bridges = [
     [1, 'exam_count >= 0 and opening_minutes > 0', [
-        ['from', 'Exams inside the opening hours (open_clip, active)', 'core_minutes'],
+        ['from', 'Exams inside the opening hours (numerator of "Opening hours without buffers")', 'core_minutes'],
         ['step', 'Buffers inside the opening hours', 'buffer_minutes'],
-        ['to', 'Used (open_clip)', 'used_minutes'],
+        ['to', 'Exams with buffers inside the opening hours (numerator of "Opening hours with buffers")', 'used_minutes'],
     ]],
     [2, 'exam_count > 0', [
-        ['from', 'Exams inside the opening hours (open_clip, active)', 'core_minutes'],
+        ['from', 'Exams inside the opening hours (numerator of "Opening hours without buffers")', 'core_minutes'],
         ['step', 'Exams outside the opening hours', 'outside_minutes'],
         ['step', 'Gaps inside encounters of one patient', 'merge_minutes'],
         ['step', 'Encounters that overlap, counted again', 'overlap_minutes'],
-        ['to', 'Encounters (first_last, numerator)', 'encounter_minutes'],
+        ['to', 'Encounters (numerator of "First to last image")', 'encounter_minutes'],
     ]],
     [3, 'exam_count > 0', [
         ['from', 'Opening hours', 'opening_minutes'],
         ['step', 'Opening hours before the first image', '-open_before_minutes'],
         ['step', 'Opening hours after the last image', '-open_after_minutes'],
         ['step', 'First to last image outside the opening hours', 'span_outside_minutes'],
-        ['to', 'First to last image (first_last, denominator)', 'span_minutes'],
+        ['to', 'First to last image (denominator of "First to last image")', 'span_minutes'],
     ]],
     [4, 'kept_minutes is not null', [
-        ['from', 'Exams inside the opening hours (open_clip, active)', 'core_minutes'],
+        ['from', 'Exams inside the opening hours (numerator of "Opening hours without buffers")', 'core_minutes'],
         ['step', 'The rest of exams that straddle an edge', 'kept_outside_minutes'],
-        ['to', 'Exams that touch the opening hours (open_extend, active)', 'kept_minutes'],
+        ['to', 'Exams that touch the opening hours (numerator of "Opening hours stretched by straddling exams")', 'kept_minutes'],
     ]],
     [5, 'kept_minutes is not null', [
         ['from', 'Opening hours', 'opening_minutes'],
@@ -29,22 +29,29 @@
         ['step', 'Stretched to the first straddling exam', 'stretch_before_minutes'],
         ['step', 'Stretched to the last straddling exam', 'stretch_after_minutes'],
         ['step', 'Beyond 24 hours', '-beyond_a_day_minutes'],
-        ['to', 'Stretched opening hours (open_extend, denominator)', 'extended_minutes'],
+        ['to', 'Stretched opening hours (denominator of "Opening hours stretched by straddling exams")', 'extended_minutes'],
     ]],
     [6, 'exam_count > 0', [
-        ['from', 'Exams, overlaps once (fixed_week, numerator)', 'union_minutes'],
+        ['from', 'Exams, overlaps once (numerator of "Fixed week")', 'union_minutes'],
         ['step', 'Overlaps counted again', 'duplicate_minutes'],
         ['step', 'Number of exams times mean change of patients', 'change_minutes'],
-        ['to', 'Number of exams times mean length (mean_formula, numerator)', 'mean_formula_minutes'],
+        ['to', 'Number of exams times mean length (numerator of "Number of exams times mean length")', 'mean_formula_minutes'],
     ]],
     [7, 'planned_minutes > 0', [
         ['from', 'Opening hours', 'opening_minutes'],
         ['step', 'Planned time of closed days', 'case when opening_minutes = 0 then planned_minutes else 0 end'],
         ['step', 'Planned time beyond the hours of open days',
             'case when opening_minutes > 0 then planned_minutes - opening_minutes else 0 end'],
-        ['to', 'Planned time (mean_formula, denominator)', 'planned_minutes'],
+        ['to', 'Planned time (denominator of "Number of exams times mean length")', 'planned_minutes'],
     ]],
 ] -%}
+{%- set rows = [] -%}
+{%- for bridge_no, is_defined, steps in bridges -%}
+    {%- for kind, name, minutes in steps -%}
+        {%- do rows.append([bridge_no, loop.index, "'" ~ kind ~ "'", "'" ~ name ~ "'",
+            is_defined, minutes]) -%}
+    {%- endfor -%}
+{%- endfor -%}
 with months as (
     select month_on
     from {{ ref('int_months') }}
@@ -95,8 +102,8 @@ day_conventions as (
     from {{ ref('int_station_day_conventions') }}
 ),
 
--- sums of fractions drift with their order: exact seconds do not
-device_months as (
+-- a day on which a bridge is not defined adds nothing to it
+steps as (
     select
         station_days.station_name,
         station_days.site_code,
@@ -104,70 +111,35 @@ device_months as (
         station_days.trust_code,
         station_days.modality_group,
         station_days.month_on,
-        {%- for bridge_no, is_defined, steps in bridges %}
-            {%- set is_last_bridge = loop.last %}
-            {%- for kind, step_name, expression in steps %}
-                coalesce(
-                    sum(cast(60 * ({{ expression }}) as decimal(18, 6))) filter (
-                        where {{ is_defined }}
-                    ),
-                    0
-                ) as bridge_{{ bridge_no }}_step_{{ loop.index }}
-                {%- if not (loop.last and is_last_bridge) %},{% endif %}
-            {%- endfor %}
-        {%- endfor %}
+        bridge_steps.bridge_no,
+        bridge_steps.step_no,
+        bridge_steps.step_kind,
+        bridge_steps.step_name,
+        case when bridge_steps.is_defined then bridge_steps.step_minutes end as step_minutes
     from station_days
     inner join day_conventions
         on
             station_days.station_name = day_conventions.station_name
             and station_days.day_on = day_conventions.day_on
-    group by
-        station_days.station_name,
-        station_days.site_code,
-        station_days.party_code,
-        station_days.trust_code,
-        station_days.modality_group,
-        station_days.month_on
-),
-
-steps as (
-    {%- for bridge_no, is_defined, steps in bridges %}
-        {%- set is_last_bridge = loop.last %}
-        {%- for kind, step_name, expression in steps %}
-            select
-                station_name,
-                site_code,
-                party_code,
-                trust_code,
-                modality_group,
-                month_on,
-                {{ bridge_no }} as bridge_no,
-                {{ loop.index }} as step_no,
-                '{{ kind }}' as step_kind,
-                '{{ step_name }}' as step_name,
-                bridge_{{ bridge_no }}_step_{{ loop.index }} as step_seconds
-            from device_months
-            {% if not (loop.last and is_last_bridge) %}union all{% endif %}
-        {%- endfor %}
-    {%- endfor %}
+    {{ each_of(
+        'bridge_steps',
+        ['bridge_no', 'step_no', 'step_kind', 'step_name', 'is_defined', 'step_minutes'],
+        rows
+    ) }}
 ),
 
 rolled_up as (
     select
-        {{ org_level() }} as org_level,
-        {{ org_code() }} as org_code,
-        {{ or_all('modality_group') }} as modality_group,
-        {{ or_all('station_name') }} as station_name,
-        case when grouping(station_name) = 0 then min(site_code) else 'All' end as site_code,
+        {{ station_levels() }},
         month_on,
         bridge_no,
         step_no,
-        min(step_kind) as step_kind,
-        min(step_name) as step_name,
-        sum(step_seconds) as step_seconds
+        step_kind,
+        step_name,
+        -- sums of fractions drift with their order: exact seconds do not
+        coalesce(sum(cast(60 * step_minutes as decimal(18, 6))), 0) as step_seconds
     from steps
-    {{ roll_up(['month_on', 'bridge_no', 'step_no'], or_all=['modality_group', 'station_name']) }}
-    having grouping(station_name) = 1 or grouping(modality_group) = 0
+    {{ roll_up_stations(['month_on', 'bridge_no', 'step_no', 'step_kind', 'step_name']) }}
 )
 
 select

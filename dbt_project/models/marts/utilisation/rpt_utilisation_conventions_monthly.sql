@@ -1,22 +1,32 @@
-{%- set conventions = {
-    'nested': ['occupied_in_staffed_minutes', 'available_minutes', 'available_minutes > 0'],
-    'open_clip_used': ['used_minutes', 'opening_minutes', 'opening_minutes > 0'],
-    'open_clip_active': ['core_minutes', 'opening_minutes', 'opening_minutes > 0'],
-    'open_extend_active': ['kept_minutes', 'extended_minutes', 'extended_minutes > 0'],
-    'open_extend_buffered': [
-        'kept_minutes + extended_buffer_minutes', 'extended_minutes', 'extended_minutes > 0'
+{#- convention, numerator, denominator, the days on which it is defined -#}
+{%- set conventions = [
+    ["'nested'", 'occupied_in_staffed_minutes', 'available_minutes', 'available_minutes > 0'],
+    ["'open_clip_used'", 'used_minutes', 'opening_minutes', 'opening_minutes > 0'],
+    ["'open_clip_active'", 'core_minutes', 'opening_minutes', 'opening_minutes > 0'],
+    ["'open_extend_active'", 'kept_minutes', 'extended_minutes', 'extended_minutes > 0'],
+    [
+        "'open_extend_buffered'", 'kept_minutes + extended_buffer_minutes', 'extended_minutes',
+        'extended_minutes > 0'
     ],
-    'first_last': ['encounter_minutes', 'span_minutes', 'span_minutes > 0'],
-    'mean_formula': ['mean_formula_minutes', 'planned_minutes', 'planned_minutes > 0'],
-    'fixed_week': ['union_minutes', 'fixed_minutes', 'planned_minutes > 0 or exam_count > 0'],
-} -%}
+    ["'first_last'", 'encounter_minutes', 'span_minutes', 'span_minutes > 0'],
+    ["'mean_formula'", 'mean_formula_minutes', 'planned_minutes', 'planned_minutes > 0'],
+    [
+        "'fixed_week'", 'union_minutes', 'fixed_minutes',
+        'planned_minutes > 0 or exam_count > 0'
+    ],
+] -%}
+{#- the variables that the names of the seed speak of, in braces -#}
+{%- set figures = [
+    'buffer_before_minutes', 'buffer_after_minutes', 'encounter_gap_minutes', 'change_cap_minutes',
+    'fixed_week_hours'
+] -%}
 with conventions as (
     select
         convention,
         sort_order,
-        convention_name,
-        numerator_name,
-        denominator_name,
+        {{ filled_in('convention_name', figures) }} as convention_name,
+        {{ filled_in('numerator_name', figures) }} as numerator_name,
+        {{ filled_in('denominator_name', figures) }} as denominator_name,
         is_at_most_one
     from {{ ref('utilisation_conventions') }}
 ),
@@ -63,35 +73,29 @@ day_conventions as (
 
 -- a day on which a convention is not defined adds to neither side of it
 device_days as (
-    {%- for convention, (numerator, denominator, is_defined) in conventions.items() %}
-        select
-            station_days.station_name,
-            station_days.site_code,
-            station_days.party_code,
-            station_days.trust_code,
-            station_days.modality_group,
-            station_days.month_on,
-            '{{ convention }}' as convention,
-            coalesce({{ is_defined }}, false) as is_defined,
-            day_conventions.exam_count > 0 as has_exams,
-            case when {{ is_defined }} then {{ numerator }} end as numerator_minutes,
-            case when {{ is_defined }} then {{ denominator }} end as denominator_minutes
-        from station_days
-        inner join day_conventions
-            on
-                station_days.station_name = day_conventions.station_name
-                and station_days.day_on = day_conventions.day_on
-        {% if not loop.last %}union all{% endif %}
-    {%- endfor %}
+    select
+        station_days.station_name,
+        station_days.site_code,
+        station_days.party_code,
+        station_days.trust_code,
+        station_days.modality_group,
+        station_days.month_on,
+        day_conventions.exam_count > 0 as has_exams,
+        counted.convention,
+        coalesce(counted.is_defined, false) as is_defined,
+        case when counted.is_defined then counted.numerator end as numerator_minutes,
+        case when counted.is_defined then counted.denominator end as denominator_minutes
+    from station_days
+    inner join day_conventions
+        on
+            station_days.station_name = day_conventions.station_name
+            and station_days.day_on = day_conventions.day_on
+    {{ each_of('counted', ['convention', 'numerator', 'denominator', 'is_defined'], conventions) }}
 ),
 
 rolled_up as (
     select
-        {{ org_level() }} as org_level,
-        {{ org_code() }} as org_code,
-        {{ or_all('modality_group') }} as modality_group,
-        {{ or_all('station_name') }} as station_name,
-        case when grouping(station_name) = 0 then min(site_code) else 'All' end as site_code,
+        {{ station_levels() }},
         month_on,
         convention,
         -- sums of fractions drift with their order: exact seconds do not
@@ -100,8 +104,7 @@ rolled_up as (
         count(*) filter (where is_defined) as day_count,
         count(*) filter (where has_exams and not is_defined) as undefined_day_count
     from device_days
-    {{ roll_up(['month_on', 'convention'], or_all=['modality_group', 'station_name']) }}
-    having grouping(station_name) = 1 or grouping(modality_group) = 0
+    {{ roll_up_stations(['month_on', 'convention']) }}
 )
 
 select
