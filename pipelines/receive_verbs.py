@@ -34,12 +34,25 @@ class CannotListen(Problem):
 
 @receive_app.command("dicom")
 def receive_dicom(
-    port: Annotated[int | None, typer.Option(help="Port; default from the settings.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="TCP port to listen on. Default: IMAGING_RECEIVE_DICOM_PORT, else 11112."
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to listen on; 0.0.0.0 for all. Default: IMAGING_RECEIVE_DICOM_HOST, else "
+            "127.0.0.1, which only this machine reaches."
+        ),
+    ] = None,
 ) -> None:
     """Keep the headers of DICOM objects that scanners and archives send (C-STORE), encrypted.
 
     Runs until SIGTERM or Ctrl+C, then closes its segment of the spool and prints its counts.
+    Who may send is listed in HOME/dicom_callers.toml. AE title, limits and TLS are settings
+    (IMAGING_RECEIVE_..., IMAGING_SPOOL_...); see docs/receivers.md.
     """
     # Seconds to import; only a receiver pays for it.
     from pipelines.network import Network

@@ -21,6 +21,7 @@ from pipelines.receivers.spool import READ, segments
 from pipelines.settings import PROJECT_ROOT, Settings, environment_value
 from pipelines.sources.dicom_archives import (
     Archive,
+    ArchiveProblem,
     Places,
     is_due,
     read_archives,
@@ -105,9 +106,19 @@ class Pipeline:
         )
 
     def archives_due(self) -> list[str]:
-        """Names of the archives that a scheduled run should ask now."""
+        """Names of the archives that a scheduled run should ask now.
+
+        One with a damaged cursor is among them: the run asks the others and tells of it.
+        """
         places, now = self.archive_places, self.now()
-        return [name for name, one in self.archives.items() if is_due(one, places, now)]
+
+        def wanted(archive: Archive) -> bool:
+            try:
+                return is_due(archive, places, now)
+            except ArchiveProblem:
+                return True
+
+        return [name for name, one in self.archives.items() if wanted(one)]
 
     @cached_property
     def series_list_maps(self) -> dict[str, SeriesListMap]:

@@ -1,5 +1,7 @@
 """Feeds that arrive as delimited text: extracts and reference lists."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from pipelines.contracts import Contract
@@ -47,9 +49,26 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
 def _read(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFrame | Refused:
     """Typed records of a file, in the contract's columns or by the column map of its sender."""
     zone, column_map = setup.network.time_zone, column_map_of(file, contract, setup)
-    if column_map is None:
-        return read_table(file.data, contract, zone)
-    return column_map.read(file.data, contract, zone)
+    if column_map is not None:
+        return column_map.read(file.data, contract, zone)
+    table = read_table(file.data, contract, zone)
+    if isinstance(table, Refused) and file.delivery.feed_kind == "dicom_series":
+        return _with_map_named(table, file)
+    return table
+
+
+def _with_map_named(refused: Refused, file: SourceFile) -> Refused:
+    """The refusal of a series list, with the way out for a supplier's own column names."""
+    if refused.rule not in ("has_all_columns", "is_readable"):
+        return refused
+    party = (file.feed_id or "dicom_PARTY").removeprefix("dicom_")
+    return replace(
+        refused,
+        detail=f"{refused.detail}; where a supplier writes its report its own way, map it: "
+        f'[series_lists.{party}] with map = "NAME" in archives.toml, and in '
+        'series_list_maps/NAME.toml beside it lines such as series_instance_uid = "Series UID" '
+        "(docs/archives.md)",
+    )
 
 
 def column_map_of(file: SourceFile, contract: Contract, setup: Setup) -> SeriesListMap | None:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.contracts import Contract
-from pipelines.problems import Problem
+from pipelines.problems import Problem, nearest
 from pipelines.sources.clock import localise
 from pipelines.sources.extract_tables import FIRST_ROW, Refused, table_of
 
@@ -61,18 +61,25 @@ class SeriesListMap:
         if unknown:
             raise SeriesListMapProblem(
                 f"{path}: unknown key(s) {', '.join(sorted(unknown))}; there are "
-                f"{', '.join(sorted(KEYS))}"
+                f"{', '.join(sorted(KEYS))}; columns of the contract belong below [columns]"
+            )
+        if not isinstance(document.get("columns"), dict):
+            raise SeriesListMapProblem(
+                f"{path}: the table [columns] is missing; it says which column of the report is "
+                'which of the contract, such as patient_id = "MRN"'
             )
         times = {c.name for c in contract.columns if c.logical_type == "timestamp"}
         sources = {
             name: _source(path, name, entry, is_time=name in times)
-            for name, entry in document.get("columns", {}).items()
+            for name, entry in document["columns"].items()
         }
-        stray = set(sources) - set(contract.column_names())
-        if stray:
-            raise SeriesListMapProblem(
-                f"{path}: columns.{sorted(stray)[0]} is no column of {contract.path.name}"
-            )
+        for name in sources:
+            if name not in contract.column_names():
+                raise SeriesListMapProblem(
+                    f"{path}: columns.{name} is no column of {contract.path.name}"
+                    f"{nearest(name, contract.column_names())}; left of = is the contract's name, "
+                    "right of it the report's"
+                )
         return cls(
             path, document.get("delimiter", ","), document.get("encoding", "utf-8-sig"), sources
         )
@@ -104,7 +111,8 @@ class SeriesListMap:
         if missing:
             return Refused(
                 "has_all_columns",
-                f"missing column(s) {', '.join(missing)}; the map is {self.path.name}",
+                f"missing column(s) {', '.join(missing)}; the map is {self.path.name}: where the "
+                f"report names them otherwise now, correct it there, such as {self._example(missing)}",
             )
         mapped = raw.select(
             (
@@ -130,6 +138,16 @@ class SeriesListMap:
     def _missing(self, raw: pl.DataFrame) -> list[str]:
         wanted = [column for source in self.sources.values() for column in source.columns]
         return [column for column in dict.fromkeys(wanted) if column not in raw.columns]
+
+    def _example(self, missing: list[str]) -> str:
+        """A line of the map that reads a missing column, for who has to correct it."""
+        name = next(n for n, one in self.sources.items() if set(one.columns) & set(missing))
+        source = self.sources[name]
+        keys = ("column",) if len(source.columns) == 1 else ("date", "time")
+        if source.format is None and len(keys) == 1:
+            return f'{name} = "NAME IN THE REPORT"'
+        places = ", ".join(f'{key} = "NAME IN THE REPORT"' for key in keys)
+        return f"{name} = {{{places}, ...}}"
 
     def _mapped(
         self, raw: pl.DataFrame, source: Source, contract: Contract, zone: str

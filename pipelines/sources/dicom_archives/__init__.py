@@ -18,6 +18,7 @@ from pipelines.sources.dicom_archives.ask import (
     is_due,
     recent_column_changes,
 )
+from pipelines.sources.dicom_archives.summary import summary
 from pipelines.sources.dicom_archives.windows import Window
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "read_archives",
     "read_list_maps",
     "recent_column_changes",
+    "summary",
 ]

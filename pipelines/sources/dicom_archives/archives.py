@@ -9,10 +9,11 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pipelines.problems import Problem
+from pipelines.problems import Problem, nearest
 
 # A name becomes part of a file name, where a party code in capitals says whose it is.
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -24,6 +25,19 @@ NEEDED = {
     "qido": ("url", "start_on"),
     "cfind": ("host", "port", "ae_title", "start_on"),
     "changes": ("url",),
+}
+# Sections of the file, and what stands after the dot.
+SECTIONS = {"archives": "NAME", "series_lists": "PARTY"}
+# What a key wants, by how pydantic calls the kind of fault.
+WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "date": "a date such as 2026-01-31, without quotes",
+    "list": 'a list such as ["19:00-07:00"]',
+    "path": "a path in quotes",
+    "string_too_short": "filled",
+    "string": "text in quotes",
 }
 LITERAL_SECRETS = {"password", "token", "secret"}
 AnyEnvironment = Callable[[str], str | None]
@@ -80,11 +94,20 @@ class Archive(BaseModel):
     token_variable: str | None = None
     token_file: Path | None = None
 
+    @field_validator("received_zone")
+    @classmethod
+    def _is_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ValueError, OSError, KeyError):
+            raise ValueError("must be a time zone such as UTC or Europe/London") from None
+        return zone
+
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         missing = [key for key in NEEDED[self.route] if getattr(self, key) is None]
         if missing:
-            raise ValueError(f"route {self.route} needs the key(s) {', '.join(missing)}")
+            raise ValueError(f"route {self.route} needs the key(s) {', '.join(missing)}: add them")
         if not all(HOURS.match(span) for span in self.quiet_hours):
             raise ValueError('quiet_hours must be like ["19:00-07:00"]')
         has_password = self.password_variable or self.password_file
@@ -94,7 +117,11 @@ class Archive(BaseModel):
         if has_password and has_token:
             raise ValueError("give a user with password, or a token, not both")
         if self.url is not None:
-            address = urlsplit(self.url)
+            try:
+                address = urlsplit(self.url)
+                _ = address.port
+            except ValueError:
+                raise ValueError("url must be like https://archive.example/dicom-web") from None
             if address.scheme not in ("http", "https") or not address.hostname:
                 raise ValueError("url must be like https://archive.example/dicom-web")
             if address.username or address.password:
@@ -103,6 +130,20 @@ class Archive(BaseModel):
             if is_open and (has_password or has_token):
                 raise ValueError("url is http: credentials would travel in clear; use https")
         return self
+
+    @property
+    def label(self) -> str:
+        """Name, host and port for messages; nothing else of the address, which may hold secrets."""
+        address = urlsplit(self.url or "")
+        host = self.host if self.route == "cfind" else address.hostname
+        port = self.port if self.route == "cfind" else address.port
+        port = port or (443 if address.scheme == "https" else 80)
+        return f"archive {self.name} ({f'[{host}]' if ':' in (host or '') else host}:{port})"
+
+    @property
+    def tries(self) -> str:
+        """How often a request is made, for messages."""
+        return f"{self.attempts} attempt{'s' * (self.attempts > 1)}"
 
     def may_ask_at(self, local: datetime) -> bool:
         """Say whether a local wall-clock time lies in the quiet hours (none given: always)."""
@@ -174,7 +215,10 @@ def read_list_maps(path: Path) -> dict[str, str]:
     found = {}
     for party, keys in _tables(path, "series_lists").items():
         if not isinstance(keys, dict) or set(keys) != {"map"}:
-            raise ArchiveProblem(f'{path}: [series_lists.{party}] must hold one key, map = "NAME"')
+            raise ArchiveProblem(
+                f'{path}: [series_lists.{party}] must hold one key, map = "NAME"; it names the file '
+                f"series_list_maps/NAME.toml beside {path.name}"
+            )
         found[party] = str(keys["map"])
     return found
 
@@ -186,15 +230,17 @@ def _tables(path: Path, section: str) -> dict[str, Any]:
         document = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ArchiveProblem(f"{path} is not TOML: {error}; mend that line") from error
-    unknown = set(document) - {"archives", "series_lists"}
+    unknown = sorted(set(document) - set(SECTIONS))
     if unknown:
         raise ArchiveProblem(
-            f"{path}: unknown section(s) {', '.join(sorted(unknown))}; there are [archives.NAME] "
-            "and [series_lists.PARTY], see docs/archives.md"
+            f"{path}: there is no section {unknown[0]}{nearest(unknown[0], SECTIONS)}; there are "
+            "[archives.NAME] and [series_lists.PARTY], see docs/archives.md"
         )
     tables = document.get(section, {})
     if not isinstance(tables, dict):
-        raise ArchiveProblem(f"{path}: [{section}] must hold one table per name")
+        raise ArchiveProblem(
+            f"{path}: [{section}] must hold one table per name, such as [{section}.{SECTIONS[section]}]"
+        )
     return tables
 
 
@@ -217,13 +263,32 @@ def _archive(path: Path, name: str, keys: Any) -> Archive:
         return Archive.model_validate({"name": name, **keys})
     except ValidationError as error:
         # Never the input: a misplaced secret would be in it.
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in one['loc']) or 'keys'}: {one['msg']}"
-            for one in error.errors(include_input=False, include_url=False)
-        )
+        found = error.errors(include_input=False, include_url=False)
+        wrong = "; ".join(_in_words(dict(one)) for one in found)
         raise ArchiveProblem(
-            f"{path}: [archives.{name}] {wrong}; keys are listed in docs/archives.md"
+            f"{path}: [archives.{name}]: {wrong}; keys are listed in docs/archives.md"
         ) from None
+
+
+def _in_words(error: dict[str, Any]) -> str:
+    """What pydantic finds wrong with a key, in words for those who write the file."""
+    key = str(error["loc"][0]) if error["loc"] else ""
+    kind, given = error["type"], error.get("ctx", {})
+    if kind == "value_error":
+        return f"{key} {given['error']}".strip()
+    if kind == "missing":
+        return f"the key {key} is missing: add it"
+    if kind == "extra_forbidden":
+        return f"there is no key {key}{nearest(key, Archive.model_fields)}"
+    bounds = {"ge": "at least", "gt": "more than", "le": "at most", "max_length": "at most"}
+    for name, words in bounds.items():
+        if name in given:
+            unit = " characters long" * (name == "max_length")
+            return f"{key} must be {words} {given[name]:g}{unit}"
+    if kind == "literal_error":
+        return f"{key} must be one of {given['expected'].replace(chr(39), chr(34))}"
+    wanted = next((words for start, words in WANTED.items() if kind.startswith(start)), "")
+    return f"{key} must be {wanted or 'of another kind'}"
 
 
 def _ends(span: str) -> tuple[time, time]:

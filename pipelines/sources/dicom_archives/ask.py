@@ -51,10 +51,18 @@ class Places:
 
 @dataclass
 class Answered:
-    """What a run came to: series told, deliveries written, what is noteworthy."""
+    """What a run came to: series told, deliveries written, what is noteworthy.
+
+    `asked` and `cursor` say in words what was asked for and how far the archive has been asked;
+    `seconds` is the wall time from the first to the last request.
+    """
 
     archive: str
+    asked: str = ""
+    cursor: str = ""
+    studies: int = 0
     series: int = 0
+    seconds: float = 0.0
     deliveries: list[Path] = field(default_factory=list)
     requests: int = 0
     gained: list[str] = field(default_factory=list)
@@ -125,11 +133,13 @@ def ask_archive(
     pace = pace or Pace(archive, places.zone, clock)
     answered = Answered(archive.name)
     secret = archive.credentials(places.environment, places.home)
+    began = pace.monotonic()
     with _alone(archive, places.state(archive)):
         remove_abandoned(places.inbox / FEED)
         run = _Run(archive, places, pace, secret, clock, answered, progress or (lambda *_: None))
         try:
             if span is not None:
+                answered.asked = f"{_told(span)} (--from, --to)"
                 run.dates(windows(span, archive.window_days), keeps_cursor=False)
             elif archive.route == "changes":
                 run.changes()
@@ -140,7 +150,8 @@ def ask_archive(
                 f"its quiet hours are {', '.join(archive.quiet_hours)}; the rest waits for them"
             )
         run.note_columns()
-        answered.requests = pace.requests
+        answered.requests, answered.seconds = pace.requests, pace.monotonic() - began
+        answered.cursor = run.reached(is_kept=span is None)
     return answered
 
 
@@ -168,12 +179,22 @@ class _Run:
             overlap_days=self.archive.overlap_days,
             today=today,
         )
+        since = "from start_on, there is no cursor yet"
+        if cursor.next_on is not None:
+            since = "on from where the last run ended"
+        elif cursor.asked_to is not None:
+            days = self.archive.overlap_days
+            since = f"since the cursor at {cursor.asked_to}, less overlap_days ({days})"
+        self.answered.asked = f"{_told(span)}: {since}"
         if self.dates(windows(span, self.archive.window_days), keeps_cursor=True):
             self._finished()
 
     def dates(self, due: list[Window], *, keeps_cursor: bool) -> bool:
         """Ask window by window; False when the longest run ended it before the last one."""
         ends = self._ends_at()
+        days = self.archive.window_days
+        number, length = "s" * (len(due) != 1), "s" * (days != 1)
+        self.answered.asked += f", {len(due)} window{number} of {days} day{length}"
         with self._asker() as ask:
             for number, window in enumerate(due, start=1):
                 if self._is_over(ends):
@@ -193,6 +214,7 @@ class _Run:
         until no more may be asked.
         """
         ends = self._ends_at()
+        self.answered.asked = f"changes after number {self._cursor().last_change}"
         with self._web(changes.ACCEPT) as web:
             may_ask, is_done = True, False
             while may_ask:
@@ -238,6 +260,7 @@ class _Run:
     def _deliver(self, told: Told, part: str) -> None:
         rows = series_rows(told.series, self.archive.route, self.places.zone)
         self.answered.series += len(rows)
+        self.answered.studies += rows["study_instance_uid"].n_unique()
         if rows.is_empty():
             return
         day = self._today()
@@ -267,6 +290,17 @@ class _Run:
         if cursor != before:
             save_cursor(self._state, cursor)
 
+    def reached(self, *, is_kept: bool) -> str:
+        """How far the archive has been asked, in words; `is_kept`: this run may have moved that."""
+        cursor = self._cursor()
+        if self.archive.route == "changes":
+            far = f"changes up to number {cursor.last_change} are read"
+        elif cursor.asked_to is None:
+            far = "nothing is asked for yet"
+        else:
+            far = f"study dates up to {cursor.asked_to} are asked for"
+        return far if is_kept else f"left as it was: {far}"
+
     def _finished(self) -> None:
         save_cursor(self._state, self._cursor().finished(self.clock().isoformat()))
 
@@ -290,6 +324,10 @@ class _Run:
     @property
     def _state(self) -> Path:
         return self.places.state(self.archive)
+
+
+def _told(span: Window) -> str:
+    return f"study dates {span.first} to {span.last}"
 
 
 def deliver(rows: pl.DataFrame, archive: Archive, places: Places, day: date, part: str) -> Path:

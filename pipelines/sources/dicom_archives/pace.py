@@ -17,9 +17,9 @@ class OutsideHours(Exception):
 class Unanswered(Exception):
     """One attempt failed in a way that another may not; `after` seconds if the archive says so."""
 
-    def __init__(self, why: str, after: float | None = None) -> None:
-        super().__init__(why)
-        self.after = after
+    def __init__(self, cause: str, step: str, after: float | None = None) -> None:
+        super().__init__(cause)
+        self.cause, self.step, self.after = cause, step, after
 
 
 @dataclass

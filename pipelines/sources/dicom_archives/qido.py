@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from pipelines.sources.dicom_archives.archives import Archive, ArchiveProblem
 from pipelines.sources.dicom_archives.rows import ASKED, OF_STUDY, OPTIONAL, Answer, Told
-from pipelines.sources.dicom_archives.web import HttpRefused, Web
+from pipelines.sources.dicom_archives.web import HttpRefused, Web, attempted
 from pipelines.sources.dicom_archives.windows import Window
 
 ACCEPT = "application/dicom+json"
@@ -79,7 +80,7 @@ def _by_study(web: Web, window: Window, keys: list[str]) -> list[Answer]:
     studies = _pages(web, "/studies", window, of_study, unit="StudyInstanceUID")
     unique = {one["StudyInstanceUID"]: one for one in studies if one.get("StudyInstanceUID")}
     for uid, study in unique.items():
-        path = f"/studies/{uid}/series"
+        path = f"/studies/{quote(uid, safe='')}/series"
         for one in _pages(web, path, None, of_series):
             found.append(study | {k: v for k, v in one.items() if v})
             _check_size(web.archive, len(found))
@@ -102,11 +103,13 @@ def _pages(
     found: list[Answer] = []
     seen: set[str | None] = set()
     while True:
-        page = _read(web, path, web.ask(path, _query(window, keys, size, len(found))))
+        query = _query(window, keys, size, len(found))
+        page = _read(web, attempted(path, query), web.ask(path, query))
         if page and not {one.get(unit) for one in page} - seen:
-            raise ArchiveProblem(
-                f"archive {web.archive.name}: {path} tells the same page again at offset "
-                f"{len(found)}; it does not page: set page_size = 0 and a small window_days"
+            raise web.problem(
+                attempted(path, query),
+                f"it tells the same page again at offset {len(found)}: it does not page",
+                "set page_size = 0 and a small window_days",
             )
         seen |= {one.get(unit) for one in page}
         found += page
@@ -118,8 +121,8 @@ def _pages(
 def _check_size(archive: Archive, count: int) -> None:
     if count > archive.most_series:
         raise ArchiveProblem(
-            f"archive {archive.name}: more than most_series ({archive.most_series}) in one "
-            "window; make window_days smaller"
+            f"{archive.label}: more than most_series ({archive.most_series}) in one window; make "
+            "window_days smaller"
         )
 
 
@@ -129,14 +132,15 @@ def _query(window: Window | None, keys: list[str], size: int, offset: int) -> li
     return query + ([("limit", str(size)), ("offset", str(offset))] if size else [])
 
 
-def _read(web: Web, path: str, document: Any) -> list[Answer]:
+def _read(web: Web, asked: str, document: Any) -> list[Answer]:
     """DICOM JSON as attributes by keyword; raises ArchiveProblem where it is none."""
     if document is None:
         return []
     if not isinstance(document, list) or not all(isinstance(one, dict) for one in document):
-        raise ArchiveProblem(
-            f"archive {web.archive.name}: {path} answers JSON that is no list of data sets; "
-            "check that url is the DICOMweb root"
+        raise web.problem(
+            asked,
+            "it answers JSON that is no list of data sets",
+            "check that url is the DICOMweb root",
         )
     return [_attributes(one) for one in document]
 

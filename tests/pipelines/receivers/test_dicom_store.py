@@ -323,6 +323,50 @@ def test_a_peer_that_stalls_within_a_unit_is_let_go(new_receiver: NewReceiver, t
     assert associate(receiver.port).is_established
 
 
+UNITS_OF_NONSENSE = {
+    "no such kind": struct.pack(">BBL", 0xEE, 0, 4) + b"\0" * 4,
+    "a broken command": struct.pack(">BBLLBB", 4, 0, 26, 22, 1, 3) + b"\xff" * 20,
+    "a context nobody agreed on": struct.pack(">BBLLBB", 4, 0, 26, 22, 77, 3) + b"\0" * 20,
+    "a part longer than its unit": struct.pack(">BBLLBB", 4, 0, 6, 1 << 30, 1, 0),
+    "a second request": struct.pack(">BBL", 1, 0, 68) + b"\0" * 68,
+}
+
+
+# pynetdicom's thread of that association dies of a command that is none.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("nonsense", UNITS_OF_NONSENSE.values(), ids=UNITS_OF_NONSENSE)
+def test_a_sender_that_goes_mad_loses_its_association_and_nobody_else_does(
+    new_receiver: NewReceiver, tmp_path: Path, nonsense: bytes
+):
+    """Failing means that one broken scanner keeps the places of all, or stops the receiver."""
+    receiver = new_receiver(most_associations=1, idle_seconds=0.5)
+    mad = associate(receiver.port)
+    assert mad.is_established
+    mad.dul.socket.socket.sendall(nonsense)
+    assert stores_soon(receiver.port, tmp_path) == 0x0000
+    assert receiver.counts.received == 1
+
+
+def test_a_sender_that_says_nothing_any_more_is_let_go(new_receiver: NewReceiver, tmp_path: Path):
+    """Failing means that hung senders take all places, and nobody can send."""
+    receiver = new_receiver(most_associations=1, idle_seconds=0.3)
+    silent = associate(receiver.port)
+    assert silent.is_established
+    assert stores_soon(receiver.port, tmp_path) == 0x0000
+
+
+def stores_soon(port: int, folder: Path) -> int | None:
+    """The status of an object sent as soon as there is a place; None when there never is."""
+    for _ in range(100):
+        association = associate(port)
+        if association.is_established:
+            status = association.send_c_store(ct_object(folder)).Status
+            association.release()
+            return status
+        threading.Event().wait(0.05)
+    return None
+
+
 def test_an_object_that_breaks_off_is_not_spooled(new_receiver: NewReceiver, tmp_path: Path):
     """Failing means that halves of objects land."""
     receiver = new_receiver()

@@ -1,10 +1,13 @@
 """Archives that hang, drop, babble or refuse: a named error or a new attempt, never half an answer."""
 
+import gzip
 import json
 import socket
 import socketserver
+import struct
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
@@ -17,10 +20,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
-from pipelines.sources.dicom_archives import Archive, ArchiveProblem, Places, ask_archive
+from pipelines.sources.dicom_archives import Archive, ArchiveProblem, Places, ask_archive, ask_due
 from pipelines.sources.dicom_archives.cfind import STUDY_ROOT
 from pipelines.sources.dicom_archives.cursor import load_cursor
 from pipelines.sources.dicom_archives.pace import Pace
+from pipelines.sources.dicom_archives.reasons import harmless
+from tests.orthanc import free_ports
 
 NOW = datetime(2026, 1, 6, 22, tzinfo=UTC)
 # Far longer than the time limit of those tests that wait for it.
@@ -176,7 +181,9 @@ def archive_at(url: str | None = None, **more: Any) -> Archive:
 
 
 def ask(archive: Archive, places: Places, sleeps: Sleeps | None = None, now: datetime = NOW) -> Any:
-    clock = lambda: now  # noqa: E731
+    def clock() -> datetime:
+        return now
+
     pace = Pace(
         archive,
         places.zone,
@@ -191,23 +198,58 @@ def delivered(places: Places) -> list[Path]:
     return [path for path in places.inbox.rglob("*") if path.is_file()]
 
 
+def resets(request: Any) -> None:
+    """End the connection without an answer, as a firewall does."""
+    lingers_not = struct.pack("ii", 1, 0)
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingers_not)
+    request.connection.close()
+    request.close_connection = True
+
+
+def leaves(request: Any) -> None:
+    request.close_connection = True
+
+
+def speaks_otherwise(request: Any) -> None:
+    request.wfile.write(b"220 mail.example ESMTP\r\n")
+    request.close_connection = True
+
+
+def says_text(text: str, status: int) -> Callable[[Any], None]:
+    return says(text.encode(), status, Content_Type="text/plain; charset=utf-8")
+
+
+BOMB = gzip.compress(b" " * 100_000_000, 1)
 FAULTS = {
-    "hangs": (hangs, "no answer within answer_timeout_seconds"),
-    "trickles": (trickles, "not complete within answer_timeout_seconds"),
-    "drops": (drops, "the connection broke"),
+    "hangs": (hangs, r"no answer within 0\.5 s \(answer_timeout_seconds\).*raise answer_timeout"),
+    "trickles": (trickles, r"no whole answer within 0\.5 s \(answer_timeout_seconds\)"),
+    "drops": (drops, "connection ended within the answer"),
     "drops unannounced": (drops_unannounced, "no JSON"),
-    "garbage": (says(b"<html>\xff" + PATIENT.encode()), "no JSON"),
+    "resets": (resets, "the connection was reset"),
+    "leaves": (leaves, "closes the connection without an answer"),
+    "another protocol": (speaks_otherwise, "something that is no HTTP.*check the port"),
+    "garbage": (says(b"<html>\xff" + PATIENT.encode()), "it answers 19 bytes that are no JSON"),
+    "wrongly packed": (says(b"[]", Content_Encoding="gzip"), "cannot be unpacked"),
+    "a bomb": (says(BOMB, Content_Encoding="gzip"), "larger than largest_answer_mb"),
+    "deep nesting": (says(b"[" * 90_000), "no JSON"),
     "no list": (says({"error": PATIENT}), "no list of data sets"),
     "no data set": (says([PATIENT]), "no list of data sets"),
     "same page": (says(PAGE), "same page again at offset 2"),
     "endless": (Invents(), "more than most_series"),
     "oversize": (says(b"[" + b" " * 200_000 + b"]"), "larger than largest_answer_mb"),
-    "busy": (says(b"", 503), "answers 503"),
-    "too many": (says(b"", 429), "answers 429"),
-    "elsewhere": (says(b"", 302, Location="http://127.0.0.1:1/"), "put the final address"),
-    "forbidden": (says(PATIENT.encode(), 403), "403.*read access"),
-    "not there": (says(b"", 404), "404.*check url"),
+    "busy": (says(b"", 503), "answers 503 Service Unavailable"),
+    "too many": (says(b"", 429), "answers 429 Too Many Requests"),
+    "elsewhere": (
+        says(b"", 302, Location="http://127.0.0.1:1/?token=hidden"),
+        r"answers 302 Found, it sends us to http://127\.0\.0\.1:1; put the final address",
+    ),
+    "forbidden": (
+        says_text(f"Access denied for {PATIENT}", 403),
+        r'403 Forbidden, saying "Access denied for \.\.\."; .*read access',
+    ),
+    "not there": (says(b"", 404), "404 Not Found.*check url"),
 }
+ASKED = r"archive test \(127\.0\.0\.1:\d+\): GET /series \(study dates 20260106-20260106, offset \d+\): "
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -223,8 +265,10 @@ def test_a_bad_answer_ends_with_a_named_error_and_delivers_nothing(places, fault
         archive = archive_at(
             url, largest_answer_mb=0.1, most_series=50, answer_timeout_seconds=limit
         )
-        with pytest.raises(ArchiveProblem, match=f"archive test: .*{message}") as problem:
+        asked = r"archive test \(.*: " if fault == "endless" else ASKED
+        with pytest.raises(ArchiveProblem, match=f"{asked}.*{message}") as problem:
             ask(archive, places)
+    assert "hidden" not in str(problem.value)
     assert PATIENT not in str(problem.value)
     assert delivered(places) == []
     assert load_cursor(places.state(archive), "qido").asked_to is None
@@ -417,22 +461,106 @@ def finder_at(port: int, **more: Any) -> Archive:
     return archive_at(**(peer | {"relational": "no"} | more))
 
 
+def speaks(*units: bytes) -> Callable[[socket.socket], object]:
+    """A peer that takes a request and sends these units, whatever was asked."""
+
+    def deed(connection: socket.socket) -> None:
+        connection.recv(10_000)
+        for unit in units:
+            connection.sendall(unit)
+        with suppress(OSError):
+            connection.recv(10_000)
+
+    return deed
+
+
+def unit(kind: int, body: bytes) -> bytes:
+    return struct.pack(">BBL", kind, 0, len(body)) + body
+
+
+# Where they fail, and what each must be told by.
 PEERS = {
-    "hangs": lambda connection: time.sleep(HANG_SECONDS),
-    "closes": lambda connection: connection.recv(10_000),
-    "garbage": lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9),
-    "aborts": lambda connection: connection.sendall(b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x00"),
+    "hangs": (lambda connection: time.sleep(HANG_SECONDS), r"within 0\.5 s \(connect_timeout"),
+    "closes": (lambda connection: connection.recv(10_000), "closes the connection .*check that"),
+    "garbage": (speaks(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9), "bytes that are no DICOM"),
+    "a broken answer": (speaks(unit(2, b"\xff" * 100)), "no valid DICOM"),
+    "a unit of gigabytes": (
+        speaks(struct.pack(">BBL", 2, 0, 0xFFFFFFF0) + b"\0" * 9000),
+        "larger than largest_answer_mb",
+    ),
+    "aborts": (speaks(unit(7, b"\0\0\2\2")), r"aborts the association \(source: .*reason 2\)"),
 }
 
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_a_peer_that_speaks_no_dicom_ends_with_a_named_error(places, peer):
-    """Failing means that a wrong port or a dead peer blocks the harvest."""
-    with listening(PEERS[peer]) as port:
+    """Failing means that a wrong port or a dead peer blocks the harvest, or fills the memory."""
+    deed, cause = PEERS[peer]
+    with listening(deed) as port:
         archive = finder_at(port, connect_timeout_seconds=0.5 if peer == "hangs" else 60)
-        with pytest.raises(ArchiveProblem, match="archive test: it does not answer the request"):
+        named = rf"archive test \(127\.0\.0\.1:{port}\): C-FIND STUDY of study dates 20260106"
+        with pytest.raises(ArchiveProblem, match=f"{named}.*{cause}.* asks for it again"):
             ask(archive, places)
     assert delivered(places) == []
+
+
+# Result, source and reason (PS3.8 9.3.4), and how often an archive that says so is asked.
+REJECTIONS = {
+    "unknown caller": ((1, 1, 3), "permanent, source: service user, reason: calling ae title", 1),
+    "no room": ((2, 3, 2), r"transient, source: .*presentation\), reason: local limit", 2),
+    "no such result": ((9, 9, 9), "rejects the association in no way of DICOM", 2),
+}
+
+
+@pytest.mark.parametrize("kind", REJECTIONS)
+def test_a_rejected_association_is_told_with_its_reason(places, kind):
+    """Failing means that nobody can tell an unknown AE title from an archive that is full."""
+    codes, told, attempts = REJECTIONS[kind]
+    met = []
+
+    def rejects(connection: socket.socket) -> None:
+        met.append(1)
+        speaks(unit(3, bytes([0, *codes])))(connection)
+
+    with listening(rejects) as port, pytest.raises(ArchiveProblem, match=told):
+        ask(finder_at(port), places)
+    assert len(met) == attempts
+
+
+def address_of(route: str, host: str, port: int) -> dict[str, Any]:
+    if route == "cfind":
+        return {"route": route, "host": host, "port": port, "ae_title": "PEER"}
+    return {"route": route, "url": f"http://{host}:{port}/?key=hidden"}
+
+
+@pytest.mark.parametrize("route", ["qido", "cfind", "changes"])
+def test_an_archive_that_cannot_be_reached_is_told_with_address_and_cause(places, route):
+    """Failing means that an operator cannot tell a wrong name from a closed port."""
+    (port,) = free_ports(1)
+    for host, cause in (
+        ("127.0.0.1", "connection refused"),
+        ("archive.invalid", "the name of its host is not known"),
+    ):
+        archive = archive_at(**address_of(route, host, port))
+        with pytest.raises(ArchiveProblem) as problem:
+            ask(archive, places)
+        told = str(problem.value)
+        assert told.startswith(f"archive test ({host}:{port}): "), told
+        assert f": {cause} (2 attempts); " in told
+        assert "hidden" not in told
+    # Nor does it keep the others waiting.
+    answered, problems = ask_due({"test": archive}, places, clock=lambda: NOW)
+    assert (answered, len(problems)) == ([], 1)
+
+
+def test_what_an_archive_says_is_repeated_in_harmless_words_only():
+    """Failing means that a name in an error page ends up in a log."""
+    page = "<html><style>b {}</style><b>Bad Request</b>: unknown includefield 00181000 of Smith^Ann"
+    assert harmless(page) == "Bad Request unknown includefield 00181000 of ..."
+    assert harmless('{"Message": "Bad request", "PatientID": "9990000001"}') == (
+        "Message Bad request PatientID ..."
+    )
+    assert harmless("Smith denied") == ""
 
 
 def found(number: int) -> Dataset:
@@ -493,23 +621,63 @@ def floods(event: Any) -> Any:
     yield from ((0xFF00, found(number)) for number in range(1000))
 
 
+def half_then_garbage(event: Any) -> Any:
+    yield 0xFF00, found(1)
+    event.assoc.dul.socket.send(b"\xff" * 500)
+    time.sleep(0.2)
+
+
+def half_then_no_command(event: Any) -> Any:
+    yield 0xFF00, found(1)
+    event.assoc.dul.socket.send(unit(4, struct.pack(">LBB", 22, 1, 3) + b"\xff" * 20))
+    time.sleep(0.2)
+
+
+def half_then_endless(event: Any) -> Any:
+    """A data set whose pieces never end."""
+    yield 0xFF00, found(1)
+    piece = struct.pack(">LBB", 8_002, 1, 0) + b"\0" * 8_000
+    with suppress(OSError, AttributeError):
+        for _ in range(2_000):
+            event.assoc.dul.socket.socket.sendall(unit(4, piece))
+
+
+def says_why(event: Any) -> Any:
+    yield 0xFF00, found(1)
+    status = Dataset()
+    status.Status = 0xC001
+    status.ErrorComment = f"Query failed for {PATIENT}"
+    yield status, None
+
+
 ANSWERS = {
-    "abort": (half_then_abort, "ended the association|association broke"),
+    "abort": (half_then_abort, "it aborts the association|closes the connection"),
     "failure": (half_then_fails, "status 0xc001"),
-    "hang": (half_then_hangs, "answer_timeout_seconds"),
+    "failure with a comment": (says_why, r'0xc001 \(see its log\), saying "Query failed for \.'),
+    "hang": (half_then_hangs, r"no answer within 0\.5 s \(answer_timeout_seconds\)"),
+    "garbage": (half_then_garbage, "bytes that are no DICOM"),
+    "no command": (half_then_no_command, r"no answer within 0\.5 s"),
+    "an endless data set": (half_then_endless, "larger than largest_answer_mb"),
     "flood": (floods, "more than most_series"),
 }
 
 
+# pynetdicom's thread dies of a command that is none; ours must not wait for it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore:End of file reached")
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_half_an_answer_of_a_peer_is_not_delivered(places, answer):
     """Failing means that a query cut short passes for a quiet day."""
     handler, message = ANSWERS[answer]
     with answering(handler) as port:
-        limit = 0.5 if answer == "hang" else 60
-        archive = finder_at(port, most_series=100, answer_timeout_seconds=limit)
-        with pytest.raises(ArchiveProblem, match=f"archive test: .*({message})"):
+        limit = 0.5 if answer in ("hang", "no command") else 60
+        archive = finder_at(
+            port, most_series=100, answer_timeout_seconds=limit, largest_answer_mb=1
+        )
+        named = rf"archive test \(127\.0\.0\.1:{port}\): C-FIND .*study dates 20260106"
+        with pytest.raises(ArchiveProblem, match=f"{named}.*({message})") as problem:
             ask(archive, places)
+    assert PATIENT not in str(problem.value)
     assert delivered(places) == []
     assert load_cursor(places.state(archive), "cfind").asked_to is None
 
@@ -652,3 +820,81 @@ def five_changes(request: Any) -> None:
             for one in wanted["Resources"]
         ]
     )(request)
+
+
+CHANGE = {"Seq": 9, "ChangeType": "StableSeries", "ID": "9"}
+ODD = {"ID": "9", "Type": "Series", "ParentStudy": ["9"], "Instances": 3, "LastUpdate": 7}
+PAGES = {
+    "no object": ([1, 2], "otherwise than an Orthanc"),
+    "no keys": ({"Changes": [{}], "Last": 9, "Done": True}, "otherwise than an Orthanc"),
+    "no number": ({"Changes": [], "Last": float("inf"), "Done": True}, "otherwise than an Orthanc"),
+    "the same page": ({"Changes": [], "Last": 0, "Done": False}, "same page again"),
+    "bad resources": ({"Changes": [CHANGE], "Last": 9, "Done": True}, "otherwise than an Orthanc"),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_changes_that_no_orthanc_would_tell_end_with_a_named_error(places, page):
+    """Failing means that a wrong address ends in a traceback, or moves the cursor."""
+    told, cause = PAGES[page]
+
+    def answers(request: Any) -> None:
+        request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        says(told if "/changes" in request.path else {"ID": PATIENT})(request)
+
+    with serving(Script(answers)) as url:
+        archive = archive_at(url, route="changes")
+        named = rf"archive test \(127\.0\.0\.1:\d+\): (GET )?/(changes|tools).*{cause}.*; "
+        with pytest.raises(ArchiveProblem, match=named) as problem:
+            ask(archive, places)
+    assert PATIENT not in str(problem.value)
+    assert delivered(places) == []
+    assert load_cursor(places.state(archive), "changes").last_change == 0
+
+
+@pytest.mark.parametrize("fault", ["hangs", "drops", "resets", "garbage", "a bomb", "busy"])
+def test_changes_of_an_archive_that_fails_are_not_delivered(places, fault):
+    """Failing means that half a page of changes moves the cursor past what was not told."""
+    deed, cause = FAULTS[fault]
+
+    def fails(request: Any) -> None:
+        request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        page = {"Changes": [CHANGE], "Last": 9, "Done": True}
+        (says(page) if "/changes" in request.path else deed)(request)
+
+    with serving(Script(fails)) as url:
+        limits = {"answer_timeout_seconds": SHORT.get(fault, 60), "largest_answer_mb": 0.1}
+        archive = archive_at(url, route="changes", **limits)
+        with pytest.raises(ArchiveProblem, match=f"POST /tools/bulk-content: .*{cause}"):
+            ask(archive, places)
+    assert delivered(places) == []
+    assert load_cursor(places.state(archive), "changes").last_change == 0
+
+
+def test_a_series_of_odd_values_is_told_without_them(places):
+    """Failing means that one odd resource ends a night of changes in a traceback."""
+
+    def answers(request: Any) -> None:
+        if "/changes" in request.path:
+            says({"Changes": [CHANGE], "Last": 9, "Done": True})(request)
+            return
+        size = int(request.headers["Content-Length"])
+        level = json.loads(request.rfile.read(size))["Level"]
+        study = {"ID": "['9']", "Type": "Study", "MainDicomTags": ["no object"]}
+        says([ODD if level == "Series" else study])(request)
+
+    with serving(Script(answers)) as url:
+        assert ask(archive_at(url, route="changes"), places).series == 1
+
+
+def test_a_bomb_of_an_archive_is_not_unpacked(places):
+    """Failing means that a few kilobytes of an archive fill the memory of the harvest."""
+    with serving(Script(FAULTS["a bomb"][0])) as url:
+        archive = archive_at(url, largest_answer_mb=1, attempts=1)
+        tracemalloc.start()
+        try:
+            with pytest.raises(ArchiveProblem, match="larger than"):
+                ask(archive, places)
+            assert tracemalloc.get_traced_memory()[1] < 50e6
+        finally:
+            tracemalloc.stop()

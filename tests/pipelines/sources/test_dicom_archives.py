@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.harvest import harvest
+from pipelines.landing.keys import create_key_file
 from pipelines.settings import PROJECT_ROOT
 from pipelines.sources.dicom_archives import (
     Answered,
@@ -373,17 +374,28 @@ def _write_archives(home: Path, orthanc: Orthanc) -> None:
 
 def test_the_command_asks_by_name_and_by_date(asked: Asked, orthanc: Orthanc):
     """Failing means that an operator cannot ask, or is not told what came."""
-    environment = {"IMAGING_HOME": str(asked.places.home), VARIABLE: PASSWORD}
+    keys = asked.places.home / "keys.json"
+    environment = {
+        "IMAGING_HOME": str(asked.places.home),
+        "IMAGING_KEY_FILE": str(keys),
+        VARIABLE: PASSWORD,
+    }
 
     def imaging(*arguments: str) -> tuple[int, str]:
         done = CliRunner().invoke(app, ["query", "archive", *arguments], env=environment)
         return done.exit_code, done.output + str(done.exception or "")
 
-    assert imaging()[1].startswith("nothing to ask: no archive in")
     _write_archives(asked.places.home, orthanc)
     code, said = imaging("qido", "--from", "2026-01-05", "--to", "2026-01-06")
+    assert code == 0, said
+    assert f"qido (127.0.0.1:{orthanc.http_port})" in said
+    assert "study dates 2026-01-05 to 2026-01-06 (--from, --to), 1 window of 30 days" in said
     # Twenty studies and two more series a day; a page, the empty one after it, and the probe.
-    assert (code, said.strip()) == (0, "qido: 44 series in 1 deliveries, 3 requests")
+    assert "44 series of 40 studies\n" in said
+    assert "1 file in the inbox" in said and "3 requests in " in said
+    assert "left as it was: nothing is asked for yet" in said
+    create_key_file(keys)
+    assert f"{SERIES - 1} of them have not landed yet" in imaging("qido")[1]
     assert "there are: qido" in imaging("nobody")[1]
     assert "belong together" in imaging("qido", "--from", "2026-01-05")[1]
 

@@ -31,6 +31,11 @@ def with_content(folder: Path, change: Callable[[bytes], bytes]) -> Path:
     return path
 
 
+def before(data: bytes, element: bytes) -> bytes:
+    """A file with one more element at the head of its data set."""
+    return data[: after_meta(data)] + element + data[after_meta(data) :]
+
+
 def nested(depth: int) -> bytes:
     one = struct.pack("<HH2sHI", 0x0008, 0x1115, b"SQ", 0, 0xFFFFFFFF)
     return (one + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)) * depth
@@ -95,6 +100,24 @@ BAD: dict[str, tuple[Make, str]] = {
             lambda d: d[: after_meta(d)] + struct.pack("<HH2sHI", 8, 8, b"OB", 0, 0xFFFFFFF0),
         ),
         "not",
+    ),
+    "an undefined length of a plain value": (
+        lambda f: with_content(
+            f,
+            lambda d: before(d, struct.pack("<HH2sHI", 8, 8, b"OB", 0, 0xFFFFFFFF)),
+        ),
+        "not readable: TypeError",
+    ),
+    "a sequence that never ends": (
+        lambda f: with_content(
+            f,
+            lambda d: before(d, struct.pack("<HH2sHI", 9, 0x1001, b"SQ", 0, 0xFFFFFFFF)),
+        ),
+        "not readable: OSError",
+    ),
+    "another order of bytes than it says": (
+        lambda f: with_content(f, lambda d: d.replace(EXPLICIT, b"1.2.840.10008.1.2.2\0", 1)),
+        "not a DICOM header",
     ),
     "nesting 100,000 deep": (
         lambda f: with_content(f, lambda d: d[: after_meta(d)] + nested(100_000)),
@@ -226,6 +249,26 @@ def test_a_transfer_syntax_that_lies_is_left_to_pydicom(tmp_path: Path):
     path = with_content(tmp_path, lambda d: d.replace(EXPLICIT, IMPLICIT + b"\0\0", 1))
     row = read_headers([path]).accepted.row(0, named=True)
     assert (row["reader"], row["station_name"], row["rows"]) == ("pydicom", "CT1", "512")
+
+
+# What is wrong in these does not touch the values: the header is read whole all the same.
+HARMLESS: dict[str, Callable[[bytes], bytes]] = {
+    "a value of odd length": lambda d: before(
+        d, struct.pack("<HH2sH", 8, 5, b"CS", 9) + b"ISO_IR 10"
+    ),
+    "a transfer syntax nobody knows": lambda d: d.replace(EXPLICIT, b"1.2.3.4.5.6.7.8.9.1\0", 1),
+    "an empty transfer syntax": lambda d: d.replace(EXPLICIT, bytes(20), 1),
+    "an absurd length of its meta": lambda d: d[:140] + struct.pack("<I", 0xFFFFFFF0) + d[144:],
+}
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_fault_beside_the_values_costs_no_value(tmp_path: Path, kind: str):
+    """Failing means that the images of a careless maker are lost, or read askew."""
+    path = with_content(tmp_path, HARMLESS[kind])
+    row = read_headers([path]).accepted.row(0, named=True)
+    assert (row["station_name"], row["patient_id"], row["rows"]) == ("CT1", "H1", "512")
 
 
 @pytest.mark.parametrize("tier", ["read_by_scanner", "read_by_pydicom"])

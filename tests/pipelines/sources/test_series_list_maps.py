@@ -85,13 +85,33 @@ def test_a_time_that_cannot_be_read_is_rejected_and_not_lost(read):
 def test_missing_columns_are_named(read):
     """Failing means that a supplier is told that something is wrong, and not what."""
     refused = read(REPORT.replace("MRN", "Number").replace("Scan time", "Time"))
-    assert refused == Refused(
-        "has_all_columns", "missing column(s) MRN, Scan time; the map is vendor.toml"
-    )
+    assert refused.rule == "has_all_columns"
+    assert refused.detail.startswith("missing column(s) MRN, Scan time; the map is vendor.toml")
+    assert 'such as patient_id = "NAME IN THE REPORT"' in refused.detail
+    late = read(REPORT.replace("Scan time", "Time")).detail
+    assert 'first_acquired_at = {date = "NAME IN THE REPORT", time = "NAME IN' in late
     assert read(b"").rule == "is_not_empty"
     assert (
         read(REPORT.replace("\n", "\nbad;", 2), MAP.replace("1252", "9999")).rule == "is_readable"
     )
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_report_without_a_map_is_told_how_to_map_it(tmp_path, new_setup, delimiter):
+    """Failing means that a supplier's first report is sent back, though a map would read it."""
+    day = tmp_path / "inbox" / "dicom_series" / "2026-07-01"
+    day.mkdir(parents=True)
+    (day / "report_RMC.csv").write_text(
+        REPORT.replace("ignored, never", "x").replace(";", ",") if delimiter == "," else REPORT
+    )
+    setup = new_setup(tmp_path)
+    found = deliveries(tmp_path / "inbox", "dicom_series")
+    result = harvest("dicom_series", found, setup, now=NOW)
+    assert result.files_refused == 1
+    said = setup.landing.read("rejects")["reason"][0]
+    assert said.startswith("missing column(s)" if delimiter == "," else "not readable")
+    assert "[series_lists.RMC] with map =" in said
+    assert 'series_instance_uid = "Series UID"' in said
 
 
 def test_a_list_of_studies_is_refused_with_the_reason(read):
@@ -106,6 +126,9 @@ WRONG = {
     "no TOML": ("[columns", "is not TOML"),
     "unknown key": ("separator = ';'", r"unknown key\(s\) separator"),
     "unknown column": ('[columns]\nname = "Name"', "columns.name is no column of dicom_series"),
+    "misspelt": ('[columns]\npatientid = "X"', "patientid is .*do you mean patient_id"),
+    "no columns": ('patient_id = "MRN"', "belong below"),
+    "no table": ('columns = "MRN"', "the table .columns. is missing"),
     "no source": ("[columns]\nmodality = {format = '%d'}", "columns.modality needs column"),
     "date without time": ("[columns]\nmodality = {date = 'D'}", "columns.modality needs column"),
     "unknown entry": ("[columns]\nmodality = {name = 'D'}", "columns.modality must be"),
