@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from dashboards.components import comparison, trend, wording
@@ -61,7 +63,7 @@ def shares(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.Da
 
 def efficiency(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
     """Acquisition efficiency each week; one row per week."""
-    return trend.lines(
+    figure = trend.lines(
         frame,
         on="week_start_on",
         series={"acquisition_efficiency_rate": "Acquiring share of occupied time"},
@@ -71,11 +73,19 @@ def efficiency(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         events=events,
         said_of=staffed(frame),
         more_notes=[
-            "Denominator: all occupied minutes, inside and outside staffed time; not staffed "
-            "minutes. Where few series state an end (coverage), acquiring time is understated; an "
-            "exposure of plain radiography or mammography lasts seconds, so there it is near 0."
+            "Denominator: all occupied minutes, inside and outside staffed time, of the scanner "
+            "days on which at least half of the series tell when they ended; not staffed minutes.",
+            "Not measurable for plain radiography, mammography and most ultrasound: a single image "
+            "does not say how long it took. All modalities together stand on the others.",
         ],
     )
+    if frame["acquisition_efficiency_rate"].is_null().all() and frame["occupied_minutes"].sum() > 0:
+        return replace(
+            figure,
+            takeaway="Acquisition efficiency is not measurable for this choice: fewer than half of "
+            "the series tell when they ended, so that acquiring time is unknown, not 0.",
+        )
+    return figure
 
 
 def scanners(frame: pl.DataFrame, where: str, targets: pl.DataFrame) -> Figure:
@@ -142,7 +152,13 @@ def series_ends(frame: pl.DataFrame, where: str) -> Figure:
         title=f"How the end of a series is known, {where}",
         takeaway=takeaway,
         table=frame,
-        notes=["Where it is not known (none), acquiring time is understated; visits less so."],
+        notes=[
+            "rdsr: end of irradiation in a dose report; duration and frames: told by the image; "
+            "last_acquisition: start of the last image and its exposure; list: the archive's list; "
+            "step_end: end of the performed step.",
+            "Where it is not known (none), as of a single image, acquiring time is missing and the "
+            "visit is counted to its last known acquisition.",
+        ],
     )
 
 

@@ -31,6 +31,7 @@ def by_week(build: Build, filters: Filters) -> pl.DataFrame:
             acquisition_efficiency_rate,
             exams_per_staffed_hour,
             coverage_rate,
+            efficiency_occupied_minutes,
         from marts.rpt_scanner_utilisation_weekly
         where
             org_level = $org_level
