@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class FeedKind:
     """One kind of feed; its name is its folder in the inbox.
 
-    `registered_as` is the kind under which the registry of feeds knows it, where that is another.
+    `registered_as` is the kind under which the registry of feeds knows it, where that is another;
+    the two share feed ids there, receipts and freshness keep them apart by kind.
     `lands_beside` are tables that get more of the same records, which no receipt counts.
     """
 

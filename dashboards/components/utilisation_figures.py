@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -60,7 +61,7 @@ def shares(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.Da
 
 def efficiency(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
     """Acquisition efficiency each week; one row per week."""
-    return trend.lines(
+    figure = trend.lines(
         frame,
         on="week_start_on",
         series={"acquisition_efficiency_rate": "Acquiring share of occupied time"},
@@ -70,11 +71,19 @@ def efficiency(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         events=events,
         said_of=staffed(frame),
         more_notes=[
-            "Denominator: all occupied minutes, inside and outside staffed time; not staffed "
-            "minutes. Where few series state an end (coverage), acquiring time is understated; an "
-            "exposure of plain radiography or mammography lasts seconds, so there it is near 0."
+            "Denominator: all occupied minutes, inside and outside staffed time, of the scanner "
+            "days on which at least half of the series tell when they ended; not staffed minutes.",
+            "Not measurable for plain radiography, mammography and most ultrasound: a single image "
+            "does not say how long it took. All modalities together stand on the others.",
         ],
     )
+    if frame["acquisition_efficiency_rate"].is_null().all() and frame["occupied_minutes"].sum() > 0:
+        return replace(
+            figure,
+            takeaway="Acquisition efficiency is not measurable for this choice: fewer than half of "
+            "the series tell when they ended, so that acquiring time is unknown, not 0.",
+        )
+    return figure
 
 
 def scanners(
@@ -175,7 +184,10 @@ def series_ends(frame: pl.DataFrame, where: str) -> Figure:
             ("How the end is known", "Series", "Share of all series"),
             [plain_table.Group(rows)],
         ),
-        notes=["Where it is not known, acquiring time is understated; visits less so."],
+        notes=[
+            "Where it is not known, as of a single image, acquiring time is missing and the visit is "
+            "counted to its last known acquisition."
+        ],
     )
 
 

@@ -43,6 +43,9 @@ END_METHODS = {
     "last_acquisition": "Start of the last image, with the length of its exposure",
     "acquisition": "Start of the last image",
     "duration": "Start and duration, as the header states them",
+    "frames": "The frames of the image and how long each took",
+    "rdsr": "End of irradiation in a dose report",
+    "step_end": "End of the performed procedure step",
     "list": "The archive's list of series",
     "none": "Not known",
 }

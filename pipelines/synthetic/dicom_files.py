@@ -35,7 +35,7 @@ from pipelines.synthetic.dicom_modules import (
     private_elements,
     secondary_capture,
 )
-from pipelines.synthetic.dicom_nuclear import NM_FRAMES, nm_frame, pt_frame
+from pipelines.synthetic.dicom_nuclear import NM_FRAMES, PT_FRAME_SECONDS, nm_frame, pt_frame
 from pipelines.synthetic.dirt import DICOM_COUNTS, DirtLedger, scaled
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.writer import write_bytes
@@ -147,7 +147,7 @@ def plan_series(
 
     One row per series: exam_no, series (from 1), series_modality, is_planning_view, instances (in
     the scanner), files (1 or 2), start, end (UTC seconds of the first and last acquisition that
-    a header tells), frames_end (when the last frame of a multi-frame file ends, else null),
+    a header tells), frames_end (when the last frame ends, of files that tell it, else null),
     series_instance_uid.
     """
     live = exams.filter(
@@ -225,10 +225,12 @@ def _nuclear_series(first: int, last: int, code: str, images: int) -> list[_Plan
 
 
 def _pet_series(first: int, last: int, code: str, images: int) -> list[_Planned]:
-    """A CT of about a minute for attenuation, then the emission images."""
+    """A CT of about a minute for attenuation, then the emission images, bed by bed."""
+    begun = first + 150
+    last_bed = max(begun, last - PT_FRAME_SECONDS)
     return [
         ("CT", False, images, 2, first, first + 60, None),
-        ("PT", False, images, 2, first + 150, last, None),
+        ("PT", False, images, 2, begun, last_bed, last_bed + PT_FRAME_SECONDS),
     ]
 
 
@@ -772,8 +774,8 @@ def series_truth(scans: pl.DataFrame, series: pl.DataFrame, unnamed: set[str]) -
     study_instance_uid, series_instance_uid, series, series_modality, is_planning_view, files,
     start_at, end_at (UTC; when the first and last acquisition that the headers tell really were),
     start_at_local, end_at_local, start_at_device, end_at_device (the same by the clock of the
-    device, which is what the headers say), frames_end_at (UTC; where one file holds several
-    frames, when the last of them ends), delivered_at, resent_at, has_station_name.
+    device, which is what the headers say), frames_end_at (UTC; where a file tells
+    how long its frames took, when the last of them ends), delivered_at, resent_at, has_station_name.
     """
     about = scans.select(
         "exam_no",

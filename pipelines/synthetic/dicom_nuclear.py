@@ -102,6 +102,10 @@ PT: dict[str, Any] = _PATIENT | {
 }
 
 
+# A bed position of PET, from the start of its slices on.
+PT_FRAME_SECONDS = 120
+
+
 def nm_frame(series: dict[str, Any]) -> dict[str, Any]:
     """Duration of the frames in milliseconds: they are taken together, one by each detector."""
     return {"ActualFrameDuration": 1000 * (series["frames_end"] - series["start"])}
@@ -112,8 +116,8 @@ def pt_frame(series: dict[str, Any], *, is_last: bool) -> dict[str, Any]:
     index = series["instances"] if is_last else 1
     since = series["end"] - series["start"] if is_last else 0
     return {
-        "ActualFrameDuration": 120_000,
-        "FrameReferenceTime": 1000 * since + 60_000,
+        "ActualFrameDuration": 1000 * PT_FRAME_SECONDS,
+        "FrameReferenceTime": 1000 * since + 500 * PT_FRAME_SECONDS,
         "ImageIndex": index,
         "NumberOfSlices": max(series["instances"], 1),
     }

@@ -13,7 +13,7 @@ import polars as pl
 from pipelines.demo import DEMO_SCALE
 from pipelines.synthetic import calendar
 from pipelines.synthetic.calendar import DAY, MINUTE
-from pipelines.synthetic.dicom_nuclear import NM_FRAMES
+from pipelines.synthetic.dicom_nuclear import NM_FRAMES, PT_FRAME_SECONDS
 from pipelines.synthetic.period import Period
 from pipelines.synthetic.reference_tables import read_text_table
 
@@ -102,18 +102,24 @@ def phantom_series(scans: pl.DataFrame, enhanced: set[str]) -> pl.DataFrame:
     `enhanced` are the stations that write a whole series into one file.
     """
     begun, over = pl.col("started") + MINUTE, pl.col("completed") - MINUTE
+    is_pet = _MODALITY == "PT"
+    emission = begun + 2 * MINUTE
+    last_bed = pl.max_horizontal(emission, over - PT_FRAME_SECONDS)
     is_single = _MODALITY.is_in(["DX", "MG"]) | (_MODALITY == "NM")
     in_one_file = pl.col("station_name").is_in(list(enhanced))
     main = scans.select(
         "exam_no",
-        series=pl.when(_MODALITY == "PT").then(2).otherwise(1).cast(pl.Int64),
+        series=pl.when(is_pet).then(2).otherwise(1).cast(pl.Int64),
         series_modality=_MODALITY,
         is_planning_view=pl.lit(False),
         instances=pl.when(_MODALITY == "NM").then(NM_FRAMES).otherwise("images").cast(pl.Int64),
         files=pl.when(is_single | in_one_file).then(1).otherwise(2).cast(pl.Int64),
-        start=pl.when(_MODALITY == "PT").then(begun + 2 * MINUTE).otherwise(begun),
-        end=pl.when(is_single).then(begun).otherwise(over),
-        frames_end=pl.when((_MODALITY == "NM") | in_one_file).then(over),
+        start=pl.when(is_pet).then(emission).otherwise(begun),
+        end=pl.when(is_single).then(begun).when(is_pet).then(last_bed).otherwise(over),
+        frames_end=pl.when(is_pet)
+        .then(last_bed + PT_FRAME_SECONDS)
+        .when((_MODALITY == "NM") | in_one_file)
+        .then(over),
     )
     attenuation = scans.filter(_MODALITY == "PT").select(
         "exam_no",

@@ -33,8 +33,8 @@ def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
     """One row per series of an `archive.ImageArchive`, in the columns of the contract.
 
     With it: day (the local day it arrives) and party_code; a series sent again stands in the
-    list of either day. Times are what the images would say, by the clock of the device; the end
-    is empty where the maker writes no time of the acquisition. In the October hour that occurs
+    list of either day. Times are what the images would say, frames and exposures included, by the
+    clock of the device; the end is empty where the maker writes no time of the acquisition. In the October hour that occurs
     twice a list cannot say which one is meant; headers with a time zone can.
     """
     scanners = pl.DataFrame(
@@ -76,7 +76,9 @@ def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
     )
     exposure = pl.col("exam_no") % EXPOSURE_STEPS + SHORTEST_EXPOSURE_MS
     is_exposed = pl.col("series_modality").is_in(EXPOSED)
-    end_ms = pl.col("end_local") * 1000 + pl.when(is_exposed).then(exposure).otherwise(0)
+    frames = pl.max_horizontal("end", "frames_end") - pl.col("end")
+    end_ms = (pl.col("end_local") + frames) * 1000
+    end_ms = end_ms + pl.when(is_exposed).then(exposure).otherwise(0)
     is_prior = pl.col("scan_kind") == "prior"
     listed = (
         series.join(about, on="exam_no", how="left", maintain_order="left")

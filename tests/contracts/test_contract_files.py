@@ -46,6 +46,21 @@ def contract(folder: str, name: str) -> Contract:
     return read_contract(ROOT / "data_contracts" / folder / f"{name}.odcs.yaml")
 
 
+def test_the_harvest_and_the_warehouse_allow_a_time_the_same_hours_after_its_arrival():
+    """Failing means that a time which the harvest lets pass is thrown away later, or the reverse."""
+    project = yaml.safe_load((ROOT / "dbt_project" / "dbt_project.yml").read_text())
+    settings = {path.name: read_contract(path).settings for path in INBOUND}
+    days = {
+        name: found["futureToleranceDays"]
+        for name, found in settings.items()
+        if "futureToleranceDays" in found
+    }
+    assert len(days) > 1
+    assert {24 * float(told) for told in days.values()} == {
+        project["vars"]["future_tolerance_hours"]
+    }
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_contract_follows_the_open_standard_and_our_reader_agrees(path: Path):
     """Failing means that a supplier's tools read another contract than we do."""

@@ -315,6 +315,8 @@ def utilisation_weekly() -> pl.DataFrame:
             occupied = staffed * float(rng.uniform(0.45, 0.86))
             group = groups[scanner["dicom_modality"]]
             exams = int(occupied / {"CT": 14, "MRI": 26}.get(group, 13))
+            # a single image does not say how long it took
+            tells_end = group != "Ultrasound"
             rows.append(
                 {
                     "week_start_on": LIVE_FROM + timedelta(weeks=week),
@@ -326,12 +328,13 @@ def utilisation_weekly() -> pl.DataFrame:
                     "staffed_minutes": staffed,
                     "occupied_minutes": occupied * 1.06,
                     "occupied_in_staffed_minutes": occupied,
-                    "acquisition_minutes": occupied * 0.52,
+                    "acquisition_minutes": occupied * 0.52 * tells_end,
                     "occupied_outside_staffed_minutes": occupied * 0.06,
                     "opening_minutes": staffed * 1.2,
                     "exam_count": exams,
                     "series_count": exams * 4,
-                    "series_with_end_count": exams * 3,
+                    "series_with_end_count": exams * 3 * tells_end,
+                    "efficiency_occupied_minutes": occupied * 1.06 * tells_end,
                 }
             )
     parts = pl.DataFrame(rows)
@@ -346,7 +349,9 @@ def utilisation_weekly() -> pl.DataFrame:
         pl.concat([one, totals.select(one.columns)])
         .with_columns(
             rate("occupied_in_staffed_minutes", "staffed_minutes").alias("utilisation_rate"),
-            rate("acquisition_minutes", "occupied_minutes").alias("acquisition_efficiency_rate"),
+            pl.when(pl.col("efficiency_occupied_minutes") > 0)
+            .then(rate("acquisition_minutes", "efficiency_occupied_minutes"))
+            .alias("acquisition_efficiency_rate"),
             (pl.col("exam_count") / pl.col("staffed_minutes") * 60).alias("exams_per_staffed_hour"),
             rate("series_with_end_count", "series_count").alias("coverage_rate"),
         )

@@ -203,6 +203,13 @@ def test_occupied_time_outside_staffed_time_is_drawn_and_acquiring_is_a_share_of
     assert any("acquisition_efficiency" in name for name in drawn)
 
 
+def test_efficiency_of_single_images_is_called_not_measurable(open_view):
+    """Without a word, a scanner of single images looks as if it made none while it was occupied."""
+    text = text_of(open_view("scanner_utilisation", modality="Ultrasound"))
+    assert "Acquisition efficiency is not measurable for this choice" in text
+    assert "not measurable for this choice" not in text_of(open_view("scanner_utilisation"))
+
+
 def test_a_sentence_compares_a_week_with_the_whole_week_before(open_view):
     """The first stored week is a part week: every later one looks like growth beside it."""
     text = text_of(open_view("scanner_utilisation"))

@@ -108,7 +108,7 @@ USE = (
 
 def by_week(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per whole week: minutes and shares of all scanners of the chosen organisation."""
-    columns = ["occupied_minutes", "opening_minutes", *USE]
+    columns = ["occupied_minutes", "opening_minutes", "efficiency_occupied_minutes", *USE]
     return _weeks(build, filters, "marts.rpt_scanner_utilisation_weekly", columns)
 
 

@@ -58,8 +58,26 @@ modalities as (
     select
         dicom_modality,
         modality_group,
-        makes_activity
+        makes_activity,
+        uses_x_rays
     from {{ ref('modalities') }}
+),
+
+irradiation_events as (
+    select
+        study_uid,
+        started_at,
+        ended_at
+    from {{ ref('int_irradiation_events') }}
+    where ended_at is not null
+),
+
+study_doses as (
+    select
+        study_uid,
+        ended_at
+    from {{ ref('int_study_doses') }}
+    where ended_at is not null
 ),
 
 feeds as (
@@ -165,15 +183,15 @@ judged as (
         instances.start_rung,
         instances.tz_source,
         second_hour.sop_instance_uid is not null as is_repeated_hour,
-        -- Frames of nuclear medicine and the end of the performed step are landed too; no archive's
-        -- list knows either, and a series would last longer when told by its files.
         case
-            when instances.end_method in ('duration', 'exposure')
+            when instances.end_method in ('duration', 'frames', 'exposure')
                 then
                     {{ add_seconds(
                         'instances.ended_at', '3600 * coalesce(second_hour.is_second, 0)'
                     ) }}
         end as ended_at,
+        -- a wall clock of its own: of the second of two equal hours it is before the start, and none
+        case when instances.end_method = 'step_end' then instances.ended_at end as step_ended_at,
         instances.end_method,
         instances.feed_id,
         instances.arrived_at,
@@ -201,7 +219,7 @@ ends as (
         -- only an acquisition's own time (rungs 1 and 2) can say when the last one ended
         coalesce(ended_at, started_at) as ended_at,
         case
-            when end_method = 'duration' then 'duration'
+            when end_method in ('duration', 'frames') then end_method
             else 'last_acquisition'
         end as end_method
     from judged
@@ -217,7 +235,9 @@ read_ends as (
     from ends
     qualify row_number() over (
         partition by series_instance_uid
-        order by ended_at desc, case when end_method = 'duration' then 1 else 2 end
+        order by
+            ended_at desc,
+            case end_method when 'duration' then 1 when 'frames' then 2 else 3 end
     ) = 1
 ),
 
@@ -252,6 +272,7 @@ read_series as (
         min(feed_id) as feed_id,
         min(arrived_at) as first_arrived_at,
         count(*) as instance_count,
+        max(step_ended_at) filter (where is_time_usable) as step_ended_at,
         count(*) filter (where is_time_usable) as timed_instance_count
     from judged
     group by series_instance_uid
@@ -288,6 +309,7 @@ series as (
         first_images.started_at as read_started_at,
         read_ends.ended_at as read_ended_at,
         read_ends.end_method as read_end_method,
+        read_series.step_ended_at as read_step_ended_at,
         first_images.tz_source as read_tz_source,
         first_images.is_repeated_hour as is_read_repeated_hour,
         read_series.instance_count as read_instance_count,
@@ -304,6 +326,8 @@ series as (
         on read_series.series_instance_uid = first_images.series_instance_uid
 ),
 
+-- A single image without a length of its own, and an exposure of milliseconds, begin and end at
+-- one reading of the clock: nobody can say how long they took, so that they have no end.
 timed as (
     select
         series.series_instance_uid,
@@ -327,20 +351,34 @@ timed as (
             when modalities.makes_activity then series.listed_started_at
         end as started_at,
         case
-            when series.read_ended_at is not null then series.read_ended_at
-            when series.is_read and series.listed_ended_at >= series.read_started_at
-                then series.listed_ended_at
+            when
+                series.read_ended_at
+                >= {{ add_seconds(
+                    'series.read_started_at', var('shortest_acquisition_seconds')
+                ) }}
+                then series.read_ended_at
             -- an end before the start is no end
             when
-                not series.is_read
-                and modalities.makes_activity
-                and series.listed_ended_at >= series.listed_started_at
+                (series.is_read or modalities.makes_activity)
+                and series.listed_ended_at
+                >= {{ add_seconds(
+                    'case when series.is_read then series.read_started_at '
+                    ~ 'else series.listed_started_at end',
+                    var('shortest_acquisition_seconds')
+                ) }}
                 then series.listed_ended_at
         end as ended_at,
         case
-            when series.read_ended_at is not null then series.read_end_method
+            when
+                series.read_ended_at
+                >= {{ add_seconds(
+                    'series.read_started_at', var('shortest_acquisition_seconds')
+                ) }}
+                then series.read_end_method
             else 'list'
         end as end_method,
+        series.read_step_ended_at as step_ended_at,
+        coalesce(modalities.uses_x_rays, false) as uses_x_rays,
         case
             when series.is_read then series.read_tz_source
             when modalities.makes_activity and series.listed_started_at is not null
@@ -420,6 +458,8 @@ placed as (
         timed.started_at,
         timed.ended_at,
         timed.end_method,
+        timed.step_ended_at,
+        timed.uses_x_rays,
         timed.tz_source,
         timed.is_repeated_hour,
         timed.instance_count,
@@ -448,58 +488,198 @@ placed as (
     left join serial_numbers
         on timed.device_serial_number = serial_numbers.device_serial_number
     left join ae_titles on timed.ae_title = ae_titles.ae_title
+),
+
+keyed as (
+    select
+        placed.series_instance_uid,
+        placed.study_uid,
+        feeds.issuer_ods,
+        feeds.party_code,
+        placed.accession,
+        placed.patient_key,
+        placed.dicom_modality,
+        placed.modality_group,
+        placed.station_name,
+        case placed.device_rung
+            when 'override' then placed.override_device_key
+            when 'serial' then 'serial:' || placed.device_serial_number
+            when 'station' then 'station:' || placed.seen_station_name
+            when 'ae' then 'ae:' || placed.ae_title
+            when 'model'
+                then
+                    'model:'
+                    || placed.manufacturer
+                    || '|'
+                    || coalesce(placed.manufacturer_model_name, '')
+                    || '|'
+                    || coalesce(placed.institution_name, '')
+        end as device_key,
+        placed.device_rung,
+        placed.seen_station_name,
+        placed.device_serial_number,
+        placed.ae_title,
+        placed.manufacturer,
+        placed.manufacturer_model_name,
+        placed.software_versions,
+        placed.institution_name,
+        placed.started_at,
+        placed.ended_at,
+        placed.end_method,
+        placed.step_ended_at,
+        placed.uses_x_rays,
+        placed.tz_source,
+        placed.is_repeated_hour,
+        placed.first_arrived_at,
+        placed.archive_received_at,
+        placed.instance_count,
+        placed.listed_instance_count,
+        placed.timed_instance_count
+    from placed
+    left join feeds on placed.feed_id = feeds.feed_id
+),
+
+-- What begins next: in the study by the same rays or without, and on the device at all.
+followed as (
+    select
+        series_instance_uid,
+        study_uid,
+        uses_x_rays,
+        started_at,
+        ended_at,
+        step_ended_at,
+        lead(started_at) over (
+            partition by study_uid, uses_x_rays
+            order by started_at, series_instance_uid
+        ) as next_alike_at,
+        lead(started_at) over (
+            partition by study_uid
+            order by started_at, series_instance_uid
+        ) as next_of_study_at,
+        min(coalesce(device_key, '')) over (partition by study_uid, uses_x_rays)
+        = max(coalesce(device_key, '')) over (partition by study_uid, uses_x_rays)
+            as is_of_one_device,
+        -- The image is taken for the last thing known where nothing says how long it took. After
+        -- it the device tells no end beyond a limit, and none when it had begun another series.
+        least(
+            {{ add_seconds(
+                'coalesce(ended_at, started_at)', 'cast(60 as bigint) * ' ~ var('longest_rest_minutes')
+            ) }},
+            min(started_at) over (
+                partition by coalesce(device_key, study_uid)
+                order by started_at
+                range between interval '1 microsecond' following and unbounded following
+            )
+        ) as latest_end_at
+    from keyed
+    where started_at is not null
+),
+
+-- An event belongs to the series that was under way when it began; a report that tells only when
+-- the exam was over belongs to the last one. Reports of a study with two devices name no series.
+beams as (
+    select
+        followed.series_instance_uid,
+        max(irradiation_events.ended_at) as ended_at
+    from followed
+    inner join irradiation_events
+        on
+            followed.study_uid = irradiation_events.study_uid
+            and irradiation_events.started_at >= date_trunc('second', followed.started_at)
+            and (
+                followed.next_alike_at is null
+                or irradiation_events.started_at < followed.next_alike_at
+            )
+    where followed.uses_x_rays and followed.is_of_one_device
+    group by followed.series_instance_uid
+),
+
+told_otherwise as (
+    select
+        followed.series_instance_uid,
+        followed.started_at,
+        followed.ended_at,
+        followed.latest_end_at,
+        greatest(beams.ended_at, study_doses.ended_at) as beam_ended_at,
+        case when followed.next_of_study_at is null then followed.step_ended_at end
+            as step_ended_at
+    from followed
+    left join beams on followed.series_instance_uid = beams.series_instance_uid
+    left join study_doses
+        on
+            followed.study_uid = study_doses.study_uid
+            and followed.uses_x_rays
+            and followed.is_of_one_device
+            and followed.next_alike_at is null
+),
+
+-- A report whose end lies before that of the images lacks an event; then the images stand. The end
+-- of the step is the last resort, and of its last series only: it holds the rests between them.
+rungs as (
+    select
+        series_instance_uid,
+        case
+            when
+                beam_ended_at
+                >= coalesce(
+                    ended_at,
+                    {{ add_seconds('started_at', var('shortest_acquisition_seconds')) }}
+                )
+                and beam_ended_at <= latest_end_at
+                then beam_ended_at
+        end as beam_ended_at,
+        case
+            when
+                step_ended_at
+                >= {{ add_seconds('started_at', var('shortest_acquisition_seconds')) }}
+                and step_ended_at <= latest_end_at
+                then step_ended_at
+        end as step_ended_at
+    from told_otherwise
 )
 
 select
-    placed.series_instance_uid,
-    placed.study_uid,
-    feeds.issuer_ods,
-    feeds.party_code,
-    placed.accession,
-    placed.patient_key,
-    placed.dicom_modality,
-    placed.modality_group,
-    placed.station_name,
-    case placed.device_rung
-        when 'override' then placed.override_device_key
-        when 'serial' then 'serial:' || placed.device_serial_number
-        when 'station' then 'station:' || placed.seen_station_name
-        when 'ae' then 'ae:' || placed.ae_title
-        when 'model'
-            then
-                'model:'
-                || placed.manufacturer
-                || '|'
-                || coalesce(placed.manufacturer_model_name, '')
-                || '|'
-                || coalesce(placed.institution_name, '')
-    end as device_key,
-    placed.device_rung,
-    placed.seen_station_name,
-    placed.device_serial_number,
-    placed.ae_title,
-    placed.manufacturer,
-    placed.manufacturer_model_name,
-    placed.software_versions,
-    placed.institution_name,
-    placed.started_at,
-    placed.ended_at,
-    case when placed.ended_at is not null then placed.end_method end as end_method,
-    placed.tz_source,
-    placed.is_repeated_hour,
-    placed.started_at is not null as is_timed,
-    placed.ended_at is not null as has_usable_end,
-    placed.first_arrived_at,
-    placed.archive_received_at,
-    placed.instance_count,
-    placed.listed_instance_count,
-    placed.timed_instance_count,
+    keyed.series_instance_uid,
+    keyed.study_uid,
+    keyed.issuer_ods,
+    keyed.party_code,
+    keyed.accession,
+    keyed.patient_key,
+    keyed.dicom_modality,
+    keyed.modality_group,
+    keyed.station_name,
+    keyed.device_key,
+    keyed.device_rung,
+    keyed.seen_station_name,
+    keyed.device_serial_number,
+    keyed.ae_title,
+    keyed.manufacturer,
+    keyed.manufacturer_model_name,
+    keyed.software_versions,
+    keyed.institution_name,
+    keyed.started_at,
+    coalesce(rungs.beam_ended_at, keyed.ended_at, rungs.step_ended_at) as ended_at,
+    case
+        when rungs.beam_ended_at is not null then 'rdsr'
+        when keyed.ended_at is not null then keyed.end_method
+        when rungs.step_ended_at is not null then 'step_end'
+    end as end_method,
+    keyed.tz_source,
+    keyed.is_repeated_hour,
+    keyed.started_at is not null as is_timed,
+    coalesce(rungs.beam_ended_at, keyed.ended_at, rungs.step_ended_at) is not null
+        as has_usable_end,
+    keyed.first_arrived_at,
+    keyed.archive_received_at,
+    keyed.instance_count,
+    keyed.listed_instance_count,
+    keyed.timed_instance_count,
     -- An old study that a migration brings in: its scanner is not at work today. Only the archive
     -- knows; that we were told late says nothing, as of a history that is asked for.
     coalesce(
-        {{ days_between('placed.started_at', 'placed.archive_received_at') }}
+        {{ days_between('keyed.started_at', 'keyed.archive_received_at') }}
         > {{ var('migrated_after_days') }},
         false
     ) as is_migrated
-from placed
-left join feeds on placed.feed_id = feeds.feed_id
+from keyed
+left join rungs on keyed.series_instance_uid = rungs.series_instance_uid

@@ -3,8 +3,10 @@ with data_as_at as (
     from {{ ref('int_data_as_at') }}
 ),
 
--- Scanner time is known from the day headers and rotas began to be harvested. Older
--- headers are migrated priors.
+-- Scanner time is known from the local day on which the first header or series list arrived, or on
+-- which the first rota session began, whichever is earlier. What counts is when images arrived, not
+-- when they were made: a series made before that day, such as an old study moved into the archive
+-- or a history that was asked for, falls on no day here.
 header_days as (
     select min(first_arrived_at) as first_at
     from {{ ref('int_dicom_series') }}

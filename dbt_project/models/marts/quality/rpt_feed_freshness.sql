@@ -29,12 +29,14 @@ exam_events as (
 acquisitions as (
     select
         feed_id,
+        'dicom' as feed_kind,
         started_at,
         arrived_at
     from {{ ref('stg_dicom__instances') }}
     union all
     select
         feed_id,
+        'dicom_series' as feed_kind,
         started_at,
         arrived_at
     from {{ ref('stg_dicom__series') }}
@@ -43,40 +45,31 @@ acquisitions as (
 newest_acquisitions as (
     select
         feed_id,
+        feed_kind,
         max(started_at) as as_at
     from acquisitions
     where started_at <= arrived_at + interval '{{ var("future_tolerance_hours") }} hours'
-    group by feed_id
-),
-
-newest as (
-    select
-        feed_id,
-        as_at
-    from exam_events
-    union all
-    select
-        feed_id,
-        as_at
-    from newest_acquisitions
+    group by feed_id, feed_kind
 ),
 
 files as (
     select
         feed_id,
-        min(feed_kind) as feed_kind,
+        feed_kind,
         max(arrived_at) as last_received_at,
         max(arrived_at) filter (where status = 'landed') as last_landed_at,
         count(*) as file_count,
         count(*) filter (where status = 'quarantined') as quarantined_file_count
     from receipts
-    group by feed_id
+    group by feed_id, feed_kind
 ),
 
+-- An archive may deliver files, series lists or both under one entry of the registry: each that
+-- came has a row of its own, and the kind of the registry stands only where nothing came.
 known as (
     select
         coalesce(feeds.feed_id, files.feed_id) as feed_id,
-        coalesce(feeds.feed_kind, files.feed_kind) as feed_kind,
+        coalesce(files.feed_kind, feeds.feed_kind) as feed_kind,
         coalesce(feeds.party_code, 'NETWORK') as party_code,
         -- what came once, and will not come again by this way
         coalesce(feeds.coverage = 'history', false) and files.last_landed_at is not null
@@ -96,12 +89,16 @@ dated as (
         known.feed_kind,
         known.is_finished,
         -- a list is as new as the last file of it that landed: a rota is about days to come
-        coalesce(newest.as_at, known.last_landed_at) as as_at,
+        coalesce(newest_acquisitions.as_at, exam_events.as_at, known.last_landed_at) as as_at,
         known.last_received_at,
         known.file_count,
         known.quarantined_file_count
     from known
-    left join newest on known.feed_id = newest.feed_id
+    left join exam_events on known.feed_id = exam_events.feed_id
+    left join newest_acquisitions
+        on
+            known.feed_id = newest_acquisitions.feed_id
+            and known.feed_kind = newest_acquisitions.feed_kind
 )
 
 select

@@ -17,7 +17,13 @@ with station_days as (
         exam_count,
         exam_in_staffed_count,
         series_count,
-        series_with_end_count
+        series_with_end_count,
+        -- where most series tell no end, acquiring time is not known and is no small number
+        coalesce(
+            series_with_end_count >= {{ var('efficiency_from_coverage') }} * series_count
+            and series_count > 0,
+            false
+        ) as is_efficiency_known
     from {{ ref('int_station_days') }}
 ),
 
@@ -31,6 +37,10 @@ rolled_up as (
         sum(occupied_seconds) as occupied_seconds,
         sum(occupied_in_staffed_seconds) as occupied_in_staffed_seconds,
         sum(acquisition_seconds) as acquisition_seconds,
+        sum(acquisition_seconds) filter (where is_efficiency_known)
+            as acquisition_of_known_seconds,
+        coalesce(sum(occupied_seconds) filter (where is_efficiency_known), 0)
+            as occupied_of_known_seconds,
         sum(opening_seconds) as opening_seconds,
         sum(quality_assurance_seconds) as quality_assurance_seconds,
         sum(visit_count) as visit_count,
@@ -62,9 +72,11 @@ select
     cast(exam_count as bigint) as exam_count,
     cast(exam_in_staffed_count as bigint) as exam_in_staffed_count,
     {{ ratio('occupied_in_staffed_seconds', 'available_seconds') }} as utilisation_rate,
-    {{ ratio('acquisition_seconds', 'occupied_seconds') }} as acquisition_efficiency_rate,
+    {{ ratio('acquisition_of_known_seconds', 'occupied_of_known_seconds') }}
+        as acquisition_efficiency_rate,
     {{ ratio('exam_in_staffed_count', 'staffed_seconds / 3600.0') }} as exams_per_staffed_hour,
     cast(series_count as bigint) as series_count,
     cast(series_with_end_count as bigint) as series_with_end_count,
-    {{ ratio('series_with_end_count', 'series_count') }} as coverage_rate
+    {{ ratio('series_with_end_count', 'series_count') }} as coverage_rate,
+    {{ minutes('occupied_of_known_seconds') }} as efficiency_occupied_minutes
 from rolled_up
