@@ -77,7 +77,10 @@ def efficiency(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
             "does not say how long it took. All modalities together stand on the others.",
         ],
     )
-    if frame["acquisition_efficiency_rate"].is_null().all() and frame["occupied_minutes"].sum() > 0:
+    if (
+        frame["acquisition_efficiency_rate"].is_null().all()
+        and (frame["occupied_minutes"] > 0).any()
+    ):
         return replace(
             figure,
             takeaway="Acquisition efficiency is not measurable for this choice: fewer than half of "
