@@ -38,8 +38,10 @@ LONGEST_WAIT = pl.duration(hours=12)
 # A longer acquisition is a wrong number, or a whole day of monitoring; neither is scanner time.
 LONGEST_ACQUISITION = 24 * 3600.0
 MILLISECONDS = 1e-3
-# Of these the frames follow one another, each as long as the others.
+# Of these the frames tell how long each took; they follow one another, but for the nuclear images
+# that each detector takes at the same time (third value of ImageType).
 TIMED_BY_FRAME = ("NM", "PT")
+AT_ONCE = r"^[^\\]*\\[^\\]*\\(?:STATIC|WHOLE BODY)(?:\\|$)"
 # Today's form and the old one; of any other form nothing is guessed.
 DATE = r"^(?:\d{8}|\d{4}\.\d{2}\.\d{2})$"
 TIME = r"^\d{2}(?::?\d{2}(?::?\d{2}(?:\.\d+)?)?)?$"
@@ -116,7 +118,7 @@ def acquisition_ends(headers: pl.DataFrame, starts: pl.DataFrame, zone: str) -> 
 
     `starts` is `acquisition_starts` of the same rows. `end_method`: duration (start and
     AcquisitionDuration), frames (nuclear medicine and PET: start and number of frames times
-    ActualFrameDuration), exposure (start and ExposureTime) or step_end (end of the performed
+    ActualFrameDuration, once where all frames are taken together), exposure (start and ExposureTime) or step_end (end of the performed
     step, if it is given, is not 00:00:00 and not before the start). An image of a CT or X-ray
     series tells the end of its own exposure; the last of them is the end of the series.
     """
@@ -125,7 +127,9 @@ def acquisition_ends(headers: pl.DataFrame, starts: pl.DataFrame, zone: str) -> 
         duration=_number("acquisition_duration"),
         frames=pl.when(pl.col("modality").is_in(TIMED_BY_FRAME)).then(
             _number("actual_frame_duration")
-            * _number("number_of_frames").fill_null(1.0)
+            * pl.when(pl.col("image_type").str.contains(AT_ONCE))
+            .then(1.0)
+            .otherwise(_number("number_of_frames").fill_null(1.0))
             * MILLISECONDS
         ),
         exposure=_number("exposure_time") * MILLISECONDS,

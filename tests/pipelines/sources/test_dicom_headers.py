@@ -399,6 +399,7 @@ OF_ENDS = (
     "actual_frame_duration",
     "number_of_frames",
     "exposure_time",
+    "image_type",
     "modality",
     "performed_procedure_step_end_date",
     "performed_procedure_step_end_time",
@@ -438,6 +439,13 @@ LATE = {"study_date": "20260611", "study_time": "100000"}
         (
             OWN | {"modality": "NM", "actual_frame_duration": "20000", "number_of_frames": "64"},
             ("frames", 1280.0),
+        ),
+        # Both detectors take theirs at the same time.
+        (
+            OWN
+            | {"modality": "NM", "actual_frame_duration": "900000", "number_of_frames": "2"}
+            | {"image_type": "ORIGINAL\\PRIMARY\\WHOLE BODY\\EMISSION"},
+            ("frames", 900.0),
         ),
         (OWN | {"modality": "PT", "actual_frame_duration": "120000"}, ("frames", 120.0)),
         (OWN | {"modality": "CT", "actual_frame_duration": "120000"}, (None, None)),
