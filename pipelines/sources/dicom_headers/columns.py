@@ -148,7 +148,7 @@ def _stripped(flat: Bytes, begin: Places, length: Places) -> tuple[Places, Place
     first, last = pieces[:, 0], np.arange(-1, pieces.size - 1, width)
     last += np.minimum(length, width)
     # Most texts have one byte of padding or none.
-    is_padded = _is_padding(pieces.reshape(-1)[last]) & (length > 0)
+    is_padded = _is_padding(pieces.reshape(-1)[last]) & (length > 0) & (length <= width)
     length = length - is_padded
     few = is_padded & _is_padding(pieces.reshape(-1)[last - is_padded])
     few |= _is_padding(first) | (length > MOST_PLAIN)

@@ -222,7 +222,7 @@ def _files(sources: Iterable[Source | str]) -> Iterator[Source]:
 
 def _is_folder(path: Path | str) -> bool:
     """Whether a folder is there, or a link to one; in half the time of a stat."""
-    return path != "" and os.access(f"{path}/", os.F_OK)
+    return path != "" and os.access(os.fspath(path) + "/", os.F_OK)
 
 
 def files_below(folder: Path) -> Iterator[str]:
