@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -19,11 +21,13 @@ from pipelines.sources.dicom_headers.values import (
     is_standard,
     text_of,
 )
-from pipelines.sources.dicom_headers.windows import STRIDE, Windows
+from pipelines.sources.dicom_headers.windows import STRIDE, Bytes, Places, Windows
 
 ESCAPE, BACKSLASH = 0x1B, 0x5C
-# Values gathered at once: so few that their places stay in the processor's cache.
-BLOCK = 2048
+# A longer text is decoded by itself, as one that is not ASCII.
+MOST_PLAIN = 256
+# Bytes of a text that need no buffer beside the view.
+IN_A_VIEW = 12
 CHARACTER_SET = "specific_character_set"
 
 
@@ -35,6 +39,7 @@ def as_columns(windows: Windows, found: Found) -> pl.DataFrame:
     cannot be decoded is left out.
     """
     rows = np.flatnonzero(found.accepted)
+    chosen = slice(None) if len(rows) == len(found.accepted) else rows
     undecodable: set[int] = set()
     columns: dict[str, pl.Series] = {}
     is_big = found.is_big[rows]
@@ -43,14 +48,16 @@ def as_columns(windows: Windows, found: Found) -> pl.DataFrame:
     )
     for number in order:
         wanted = found.columns[number]
-        begin = found.begin[number][rows].astype(np.int64)
-        length = found.length[number][rows].astype(np.int64)
-        if wanted.vr in NUMBERS:
-            raw = _gathered(windows.flat, begin, length)
-            text = _numbers(pl.Series(raw, dtype=pl.Binary), wanted, is_big)
+        begin = found.begin[number][chosen].astype(np.int64)
+        length = found.length[number][chosen].astype(np.int64)
+        if not len(length) or length.max() < 0:
+            text = pl.repeat(None, len(rows), dtype=pl.String, eager=True)
+        elif wanted.vr in NUMBERS:
+            text = _numbers(_gathered(windows.flat, begin, length), wanted, is_big)
         else:
-            raw = _gathered(windows.flat, *_without_padding(windows.flat, begin, length))
-            text = _text(raw, wanted, columns.get(CHARACTER_SET), undecodable)
+            text = _text(
+                windows.flat, begin, length, wanted, columns.get(CHARACTER_SET), undecodable
+            )
         columns[wanted.column] = text.alias(wanted.column)
     unusual = [one for one in columns[CHARACTER_SET].unique().drop_nulls() if not is_standard(one)]
     if unusual:
@@ -60,17 +67,18 @@ def as_columns(windows: Windows, found: Found) -> pl.DataFrame:
     return frame.filter(~pl.int_range(pl.len()).is_in(list(undecodable))) if undecodable else frame
 
 
-def _digests(windows: Windows, found: Found, rows: NDArray[np.int64]) -> pl.Series:
+def _digests(windows: Windows, found: Found, rows: Places) -> pl.Series:
     """Digest of the header of each file: of those of its windows before the first unwanted tag."""
-    view, sha256 = windows.flat.data, hashlib.sha256
+    view, sha256, before = windows.flat.data, hashlib.sha256, windows.before
+    stops = found.stop[rows]
+    starts = stops // STRIDE * STRIDE
     digests = []
-    for row, stop in zip(rows.tolist(), found.stop[rows].tolist(), strict=True):
-        start = stop // STRIDE * STRIDE
-        if row not in windows.before:
+    for row, start, stop in zip(rows.tolist(), starts.tolist(), stops.tolist(), strict=True):
+        if row not in before:
             digests.append(sha256(view[start:stop]).digest()[:16])
             continue
         digest = sha256()
-        for begin, end in windows.before[row]:
+        for begin, end in before[row]:
             if begin == start:
                 break
             digest.update(view[begin:end])
@@ -79,9 +87,117 @@ def _digests(windows: Windows, found: Found, rows: NDArray[np.int64]) -> pl.Seri
     return pl.Series(digests, dtype=pl.Binary)
 
 
-def _without_padding(
-    flat: NDArray[np.uint8], begin: NDArray[np.int64], length: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _numbers(raw: pl.Series, wanted: Wanted, is_big: NDArray[np.bool_]) -> pl.Series:
+    """Binary numbers as decimal text, each distinct value turned once."""
+    big = np.flatnonzero(is_big)
+    known = raw.drop_nulls().unique()
+    column = _replaced(raw, known, [_number(value, wanted, little=True) for value in known])
+    if len(big):
+        texts = [_number(value, wanted, little=False) for value in raw.gather(big)]
+        column = column.scatter(big, pl.Series(texts, dtype=pl.String))
+    return column
+
+
+def _number(value: bytes | None, wanted: Wanted, *, little: bool) -> str | None:
+    return None if value is None else text_of(value, wanted.vr, wanted.tag, (), little=little)
+
+
+def _replaced(raw: pl.Series, known: pl.Series, texts: Sequence[str | None]) -> pl.Series:
+    new = pl.Series(texts, dtype=pl.String)
+    return raw.replace_strict(known, new, default=None, return_dtype=pl.String)
+
+
+def _text(
+    flat: Bytes,
+    begin: Places,
+    length: Places,
+    wanted: Wanted,
+    character_sets: pl.Series | None,
+    undecodable: set[int],
+) -> pl.Series:
+    """Texts without their padding; plain ones stay bytes from the windows to the column."""
+    begin, length, pieces = _stripped(flat, begin, length)
+    others = _not_plain(pieces, length)
+    pieces[others] = 0
+    text = _plain(pieces, length, others)
+    if _has_inner_padding(pieces):
+        text = text.str.replace_all(r"[ \x00]*\\[ \x00]*", "\\")
+    if not len(others):
+        return text
+    raw = _gathered(flat, begin[others], length[others])
+    sets = None
+    if character_sets is not None and wanted.vr in CUSTOMIZABLE_CHARSET_VR:
+        sets = character_sets.gather(others)
+    return text.scatter(others, _each_decoded(raw, wanted, sets, others, undecodable))
+
+
+def _not_plain(pieces: Bytes, length: Places) -> Places:
+    """The texts that are longer than others, not ASCII, or switch to another character set."""
+    is_odd = pieces >= 0x80
+    is_odd |= pieces == ESCAPE
+    is_long = length > MOST_PLAIN
+    if is_odd.any() or is_long.any():
+        return np.flatnonzero(is_odd.any(axis=1) | is_long)
+    return np.zeros(0, dtype=np.int64)
+
+
+def _stripped(flat: Bytes, begin: Places, length: Places) -> tuple[Places, Places, Bytes]:
+    """Begin and length of texts with the padding at both ends cut off; and the first bytes of
+    each, zero behind its end, as many as the longest has, but at most MOST_PLAIN."""
+    pieces, width = _pieces(flat, begin, length)
+    first, last = pieces[:, 0], np.arange(-1, pieces.size - 1, width)
+    last += np.minimum(length, width)
+    # Most texts have one byte of padding or none.
+    is_padded = _is_padding(pieces.reshape(-1)[last]) & (length > 0) & (length <= width)
+    length = length - is_padded
+    few = is_padded & _is_padding(pieces.reshape(-1)[last - is_padded])
+    few |= _is_padding(first) | (length > MOST_PLAIN)
+    few = np.flatnonzero(few & (length > 0))
+    if len(few):
+        begin = begin.copy()
+        begin[few], length[few] = _without_padding(flat, begin[few], length[few])
+        pieces, width = _pieces(flat, begin, length)
+    words = pieces.view("<u8")
+    words &= _kept(width).take(length, axis=0, mode="clip")
+    return begin, length, pieces
+
+
+def _is_padding(byte: Bytes) -> NDArray[np.bool_]:
+    return byte & ~np.uint8(ord(" ")) == 0
+
+
+def _pieces(flat: Bytes, begin: Places, length: Places) -> tuple[Bytes, int]:
+    """So many bytes from each place on that the longest text is among them, up to MOST_PLAIN."""
+    width = min(max((int(length.max()) + 15) // 16 * 16, 16), MOST_PLAIN)
+    every = np.ndarray((len(flat) - width + 1,), dtype=f"V{width}", buffer=flat.data, strides=(1,))
+    return every[begin].view(np.uint8).reshape(len(begin), width), width
+
+
+@cache
+def _kept(width: int) -> NDArray[np.uint64]:
+    """By length of a text: the bits of its bytes in words of eight bytes."""
+    is_kept = np.arange(width) < np.arange(width + 1)[:, None]
+    return (is_kept * np.uint8(0xFF)).view("<u8")
+
+
+def _plain(pieces: Bytes, length: Places, others: Places) -> pl.Series:
+    """ASCII texts as a column: what polars calls views, into the pieces where they are longer
+    than a view. Null where the length is negative; empty in the `others`."""
+    count, width = pieces.shape
+    views = np.empty((count, 4), dtype="<u4")
+    np.maximum(length, 0, out=views[:, 0], casting="unsafe")
+    views[others, 0] = 0
+    views[:, 1:] = pieces.view("<u4")[:, :3]
+    if width > IN_A_VIEW:
+        far = np.flatnonzero(views[:, 0] > IN_A_VIEW)
+        views[far, 2] = 0
+        views[far, 3] = far * width
+    given = np.packbits(length >= 0, bitorder="little")
+    buffers = [pa.py_buffer(one) for one in (given, views, pieces)]
+    return pl.Series(pa.Array.from_buffers(pa.string_view(), count, buffers))
+
+
+def _without_padding(flat: Bytes, begin: Places, length: Places) -> tuple[Places, Places]:
     """Begin and length of texts with the padding at both ends cut off."""
     begin, length = begin.copy(), length.copy()
     for last in (True, False):
@@ -95,57 +211,23 @@ def _without_padding(
     return begin, length
 
 
-def _gathered(
-    flat: NDArray[np.uint8], begin: NDArray[np.int64], length: NDArray[np.int64]
-) -> pa.BinaryArray:
+def _gathered(flat: Bytes, begin: Places, length: Places) -> pl.Series:
     """The bytes of one attribute of each file; null where its length is negative."""
     size = np.maximum(length, 0)
     ends = np.zeros(len(size) + 1, dtype=np.int32)
     np.cumsum(size, out=ends[1:])
-    data = np.empty(ends[-1], dtype=np.uint8)
-    for first in range(0, len(size), BLOCK):
-        rows = slice(first, first + BLOCK)
-        start, stop = ends[first], ends[min(first + BLOCK, len(size))]
-        places = np.repeat(begin[rows] - ends[:-1][rows], size[rows])
-        places += np.arange(start, stop)
-        data[start:stop] = flat[places]
+    places = np.repeat(begin - ends[:-1], size)
+    places += np.arange(ends[-1])
     given = np.packbits(length >= 0, bitorder="little")
-    buffers = [pa.py_buffer(given), pa.py_buffer(ends), pa.py_buffer(data)]
-    return pa.BinaryArray.from_buffers(pa.binary(), len(size), buffers)
+    buffers = [pa.py_buffer(one) for one in (given, ends, flat[places])]
+    raw = pa.BinaryArray.from_buffers(pa.binary(), len(size), buffers)
+    return pl.Series(raw, dtype=pl.Binary)
 
 
-def _numbers(raw: pl.Series, wanted: Wanted, is_big: NDArray[np.bool_]) -> pl.Series:
-    """Binary numbers as decimal text, each distinct value turned once."""
-    values = raw.to_list()
-    texts = {value: _number(value, wanted, little=True) for value in set(values)}
-    column = [texts[value] for value in values]
-    for row in np.flatnonzero(is_big).tolist():
-        column[row] = _number(values[row], wanted, little=False)
-    return pl.Series(column, dtype=pl.String)
-
-
-def _number(value: bytes | None, wanted: Wanted, *, little: bool) -> str | None:
-    return None if value is None else text_of(value, wanted.vr, wanted.tag, (), little=little)
-
-
-def _text(
-    raw: pa.BinaryArray,
-    wanted: Wanted,
-    character_sets: pl.Series | None,
-    undecodable: set[int],
-) -> pl.Series:
-    data = np.frombuffer(raw.buffers()[2], dtype=np.uint8)
-    if len(data) and (data.max() >= 0x80 or (data == ESCAPE).any()):
-        sets = character_sets if wanted.vr in CUSTOMIZABLE_CHARSET_VR else None
-        return _each_decoded(pl.Series(raw, dtype=pl.Binary), wanted, sets, undecodable)
-    text = pl.Series(raw.cast(pa.string()))
-    if _has_inner_padding(data):
-        return text.str.replace_all(r"[ \x00]*\\[ \x00]*", "\\")
-    return text
-
-
-def _has_inner_padding(data: NDArray[np.uint8]) -> bool:
-    """Whether a backslash in some of these texts has a blank or NUL at its side."""
+def _has_inner_padding(pieces: Bytes) -> bool:
+    """Whether a backslash in some of these texts has a blank or NUL at its side, or seems to: an
+    end counts as NUL."""
+    data = pieces.reshape(-1)
     at = np.flatnonzero(data == BACKSLASH)
     sides = np.concatenate([data[np.maximum(at - 1, 0)], data[np.minimum(at + 1, len(data) - 1)]])
     return bool(((sides == 0) | (sides == ord(" "))).any())
@@ -155,26 +237,21 @@ def _each_decoded(
     raw: pl.Series,
     wanted: Wanted,
     character_sets: pl.Series | None,
+    rows: Places,
     undecodable: set[int],
 ) -> pl.Series:
     """Decode what is not plain text, each distinct value once; note the rows that cannot be."""
-    if character_sets is None:
-        distinct = raw.drop_nulls().unique()
-        if len(distinct) < len(raw) // 4:
-            texts = _each_decoded(distinct, wanted, None, failed := set())
-            if not failed:
-                return raw.replace_strict(distinct, texts, default=None, return_dtype=pl.String)
     sets = [""] * len(raw) if character_sets is None else character_sets.fill_null("").to_list()
-    known: dict[tuple[bytes | None, str], str | None] = {(None, one): None for one in set(sets)}
+    known: dict[tuple[bytes, str], str | None] = {}
     texts: list[str | None] = []
-    for row, (value, character_set) in enumerate(zip(raw.to_list(), sets, strict=True)):
+    for row, value, character_set in zip(rows.tolist(), raw.to_list(), sets, strict=True):
         key = (value, character_set)
         if key not in known:
             try:
                 known[key] = text_of(value, wanted.vr, wanted.tag, encodings_of(character_set))
             except Undecodable:
-                undecodable.add(row)
-                texts.append(None)
-                continue
+                known[key] = None
+        if known[key] is None:
+            undecodable.add(row)
         texts.append(known[key])
     return pl.Series(texts, dtype=pl.String)
