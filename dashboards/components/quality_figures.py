@@ -97,6 +97,7 @@ def freshness(frame: pl.DataFrame) -> Figure:
         (
             row["party"],
             row["feed_id"],
+            wording.FEED_KINDS.get(row["feed_kind"], row["feed_kind"]),
             wording.instant(row["as_at_local"]),
             wording.number(row["file_count"], "count"),
             wording.number(row["quarantined_file_count"], "count"),
@@ -105,10 +106,10 @@ def freshness(frame: pl.DataFrame) -> Figure:
         for row in frame.to_dicts()
     ]
     heads = (
-        "Party", "Feed", "Newest entry (local time)", "Files", "Files refused whole",
+        "Party", "Feed", "Kind", "Newest entry (local time)", "Files", "Files refused whole",
         "Level with others",
     )  # fmt: skip
-    reading = plain_table.html(title, heads, [plain_table.Group(rows)], text=3)
+    reading = plain_table.html(title, heads, [plain_table.Group(rows)], text=4)
     return Figure(title=title, takeaway=takeaway, table=frame, reading=reading)
 
 

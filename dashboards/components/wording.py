@@ -49,6 +49,14 @@ END_METHODS = {
     "list": "The archive's list of series",
     "none": "Not known",
 }
+FEED_KINDS = {
+    "dicom": "image files",
+    "dicom_series": "series list",
+    "hl7": "HL7 messages",
+    "ris_extract": "RIS extract",
+    "rota": "rota",
+    "downtime": "downtimes",
+}
 CLOCK_STATES = {
     "right": "right",
     "wrong": "wrong",
