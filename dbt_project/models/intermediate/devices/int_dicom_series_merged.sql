@@ -94,10 +94,7 @@ merged as (
         headers.ended_at as read_ended_at,
         headers.end_method as read_end_method,
         headers.step_ended_at,
-        case
-            when headers.series_instance_uid is not null or modalities.makes_activity
-                then series_lists.ended_at
-        end as listed_ended_at,
+        series_lists.ended_at as listed_ended_at,
         case
             when headers.series_instance_uid is not null then headers.tz_source
             when modalities.makes_activity and series_lists.started_at is not null
