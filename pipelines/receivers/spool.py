@@ -25,6 +25,7 @@ import struct
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ RECORD = struct.Struct(">qBB")
 CHECK_NONCE = b"\xff" * 12
 OPEN, CLOSED, READ = ".open", ".closed", ".read"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# So many of the latest syncs tell how fast the disk is.
+SYNCS_TIMED = 1024
 
 
 class SpoolProblem(Problem):
@@ -140,6 +143,9 @@ class SpoolWriter:
         self._lock = _lock(root)
         self.recovered = [found for path in segments(root, OPEN) for found in recover(path)]
         self.synced_groups = 0
+        self.sync_seconds: deque[float] = deque(maxlen=SYNCS_TIMED)
+        # Why the latest group was not taken; None while all is well.
+        self.refusing: str | None = None
         self._segment: _Open | None = None
         self._changed = threading.Condition()
         self._waiting: list[tuple[Record, Future[Position]]] = []
@@ -224,14 +230,18 @@ class SpoolWriter:
             if self._segment is None:
                 self._segment = _Open.create(self.root, self.storage_key, self.now())
             segment = self._segment
+            began = time.monotonic()
             numbers = segment.write([record for record, _ in group])
+            self.sync_seconds.append(time.monotonic() - began)
         except Exception as error:
             # Whatever it was, nobody who waits may be told that the record is safe.
             self._abandon()
+            self.refusing = _reason(error)
             for _, ticket in group:
-                ticket.set_exception(SpoolRefused(_reason(error)))
+                ticket.set_exception(SpoolRefused(self.refusing))
             return
         self.synced_groups += 1
+        self.refusing = None
         for (_, ticket), number in zip(group, numbers, strict=True):
             ticket.set_result(Position(segment.name, number, len(group)))
 
