@@ -31,6 +31,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -38,6 +39,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pipelines.problems import Problem
+from pipelines.receivers.timing import spread_ms
 
 MAGIC = b"IMSPOOL1"
 SALT_BYTES = 32
@@ -183,6 +185,14 @@ class SpoolWriter:
             self._waiting.append((record, ticket))
             self._changed.notify_all()
         return ticket
+
+    def document(self) -> dict[str, Any]:
+        """State of the spool, for JSON: why it refuses, segments for the harvest, sync times."""
+        return {
+            "refusing": self.refusing,
+            "segments_waiting": len(segments(self.root, CLOSED)),
+            "sync_ms": spread_ms(self.sync_seconds.copy()),
+        }
 
     def close(self) -> None:
         """Write what waits, close the segment, free the folder; calling it twice does no harm."""
