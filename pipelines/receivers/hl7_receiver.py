@@ -564,7 +564,7 @@ class _Connection(asyncio.Protocol):
             self.replies.append(reply)
             most = receiver.listening.largest_message
             receiver.refuse(reply, f"it is larger than {most:,} bytes")
-            self.end(is_draining=True)
+            self.end(is_draining=not found.has_ended)
             return
         self.messages += 1
         header = header_of(found)

@@ -16,9 +16,13 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True)
 class TooLarge:
-    """A frame over the limit: its beginning, enough for the header; no more of it was kept."""
+    """A frame over the limit: its beginning, enough for the header; no more of it was kept.
+
+    `has_ended`: none of it is still to come.
+    """
 
     head: bytes
+    has_ended: bool = False
 
 
 class Frames:
@@ -45,13 +49,14 @@ class Frames:
     def next(self) -> bytes | TooLarge | None:
         """The next whole message, a frame that grew over the limit, or None: more is needed.
 
-        After TooLarge the rest of that frame is unread; end the connection.
+        End the connection after TooLarge: what comes next may be the rest of that frame.
         """
         if not self._is_within and not self._begin():
             return None
         end = self._end()
         if end is None:
-            return self._too_large() if len(self._buffer) > self.largest + 1 else None
+            is_over = len(self._buffer) > self.largest + 1
+            return self._too_large(len(self._buffer), has_ended=False) if is_over else None
         return self._cut(end)
 
     def settle(self) -> bytes | TooLarge | None:
@@ -89,7 +94,7 @@ class Frames:
 
     def _cut(self, end: int) -> bytes | TooLarge:
         if end > self.largest:
-            return self._too_large()
+            return self._too_large(end, has_ended=True)
         message = bytes(memoryview(self._buffer)[:end])
         after = self._buffer[end + 1 : end + 2]
         del self._buffer[: end + (1 if after == START else 2)]
@@ -100,8 +105,8 @@ class Frames:
         self.broken_off += 1
         return message[again + 1 :]
 
-    def _too_large(self) -> TooLarge:
-        head = bytes(self._buffer[:HEAD_BYTES])
+    def _too_large(self, end: int, *, has_ended: bool) -> TooLarge:
+        head = bytes(self._buffer[: min(end, HEAD_BYTES)])
         self._buffer.clear()
         self._is_within = False
-        return TooLarge(head)
+        return TooLarge(head, has_ended)

@@ -149,6 +149,8 @@ class SpoolWriter:
         # Why the latest group was not taken; None while all is well.
         self.refusing: str | None = None
         self._segment: _Open | None = None
+        # Segments that could not be closed when the disk failed.
+        self._left: list[Path] = []
         self._changed = threading.Condition()
         self._waiting: list[tuple[Record, Future[Position]]] = []
         self._pending = 0
@@ -217,6 +219,8 @@ class SpoolWriter:
                 self._changed.notify_all()
             if self._segment is not None and (is_last or self._is_due(self._segment)):
                 self._finish(self._segment)
+            if self._left and self.refusing is None:
+                self._mend()
             if is_last:
                 return
 
@@ -271,14 +275,25 @@ class SpoolWriter:
         try:
             segment.close(truncate=True)
         except OSError:
-            return  # stays open under its name; the next start mends it
+            self._left.append(segment.path)
 
     def _finish(self, segment: "_Open") -> None:
         self._segment = None
         try:
             segment.close()
         except OSError:
-            return  # the same
+            self._left.append(segment.path)
+
+    def _mend(self) -> None:
+        """Close what a failing disk left open, now that it takes records again."""
+        left, self._left = self._left, []
+        for path in left:
+            try:
+                recover(path)
+            except FileNotFoundError:
+                continue  # it was given its name, and the sync of the folder failed
+            except OSError:
+                self._left.append(path)  # the next start mends it at the latest
 
 
 class _Open:
