@@ -387,6 +387,44 @@ def test_no_identity_is_readable_in_spool_or_log(
         assert text.encode() not in content
 
 
+def test_an_error_of_our_own_costs_one_connection_and_tells_no_value(
+    new_hl7_receiver: NewReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    """Failing means that one odd message stops all feeds, or that a traceback names a patient."""
+    receiver, real = new_hl7_receiver(), hl7_receiver.header_of
+
+    def fails(content: bytes):
+        if b"ODD" in content:
+            raise ValueError(content.decode())
+        return real(content)
+
+    monkeypatch.setattr(hl7_receiver, "header_of", fails)
+    with Engine(receiver.ports[0]) as odd, Engine(receiver.ports[0]) as other:
+        odd.write(framed(message(1) + b"ODD"))
+        assert odd.has_ended()
+        assert other.send(message(2)) == "AA"
+    assert "internal error ValueError" in caplog.text
+    assert SURNAME not in caplog.text
+
+
+def test_a_receiver_that_ends_by_itself_says_so(
+    new_spool: NewSpool, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a process goes on that nobody can send to, and nothing restarts it."""
+    monkeypatch.setattr(hl7_receiver, "TICK_SECONDS", 0.02)
+    has_ended = threading.Event()
+    receiver = Hl7Receiver(
+        new_spool(), [Listener(0, "hl7_RMC")], Hl7Listening(), on_end=has_ended.set
+    )
+    receiver.start()
+    monkeypatch.setattr(receiver, "_tick", lambda: 1 / 0)
+    assert has_ended.wait(10)
+    with pytest.raises(ZeroDivisionError):
+        receiver.stop()
+
+
 LIST_FAULTS = {
     "no list of listeners": None,
     "is not TOML": "listener = [",
