@@ -328,7 +328,9 @@ class Hl7Receiver:
     def refuse(self, reply: _Reply, reason: str) -> None:
         """Answer that sending a message again will not help."""
         _count(self.counts.refused, reason)
-        log.warning("message of %s refused: %s", reply.connection, reason)
+        if reason not in reply.connection.refused:  # said once of each connection
+            reply.connection.refused.add(reason)
+            log.warning("message of %s refused: %s", reply.connection, reason)
         self.reply(reply, Outcome.REFUSED, reason)
 
     def reply(self, reply: _Reply, outcome: Outcome, text: str = "") -> None:
@@ -400,6 +402,7 @@ class _Connection(asyncio.Protocol):
         self.can_write = True
         self.messages = 0
         self.skipped = 0
+        self.refused: set[str] = set()
 
     def __str__(self) -> str:
         return f"{self.listener.feed_id} at {self.address}"
