@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.defs.automation import every_morning, spool_sensor
 from pipelines.defs.resources import Pipeline
+from pipelines.feeds import RECEIVED
 from pipelines.landing.keys import create_key_file
 from pipelines.receivers.spool import READ
 from pipelines.settings import Settings
@@ -17,7 +18,8 @@ from pipelines.settings import Settings
 def pipeline(tmp_path: Path) -> Pipeline:
     create_key_file(tmp_path / "keys.json")
     settings = Settings(home=tmp_path / "home", key_file=tmp_path / "keys.json")
-    (settings.spool_dir / "dicom").mkdir(parents=True)
+    for receiver in RECEIVED:
+        (settings.spool_dir / receiver).mkdir(parents=True)
     return Pipeline(settings)
 
 
@@ -25,10 +27,11 @@ def look(pipeline: Pipeline, cursor: str | None = None):
     return spool_sensor(dg.build_sensor_context(cursor=cursor), pipeline=pipeline)
 
 
-def test_closed_segments_are_asked_for_once(pipeline: Pipeline):
+@pytest.mark.parametrize("receiver", RECEIVED)
+def test_closed_segments_are_asked_for_once(pipeline: Pipeline, receiver: str):
     """Failing means that received objects wait for the morning, or are harvested every minute."""
     assert isinstance(look(pipeline), dg.SkipReason)
-    segment = pipeline.settings.spool_dir / "dicom" / "a.open"
+    segment = pipeline.settings.spool_dir / receiver / "a.open"
     segment.touch()
     assert isinstance(look(pipeline), dg.SkipReason)
     segment.rename(segment.with_suffix(".closed"))
@@ -39,7 +42,10 @@ def test_closed_segments_are_asked_for_once(pipeline: Pipeline):
     assert isinstance(look(pipeline, found.cursor), dg.SkipReason)
 
 
-def test_the_morning_builds_on_what_was_received_when_the_inbox_is_empty(pipeline: Pipeline):
+@pytest.mark.parametrize("receiver", RECEIVED)
+def test_the_morning_builds_on_what_was_received_when_the_inbox_is_empty(
+    pipeline: Pipeline, receiver: str
+):
     """Failing means that a network that only receives never sees its figures."""
     morning = datetime.datetime(2026, 6, 12, 4, 30, tzinfo=datetime.UTC)
 
@@ -48,5 +54,5 @@ def test_the_morning_builds_on_what_was_received_when_the_inbox_is_empty(pipelin
         return every_morning(context, pipeline=pipeline)
 
     assert isinstance(run(), dg.SkipReason)
-    (pipeline.settings.spool_dir / "dicom" / f"a{READ}").touch()
+    (pipeline.settings.spool_dir / receiver / f"a{READ}").touch()
     assert run().tags["dagster/asset_partition_range_start"] == "2026-06-12"

@@ -1,0 +1,176 @@
+"""`imaging receive hl7` as a process: killed under load again and again; nothing is lost or doubled."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from pipelines.harvest import Setup, harvest, harvest_spool
+from pipelines.landing.keys import create_key_file, load_keys
+from pipelines.receivers.spool import CLOSED, OPEN, segments
+from pipelines.settings import PROJECT_ROOT
+from pipelines.sources.inbox import Delivery
+from tests.hl7_sender import (
+    NHS_NUMBER,
+    SURNAME,
+    framed,
+    message,
+    send_until_it_breaks,
+)
+
+NOW = datetime(2026, 6, 12, 6, tzinfo=UTC)
+KILLS, CONNECTIONS = 2, 4
+# Messages of each life of the process, and how many are acknowledged when it is killed.
+OF_A_LIFE, KILL_AFTER = 600, 300
+PATIENCE = 60
+
+
+@dataclass
+class Receiving:
+    """A home in which receivers are started."""
+
+    home: Path
+    environment: dict[str, str]
+    processes: list[subprocess.Popen] = field(default_factory=list)
+
+    @property
+    def spool(self) -> Path:
+        return self.home / "spool" / "hl7"
+
+    def start(self) -> tuple[subprocess.Popen, int]:
+        """A receiver on a port the system chose, when it listens."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", "receive", "hl7"],
+            cwd=PROJECT_ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        line = process.stdout.readline()
+        assert line.startswith("listening on 127.0.0.1:"), line + process.stderr.read()
+        return process, int(line.split(":")[1].split()[0])
+
+    def all_bytes(self) -> bytes:
+        """Every file of the home and its name."""
+        return b"".join(
+            str(path).encode() + (path.read_bytes() if path.is_file() else b"")
+            for path in self.home.rglob("*")
+        )
+
+
+@pytest.fixture
+def receiving(tmp_path: Path) -> Iterator[Receiving]:
+    home = tmp_path / "home"
+    home.mkdir()
+    create_key_file(tmp_path / "keys.json")
+    (home / "hl7_listeners.toml").write_text('[[listener]]\nport = 0\nparty = "RMC"\n')
+    settings = {
+        "IMAGING_HOME": str(home),
+        "IMAGING_KEY_FILE": str(tmp_path / "keys.json"),
+        "IMAGING_SPOOL_FREE_MB": "0",
+    }
+    found = Receiving(home, {**os.environ, **settings})
+    yield found
+    for process in found.processes:
+        process.kill()
+        process.communicate()
+
+
+def send_side_by_side(
+    port: int, waiting: dict[int, bytes], acknowledged: set[int], many: int
+) -> tuple[threading.Event, list[threading.Thread]]:
+    """Send what waits over several connections, each message over one of them."""
+    enough, numbers = threading.Event(), sorted(waiting)
+    threads = []
+    for start in range(CONNECTIONS):
+        share = {number: waiting[number] for number in numbers[start::CONNECTIONS]}
+        arguments = (port, share, acknowledged, enough, many)
+        threads.append(threading.Thread(target=send_until_it_breaks, args=arguments))
+        threads[-1].start()
+    return enough, threads
+
+
+def test_a_receiver_killed_under_load_loses_and_doubles_nothing(
+    receiving: Receiving, tmp_path: Path, new_setup: Callable[..., Setup]
+):
+    """Failing means that a power cut costs acknowledged messages, or that they count twice."""
+    everything: dict[int, bytes] = {}
+    acknowledged: set[int] = set()
+    for life in range(KILLS):
+        everything |= {n: message(n) for n in range(life * OF_A_LIFE, (life + 1) * OF_A_LIFE)}
+        waiting = {n: content for n, content in everything.items() if n not in acknowledged}
+        before = len(acknowledged)
+        process, port = receiving.start()
+        enough, threads = send_side_by_side(port, waiting, acknowledged, before + KILL_AFTER)
+        assert enough.wait(PATIENCE)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert before + KILL_AFTER <= len(acknowledged) < len(everything)
+        assert len(segments(receiving.spool, OPEN)) == 1
+        found = receiving.all_bytes()
+        assert NHS_NUMBER.encode() not in found and SURNAME.encode() not in found
+
+    process, port = receiving.start()
+    waiting = {n: content for n, content in everything.items() if n not in acknowledged}
+    # One more than is lacking: the last message is sent again although it was acknowledged.
+    waiting[max(acknowledged)] = everything[max(acknowledged)]
+    for thread in send_side_by_side(port, waiting, acknowledged, len(everything) + 1)[1]:
+        thread.join(PATIENCE)
+    assert acknowledged == set(everything)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "mended" in errors
+    counts = json.loads(output.splitlines()[-1])
+    assert (counts["state"], counts["received"]) == ("stopped", len(waiting))
+    assert counts["acknowledged"] == {"AA": len(waiting)}
+    assert counts["spool"]["segments_waiting"] == KILLS + 1
+    assert json.loads((receiving.spool / "receiver.json").read_text()) == counts
+
+    keys = load_keys(tmp_path / "keys.json")
+    setup = replace(new_setup(receiving.home, keys), spools={"hl7": receiving.spool})
+    result = harvest_spool("hl7", setup, now=NOW)
+    assert result.rows_rejected == 0
+    assert segments(receiving.spool, CLOSED, OPEN) == []
+    # What one file of every message, each once, would have landed.
+    once = new_setup(tmp_path / "once", keys)
+    data = b"".join(framed(content) for content in everything.values())
+    harvest("hl7", [Delivery("hl7", Path("RMC.hl7"), date(2026, 6, 11), data)], once, now=NOW)
+    expected = once.landing.read("imaging_events")
+    landed = setup.landing.read("imaging_events")
+    assert set(landed["event_id"]) == set(expected["event_id"]), "lost, or doubled in staging"
+    assert landed["exam_key"].n_unique() == len(everything)
+    assert harvest_spool("hl7", setup, now=NOW).rows_received == 0
+    found = receiving.all_bytes()
+    assert NHS_NUMBER.encode() not in found and SURNAME.encode() not in found
+
+
+def test_a_port_that_is_taken_is_named(receiving: Receiving):
+    """Failing means that an operator reads a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        listeners = f'[[listener]]\nport = {port}\nparty = "RMC"\n'
+        (receiving.home / "hl7_listeners.toml").write_text(listeners)
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "receive", "hl7"],
+            cwd=PROJECT_ROOT,
+            env=receiving.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1, ports {port}" in " ".join(done.stderr.split())
