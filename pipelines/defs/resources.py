@@ -17,6 +17,7 @@ from pipelines.landing.keys import load_keys
 from pipelines.landing.quarantine import Quarantine
 from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
+from pipelines.quality.dids_reference import DidsReference
 from pipelines.receivers.spool import READ, segments
 from pipelines.settings import PROJECT_ROOT, Settings, environment_value
 from pipelines.sources.dicom_archives import (
@@ -85,6 +86,7 @@ class Pipeline:
             workers=self.settings.harvest_workers,
             compare_share=self.settings.harvest_compare_share,
             series_list_maps=self.series_list_maps,
+            dids_reference=DidsReference.load(self.settings.dids_reference_dir),
         )
 
     @cached_property

@@ -101,7 +101,7 @@ def _receipt(
         "rows_written": written,
         "status": "quarantined" if file.refused else "landed",
         "failed_rule": file.refused.rule if file.refused else None,
-        "detail": file.refused.detail if file.refused else None,
+        "detail": file.refused.detail if file.refused else "; ".join(file.notes) or None,
         "replay_of": file.replay_of,
         "manifest_sha": file.manifest,
     }

@@ -13,6 +13,7 @@ from pipelines.landing.keys import Keys
 from pipelines.landing.quarantine import Quarantine
 from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
+from pipelines.quality.dids_reference import DidsReference
 from pipelines.quality.suites import VIOLATION_SCHEMA
 from pipelines.sources.extract_tables import Refused
 from pipelines.sources.inbox import Delivery
@@ -40,6 +41,8 @@ class Setup:
     compare_share: float = 0.005
     # By feed: how its sender's series lists are to be read, where not by the contract.
     series_list_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
+    # Code lists that rules of national submissions look into.
+    dids_reference: DidsReference = field(default_factory=DidsReference)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ class SourceFile:
     replay_of: str | None = None
     manifest: str | None = None
     paths: dict[int, str] = field(default_factory=dict)
+    # What the receipt says of a file that landed: rules not evaluable, rules that only warn.
+    notes: list[str] = field(default_factory=list)
     record_shas: dict[int, str] = field(default_factory=dict)
 
 
