@@ -11,7 +11,7 @@ import pytest
 from pipelines.harvest import HarvestResult, Setup, harvest, replay
 from pipelines.network import Network
 from pipelines.sources.inbox import Delivery
-from tests.pipelines.quality.test_dids_rules import GOOD, NOBODY, REFERENCE, as_csv
+from tests.dids_samples import GOOD, NOBODY, REFERENCE, as_csv
 
 NOW = datetime(2026, 2, 18, 6, tzinfo=UTC)
 DAY = date(2026, 2, 17)
