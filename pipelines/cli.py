@@ -360,6 +360,8 @@ def _print_result(result: Any, seconds: float) -> None:
     )
     for rule, count in result.rejects_by_rule.items():
         console.print(f"  rejected {count}: {rule}")
+    for note in result.notes:
+        console.print(f"  {note}", soft_wrap=True)
     for failure in result.failures:
         errors.print(f"refused: {failure.message}", style="bold red", soft_wrap=True)
 

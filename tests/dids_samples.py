@@ -101,5 +101,5 @@ def as_csv(version: int, *rows: dict[str, str]) -> bytes:
 
 
 def clock(day: str, time: str) -> str:
-    summer = "2025-03-30" <= day < "2025-10-26"
+    summer = "2025-03-30" <= day < "2025-10-26" or "2026-03-29" <= day < "2026-10-25"
     return f"{day}T{time}:00+0{int(summer)}:00" if day else ""

@@ -29,10 +29,12 @@ from pipelines.sources.dicom_archives import (
 )
 from pipelines.sources.dicom_archives.ask import FEED as SERIES_FEED
 from pipelines.sources.inbox import Delivery, deliveries
+from pipelines.sources.series_list_maps import EXTRACTS_FOLDER, SeriesListMap
 from pipelines.sources.series_list_maps import FOLDER as MAPS_FOLDER
-from pipelines.sources.series_list_maps import SeriesListMap
 from pipelines.warehouse import fingerprint
 
+# Feeds whose senders may name columns as they like.
+MAPPED_KINDS = ("ris_extract", "epic_audit")
 # dbt of this environment, whether or not it is activated.
 DBT = Path(sys.executable).parent / "dbt"
 
@@ -86,6 +88,7 @@ class Pipeline:
             workers=self.settings.harvest_workers,
             compare_share=self.settings.harvest_compare_share,
             series_list_maps=self.series_list_maps,
+            extract_maps=self.extract_maps,
             dids_reference=DidsReference.load(self.settings.dids_reference_dir),
         )
 
@@ -119,6 +122,18 @@ class Pipeline:
         return {
             f"dicom_{party}": SeriesListMap.load(folder / f"{name}.toml", contract)
             for party, name in read_list_maps(self.settings.archives_file).items()
+        }
+
+    @cached_property
+    def extract_maps(self) -> dict[str, SeriesListMap]:
+        """By feed: the column map of senders whose extracts need one, a file named as the feed."""
+        registry = self.network.feeds.select("feed_id", "feed_kind").iter_rows()
+        kinds = {feed: kind for feed, kind in registry if kind in MAPPED_KINDS}
+        folder = self.settings.home / EXTRACTS_FOLDER
+        return {
+            path.stem: SeriesListMap.load(path, self.inbound_contracts[kinds[path.stem]])
+            for path in sorted(folder.glob("*.toml"))
+            if path.stem in kinds
         }
 
     def waiting(self) -> list[Delivery]:

@@ -13,6 +13,7 @@ from pipelines.harvest.dose import land_doses
 from pipelines.harvest.messages import read_hl7
 from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import is_known, known_deliveries, open_files
+from pipelines.harvest.resources import read_fhir
 from pipelines.harvest.tables import read_tables
 from pipelines.quality.batches import judge, tolerated
 from pipelines.quality.suites import violations
@@ -94,7 +95,7 @@ def _harvest_group(
     files, known = open_files(feed_kind, deliveries, setup, replay_of)
     if not files:
         return HarvestResult(feed_kind, files_seen=len(deliveries), files_known=known)
-    read = read_hl7 if feed_kind == "hl7" else read_tables
+    read = {"hl7": read_hl7, "fhir": read_fhir}.get(feed_kind, read_tables)
     batch = read(feed_kind, files, setup, tell)
     found = _judged_and_landed(feed_kind, files, batch, setup, now, tell, is_selection)
     return replace(found, files_seen=len(deliveries), files_known=known)

@@ -41,6 +41,8 @@ class Setup:
     compare_share: float = 0.005
     # By feed: how its sender's series lists are to be read, where not by the contract.
     series_list_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
+    # By feed: how its sender's extracts are to be read, where not by the contract.
+    extract_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
     # Code lists that rules of national submissions look into.
     dids_reference: DidsReference = field(default_factory=DidsReference)
 
@@ -60,7 +62,8 @@ class Failure:
 class HarvestResult:
     """Counts of one harvest; received = landed + rejected, in records of the source.
 
-    `quarantined` are the ids of the quarantine entries that hold what did not land. `tallies` are
+    `quarantined` are the ids of the quarantine entries that hold what did not land; `notes` say of a file that
+    landed which rules only warned, or could not be evaluated. `tallies` are
     further counts of a feed kind by name: of DICOM the headers per reader.
     """
 
@@ -75,6 +78,7 @@ class HarvestResult:
     rows_written: int = 0
     failures: tuple[Failure, ...] = ()
     quarantined: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     rejects_by_rule: dict[str, int] = field(default_factory=dict)
     tallies: dict[str, int] = field(default_factory=dict)
 
@@ -95,6 +99,7 @@ class HarvestResult:
             feed_kind,
             **counts,
             failures=tuple(failure for part in parts for failure in part.failures),
+            notes=tuple(note for part in parts for note in part.notes),
             quarantined=tuple(entry for part in parts for entry in part.quarantined),
             rejects_by_rule=dict(sorted(rules.items())),
             tallies=dict(tallies),

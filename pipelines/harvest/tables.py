@@ -14,6 +14,8 @@ from pipelines.landing.pseudonymise import (
 from pipelines.landing.schema import landing_schema
 from pipelines.quality.dids_rules import judged
 from pipelines.sources.dids import VERSIONS, read_dids
+from pipelines.sources.epic_audit import FEED as EPIC
+from pipelines.sources.epic_audit import events_from_actions, read_actions
 from pipelines.sources.extract_tables import Refused, first_row, header_of, read_table
 from pipelines.sources.ris_extracts import ColumnMap, events_from_extract
 from pipelines.sources.series_list_maps import SeriesListMap
@@ -41,6 +43,9 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
     records = records.join(allowed, on="source_sha", how="left")
 
     def landing_rows(accepted: pl.DataFrame) -> pl.DataFrame:
+        if feed_kind == EPIC:
+            told = events_from_actions(accepted, read_actions(), ColumnMap.of_feed(feed_kind))
+            return landed_events(told, files, setup)
         if FEEDS[feed_kind].landing_table == "imaging_events":
             return landed_events(
                 events_from_extract(accepted, ColumnMap.of_feed(feed_kind)), files, setup
@@ -82,9 +87,9 @@ def _read_dids(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFra
 
 def column_map_of(file: SourceFile, contract: Contract, setup: Setup) -> SeriesListMap | None:
     """The column map a file needs; None where it has the contract's own columns."""
-    if file.delivery.feed_kind != "dicom_series":
-        return None
-    column_map = setup.series_list_maps.get(file.feed_id)
+    kind = file.delivery.feed_kind
+    maps = setup.series_list_maps if kind == "dicom_series" else setup.extract_maps
+    column_map = maps.get(file.feed_id)
     if column_map is None or set(contract.needed_columns()) <= set(header_of(file.data, contract)):
         return None
     return column_map

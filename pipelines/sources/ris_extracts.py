@@ -32,9 +32,9 @@ class ColumnMap:
 
     @classmethod
     def load(cls, path: Path = DEFAULT_MAP) -> "ColumnMap":
-        """Read a map; raises KeyError when it has no events."""
+        """Read a map; raises KeyError when it does not say what goes with a record."""
         document = tomllib.loads(path.read_text())
-        return cls(tuple(document["events"]), document["record"], document.get("fixed", {}))
+        return cls(tuple(document.get("events", [])), document["record"], document.get("fixed", {}))
 
     @classmethod
     def of_feed(cls, feed_kind: str) -> "ColumnMap":
@@ -51,8 +51,18 @@ def events_from_extract(records: pl.DataFrame, column_map: ColumnMap) -> pl.Data
     is read to the minute on the network's wall clock, unless columns `<column>__precision` and
     `<column>__tz_source` say otherwise; `<column>__utc` stands in for a column that is a date.
     """
+    shared = record_columns(records, column_map)
+    wide = pl.concat(
+        [shared, records.select(_event_columns(records, column_map))], how="horizontal"
+    )
+    frames = [_one_event(wide, rule, index) for index, rule in enumerate(column_map.events)]
+    return conform(pl.concat(frames, how="diagonal"))
+
+
+def record_columns(records: pl.DataFrame, column_map: ColumnMap) -> pl.DataFrame:
+    """One row per record: what goes with each of its events."""
     uid = column_map.record.get("study_uid")
-    shared = records.select(
+    return records.select(
         *ARRIVAL,
         pl.col("row_no").alias("message_id"),
         pl.lit(1, pl.Int32).alias("obr_set"),
@@ -64,11 +74,6 @@ def events_from_extract(records: pl.DataFrame, column_map: ColumnMap) -> pl.Data
         *([_stated(uid, "extract").alias("study_uid_source")] if uid else []),
         content_sha=_row_digests(records),
     )
-    wide = pl.concat(
-        [shared, records.select(_event_columns(records, column_map))], how="horizontal"
-    )
-    frames = [_one_event(wide, rule, index) for index, rule in enumerate(column_map.events)]
-    return conform(pl.concat(frames, how="diagonal"))
 
 
 def _stated(column: str, value: str) -> pl.Expr:

@@ -41,6 +41,8 @@ JANUARY = [
     ("2026-01-05", "2026-01-05", "2026-01-30", "2026-03-10"),
     ("2026-01-06", "2026-01-06", "2026-01-31", ""),
 ]
+# Told by version 2, with times; the clock went forward two days before the report.
+FEBRUARY = [("2026-02-02", "2026-02-02", "2026-02-20", "2026-03-31")]
 MARCH = [("2026-02-20", "2026-02-20", "2026-03-31", "2026-04-02")]
 
 
@@ -94,10 +96,12 @@ def deliver(setup: Setup, kind: str, day: date, data: bytes, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def home(folder: Path, new_setup: Callable[[Path], Setup]) -> Path:
-    """Two monthly submissions, harvested."""
+    """Three monthly submissions, harvested."""
     setup = new_setup(folder)
     january = as_csv(1, *rows(JANUARY, "01"))
     deliver(setup, "dids_v1", date(2026, 3, 16), january, "dids_RMC_01.csv")
+    february = as_csv(2, *rows(FEBRUARY, "02"))
+    deliver(setup, "dids_v2", DELIVERED, february, "dids_RMC_02.csv")
     deliver(setup, "dids_v1", DELIVERED, as_csv(1, *rows(MARCH, "03")), "dids_RMC_03.csv")
     return folder
 
@@ -115,7 +119,7 @@ def test_the_waits_of_the_exams_done_are_there(built: Warehouse):
         "select performed_on, unadjusted_wait_days, time_source from marts.fct_exam "
         "order by exam_key is null, performed_on, unadjusted_wait_days"
     )
-    assert [row["unadjusted_wait_days"] for row in found] == [23, 53, 25, 25, 39]
+    assert [row["unadjusted_wait_days"] for row in found] == [23, 53, 25, 25, 18, 39]
     assert {row["time_source"] for row in found} == {"ris"}
 
 
@@ -136,8 +140,10 @@ def test_the_intervals_to_the_report_are_there(built: Warehouse):
         "reported_within_28_days_count": 2,
         "within_28_days_rate": 0.5,
     }
-    (minutes,) = built.rows("select count(turnaround_minutes) as n from marts.fct_exam")
-    assert minutes["n"] == 0
+    timed = built.rows(
+        "select performed_on from marts.fct_exam where turnaround_minutes is not null"
+    )
+    assert [row["performed_on"] for row in timed] == [date(2026, 2, 20)]
 
 
 def test_who_still_waits_is_not_known_and_so_not_0(built: Warehouse):
@@ -150,7 +156,10 @@ def test_who_still_waits_is_not_known_and_so_not_0(built: Warehouse):
     activity = dict(party.select("census_on", "activity_waiting_list_count").iter_rows())
     assert activity[date(2026, 1, 31)] == 4
     assert activity[date(2026, 3, 31)] == 1
-    metrics = built.frame("select distinct metric_id from marts.rpt_metrics_monthly")
+    metrics = built.frame(
+        "select distinct metric_id from marts.rpt_metrics_monthly "
+        "where period_start_on = '2026-01-01'"
+    )
     known = set(metrics["metric_id"])
     assert {"T01", "W04", "R02"} <= known
     assert not {"W01", "W02", "W03", "R11", "U01"} & known
@@ -217,6 +226,29 @@ def test_the_same_warehouse_gives_the_same_bytes(built: Warehouse, home: Path, i
     first, second = (exported(built, home, 1, date(2026, 1, 1), identities).data for _ in range(2))
     assert first == second
     assert first == as_csv(1, *rows(JANUARY, "01")).replace(b'"', b"").replace(b"\n", b"\r\n")
+
+
+def test_times_go_out_as_on_the_clock_and_come_back_as_they_were(
+    built: Warehouse, home: Path, new_setup: Callable[[Path], Setup], tmp_path: Path
+):
+    """Failing means that a submission of version 2 moves exams, by an hour in summer."""
+    made = exported(built, home, 2, date(2026, 2, 1))
+    assert b"2026-02-20T10:31:00+00:00" in made.data
+    assert b"2026-03-31T18:00:00+01:00" in made.data
+    assert made.day_only == 0
+    days = exported(built, home, 1, date(2026, 2, 1))
+    assert b",2026-02-02,2026-02-02,2026-02-20," in days.data
+    again = new_setup(tmp_path)
+    deliver(again, "dids_v2", date(2026, 4, 14), made.data, "dids_RMC_again.csv")
+    after = again.landing.read("imaging_events").select(FACTS[1:]).sort("event_type")
+    before = new_setup(home).landing.read("imaging_events")
+    local = pl.col("event_ts_local").dt.date()
+    seconds = before.filter(pl.col("ts_precision") == "s")["exam_key"].unique().implode()
+    february = before.filter(pl.col("exam_key").is_in(seconds)).select(FACTS[1:])
+    assert after.equals(february.sort("event_type"))
+    deliver(again, "dids_v1", date(2026, 4, 14), days.data, "dids_RMC_days.csv")
+    both = again.landing.read("imaging_events").group_by("event_type").agg(local.n_unique())
+    assert set(both["event_ts_local"]) == {1}
 
 
 @pytest.mark.parametrize("version", [1, 2])
