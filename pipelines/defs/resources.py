@@ -29,7 +29,7 @@ from pipelines.sources.dicom_archives import (
 )
 from pipelines.sources.dicom_archives.ask import FEED as SERIES_FEED
 from pipelines.sources.inbox import Delivery, deliveries
-from pipelines.sources.series_list_maps import EXTRACTS_FOLDER, SeriesListMap
+from pipelines.sources.series_list_maps import EXTRACTS_FOLDER, SeriesListMap, SeriesListMapProblem
 from pipelines.sources.series_list_maps import FOLDER as MAPS_FOLDER
 from pipelines.warehouse import fingerprint
 
@@ -129,11 +129,16 @@ class Pipeline:
         """By feed: the column map of senders whose extracts need one, a file named as the feed."""
         registry = self.network.feeds.select("feed_id", "feed_kind").iter_rows()
         kinds = {feed: kind for feed, kind in registry if kind in MAPPED_KINDS}
-        folder = self.settings.home / EXTRACTS_FOLDER
+        paths = sorted((self.settings.home / EXTRACTS_FOLDER).glob("*.toml"))
+        for path in paths:
+            if path.stem not in kinds:
+                raise SeriesListMapProblem(
+                    f"{path} is named as no feed of kind {' or '.join(MAPPED_KINDS)}; name it as "
+                    "the feed_id of seeds/network/feeds.csv whose extracts it maps"
+                )
         return {
             path.stem: SeriesListMap.load(path, self.inbound_contracts[kinds[path.stem]])
-            for path in sorted(folder.glob("*.toml"))
-            if path.stem in kinds
+            for path in paths
         }
 
     def waiting(self) -> list[Delivery]:

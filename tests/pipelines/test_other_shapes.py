@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 
 from pipelines.contracts import Contract
+from pipelines.defs.resources import Pipeline
 from pipelines.harvest import HarvestResult, Setup, harvest, replay
 from pipelines.network import Network
+from pipelines.settings import Settings
 from pipelines.sources.inbox import Delivery
-from pipelines.sources.series_list_maps import SeriesListMap
+from pipelines.sources.series_list_maps import SeriesListMap, SeriesListMapProblem
 from tests.pipelines.sources.test_fhir import ALL, REQUEST, ndjson
 
 NOW = datetime(2026, 1, 8, 6, tzinfo=UTC)
@@ -68,6 +70,18 @@ def test_an_audit_under_other_names_lands_by_its_map(
     assert setup.quarantine.payload(rows[0]).decode("utf-8-sig") == AUDIT.splitlines()[0] + "\n" + (
         AUDIT.splitlines()[3] + "\n"
     )
+
+
+def test_the_maps_of_a_home_are_named_as_their_feeds(tmp_path: Path):
+    """Failing means that a map lies there and is never used, and nobody is told."""
+    maps = tmp_path / "extract_maps"
+    maps.mkdir()
+    (maps / "ris_extract_RMC.toml").write_text('[columns]\npatient_id = "Hospital number"\n')
+    pipeline = Pipeline(Settings(home=tmp_path))
+    assert list(pipeline.extract_maps) == ["ris_extract_RMC"]
+    (maps / "ris_extract_Bolton.toml").write_text("")
+    with pytest.raises(SeriesListMapProblem, match=r"ris_extract_Bolton\.toml.*feed_id"):
+        _ = Pipeline(Settings(home=tmp_path)).extract_maps
 
 
 def test_resources_land_and_what_is_wrong_waits_in_quarantine(setup: Setup):
