@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.table import Table
 
 from pipelines.demo import DEMO_MONTHS, DEMO_SCALE, DEMO_SEED, DEMO_START, DEMO_WORLD
+from pipelines.export_verbs import export_app
 from pipelines.journal import Entry, Journal
 from pipelines.journey import (
     Outcome,
@@ -52,6 +53,7 @@ keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(receive_app, name="receive")
 app.add_typer(query_app, name="query")
+app.add_typer(export_app, name="export")
 PATHS_SHOWN = 20
 
 
@@ -358,6 +360,8 @@ def _print_result(result: Any, seconds: float) -> None:
     )
     for rule, count in result.rejects_by_rule.items():
         console.print(f"  rejected {count}: {rule}")
+    for note in result.notes:
+        console.print(f"  {note}", soft_wrap=True)
     for failure in result.failures:
         errors.print(f"refused: {failure.message}", style="bold red", soft_wrap=True)
 

@@ -9,6 +9,7 @@ import yaml
 from pipelines.problems import Problem
 
 LOGICAL_TYPES = {"string", "integer", "number", "boolean", "date", "timestamp"}
+LEVELS = {"reject", "warn", "file"}
 
 
 class ContractBroken(Problem):
@@ -25,6 +26,8 @@ class Column:
     required: bool
     description: str
     may_be_absent: bool = False
+    business_name: str = ""
+    also_called: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class Rule:
     """One checkable rule: an expectation of Great Expectations with its tolerance.
 
     `tolerance_percent` and `tolerance_rows`: how many records of one file may break the rule
-    before the whole file is refused (the larger of the two counts).
+    before the whole file is refused (the larger of the two counts). `level` is `reject`, `warn`
+    (the record lands, the receipt counts it) or `file` (the reader checks it and refuses the
+    file). `subject` is the column that the rule stands under, empty for a rule of the table.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Rule:
     arguments: dict[str, Any]
     tolerance_percent: float
     tolerance_rows: int
+    level: str = "reject"
+    subject: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,10 @@ class Contract:
     def needed_columns(self) -> list[str]:
         """Names of the columns without which a delivery is refused."""
         return [column.name for column in self.columns if not column.may_be_absent]
+
+    def rules_of_level(self, level: str) -> list[Rule]:
+        """Rules of one level: `reject`, `warn` or `file`."""
+        return [rule for rule in self.rules if rule.level == level]
 
 
 def read_contract(path: Path) -> Contract:
@@ -106,13 +117,16 @@ def read_contracts(folder: Path) -> dict[str, Contract]:
 def _column(path: Path, item: dict[str, Any]) -> Column:
     if item["logicalType"] not in LOGICAL_TYPES:
         raise ContractBroken(f"{path}: {item['name']}: unknown logicalType {item['logicalType']}")
+    custom = _custom(item.get("customProperties", []))
     return Column(
         name=item["name"],
         logical_type=item["logicalType"],
         physical_type=item.get("physicalType", ""),
         required=bool(item.get("required", False)),
         description=item["description"],
-        may_be_absent=bool(_custom(item.get("customProperties", [])).get("mayBeAbsent", False)),
+        may_be_absent=bool(custom.get("mayBeAbsent", False)),
+        business_name=str(item.get("businessName", "")),
+        also_called=tuple(custom.get("alsoCalled", [])),
     )
 
 
@@ -151,7 +165,16 @@ def _rule(quality: dict[str, Any], column: str | None) -> Rule:
         arguments=arguments,
         tolerance_percent=float(limits.get("tolerancePercent", 1.0)),
         tolerance_rows=int(limits.get("toleranceRows", 5)),
+        level=_level(quality["name"], limits),
+        subject=column or "",
     )
+
+
+def _level(rule: str, limits: dict[str, Any]) -> str:
+    level = str(limits.get("level", "reject"))
+    if level not in LEVELS:
+        raise ContractBroken(f"rule {rule}: level {level} is none of {', '.join(sorted(LEVELS))}")
+    return level
 
 
 def _custom(properties: list[dict[str, Any]]) -> dict[str, Any]:

@@ -40,6 +40,32 @@ FEEDS = {
             "HL7 v2 messages: orders, appointments, status changes and reports as they happen.",
         ),
         FeedKind(
+            "epic_audit",
+            "epic_audit",
+            "imaging_events",
+            "Audits of imaging orders (Epic ORDER_RAD_AUDIT or alike), one row per action.",
+        ),
+        FeedKind(
+            "fhir",
+            "fhir",
+            "imaging_events",
+            "FHIR R4 resources as NDJSON: requests, procedures, studies and reports.",
+        ),
+        FeedKind(
+            "dids_v1",
+            "dids_v1",
+            "imaging_events",
+            "National submissions (DIDS) of version 1: exams done, by day.",
+            registered_as="dids",
+        ),
+        FeedKind(
+            "dids_v2",
+            "dids_v2",
+            "imaging_events",
+            "National submissions (DIDS) of version 2: exams done, with times.",
+            registered_as="dids",
+        ),
+        FeedKind(
             "dicom",
             "dicom_files",
             "dicom_headers",

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.contracts import Contract
+from pipelines.contracts import Contract, Rule
 from pipelines.metrics import Metric
 from pipelines.publishing.catalogue import public_models
 from pipelines.statistics.tables import STATISTICS_TABLES
@@ -100,10 +100,18 @@ def contracts_page(contracts: dict[str, Contract]) -> str:
         )
         parts.append("| Rule | What it asks | Refuses a file beyond |\n|---|---|---|")
         for rule in contract.rules:
-            limit = f"{rule.tolerance_percent:g} % or {rule.tolerance_rows} records"
-            parts.append(f"| {rule.name} | {rule.description} | {limit} |")
+            parts.append(f"| {rule.name} | {rule.description} | {_limit(rule)} |")
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _limit(rule: Rule) -> str:
+    """How often a rule may be broken before a file is refused."""
+    if rule.level == "warn":
+        return "only warns"
+    if rule.level == "file":
+        return "at once"
+    return f"{rule.tolerance_percent:g} % or {rule.tolerance_rows} records"
 
 
 def published_contract(node: dict[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,11 @@ class Settings(BaseSettings):
         description="Which archives are asked for their series, and how (TOML, docs/archives.md); "
         "default HOME/archives.toml.",
     )
+    dids_reference: Path | None = Field(
+        None,
+        description="Folder of the national code lists that rules of DIDS look into "
+        "(docs/extracts.md); default HOME/dids_reference.",
+    )
     harvest_workers: int = Field(2, ge=1, description="Processes that read DICOM headers.")
     harvest_compare_share: float = Field(
         0.005,
@@ -154,6 +159,11 @@ class Settings(BaseSettings):
     def archives_file(self) -> Path:
         """Which archives are asked for their series, and how; need not exist."""
         return self.archives or self.home / "archives.toml"
+
+    @property
+    def dids_reference_dir(self) -> Path:
+        """Folder of national code lists; need not exist."""
+        return self.dids_reference or self.home / "dids_reference"
 
     @property
     def landing_dir(self) -> Path:

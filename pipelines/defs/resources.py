@@ -17,6 +17,7 @@ from pipelines.landing.keys import load_keys
 from pipelines.landing.quarantine import Quarantine
 from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
+from pipelines.quality.dids_reference import DidsReference
 from pipelines.receivers.spool import READ, segments
 from pipelines.settings import PROJECT_ROOT, Settings, environment_value
 from pipelines.sources.dicom_archives import (
@@ -29,10 +30,12 @@ from pipelines.sources.dicom_archives import (
 )
 from pipelines.sources.dicom_archives.ask import FEED as SERIES_FEED
 from pipelines.sources.inbox import Delivery, deliveries
+from pipelines.sources.series_list_maps import EXTRACTS_FOLDER, SeriesListMap, SeriesListMapProblem
 from pipelines.sources.series_list_maps import FOLDER as MAPS_FOLDER
-from pipelines.sources.series_list_maps import SeriesListMap
 from pipelines.warehouse import fingerprint
 
+# Feeds whose senders may name columns as they like.
+MAPPED_KINDS = ("ris_extract", "epic_audit")
 # dbt of this environment, whether or not it is activated.
 DBT = Path(sys.executable).parent / "dbt"
 
@@ -86,6 +89,8 @@ class Pipeline:
             workers=self.settings.harvest_workers,
             compare_share=self.settings.harvest_compare_share,
             series_list_maps=self.series_list_maps,
+            extract_maps=self.extract_maps,
+            dids_reference=DidsReference.load(self.settings.dids_reference_dir),
         )
 
     @cached_property
@@ -128,6 +133,23 @@ class Pipeline:
         return {
             f"dicom_{party}": SeriesListMap.load(folder / f"{name}.toml", contract)
             for party, name in read_list_maps(self.settings.archives_file).items()
+        }
+
+    @cached_property
+    def extract_maps(self) -> dict[str, SeriesListMap]:
+        """By feed: the column map of senders whose extracts need one, a file named as the feed."""
+        registry = self.network.feeds.select("feed_id", "feed_kind").iter_rows()
+        kinds = {feed: kind for feed, kind in registry if kind in MAPPED_KINDS}
+        paths = sorted((self.settings.home / EXTRACTS_FOLDER).glob("*.toml"))
+        for path in paths:
+            if path.stem not in kinds:
+                raise SeriesListMapProblem(
+                    f"{path} is named as no feed of kind {' or '.join(MAPPED_KINDS)}; name it as "
+                    "the feed_id of seeds/network/feeds.csv whose extracts it maps"
+                )
+        return {
+            path.stem: SeriesListMap.load(path, self.inbound_contracts[kinds[path.stem]])
+            for path in paths
         }
 
     def waiting(self) -> list[Delivery]:

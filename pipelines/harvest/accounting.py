@@ -15,6 +15,7 @@ from pipelines.landing.quarantine import Entry, entry_for
 from pipelines.landing.schema import landing_schema
 from pipelines.landing.writer import PARSER_VERSION
 from pipelines.sources.extract_tables import Refused, raw_rows
+from pipelines.sources.fhir import raw_lines
 from pipelines.sources.hl7 import split_messages
 
 
@@ -59,6 +60,7 @@ def account(
         rows_written=sum(row["rows_written"] for row in receipts),
         failures=tuple(failures),
         quarantined=tuple(kept),
+        notes=tuple(f"{f.name}: {note}" for f in files if f.refused is None for note in f.notes),
         rejects_by_rule=dict(sorted(Counter(str(row["rule"]) for row in rejects).items())),
     )
 
@@ -101,7 +103,7 @@ def _receipt(
         "rows_written": written,
         "status": "quarantined" if file.refused else "landed",
         "failed_rule": file.refused.rule if file.refused else None,
-        "detail": file.refused.detail if file.refused else None,
+        "detail": file.refused.detail if file.refused else "; ".join(file.notes) or None,
         "replay_of": file.replay_of,
         "manifest_sha": file.manifest,
     }
@@ -150,6 +152,8 @@ def _kept(
         messages = split_messages(file.data)
         # Framed, so that one without a header is not read as the end of the one before it.
         return b"".join(b"\x0b" + messages[number - 1] + b"\x1c\r" for number in numbers)
+    if feed_kind == "fhir":
+        return raw_lines(file.data, numbers)
     column_map = column_map_of(file, contract, setup)
     if column_map is not None:
         return column_map.rows(file.data, numbers)

@@ -13,6 +13,7 @@ from pipelines.harvest.dose import land_doses
 from pipelines.harvest.messages import read_hl7
 from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import is_known, known_deliveries, open_files
+from pipelines.harvest.resources import read_fhir
 from pipelines.harvest.tables import read_tables
 from pipelines.quality.batches import judge, tolerated
 from pipelines.quality.suites import violations
@@ -94,7 +95,7 @@ def _harvest_group(
     files, known = open_files(feed_kind, deliveries, setup, replay_of)
     if not files:
         return HarvestResult(feed_kind, files_seen=len(deliveries), files_known=known)
-    read = read_hl7 if feed_kind == "hl7" else read_tables
+    read = {"hl7": read_hl7, "fhir": read_fhir}.get(feed_kind, read_tables)
     batch = read(feed_kind, files, setup, tell)
     found = _judged_and_landed(feed_kind, files, batch, setup, now, tell, is_selection)
     return replace(found, files_seen=len(deliveries), files_known=known)
@@ -132,7 +133,10 @@ def _judged_and_landed(
     is_selection: bool,
 ) -> HarvestResult:
     contract = contract_of(feed_kind, setup)
-    broken = pl.concat([batch.rejected, violations(batch.records, contract)])
+    found = violations(batch.records, contract)
+    only_warns = pl.col("rule").is_in([rule.name for rule in contract.rules_of_level("warn")])
+    _note_warnings(files, found.filter(only_warns))
+    broken = pl.concat([batch.rejected, found.filter(~only_warns)])
     verdict = judge(broken, {file.sha: file.received for file in files}, contract)
     by_sha = {file.sha: file for file in files}
     for sha, rule, count, rows in verdict.refused.iter_rows():
@@ -143,6 +147,14 @@ def _judged_and_landed(
             by_sha[sha].refused_count = count
     landed = _land(feed_kind, files, batch, verdict.rejected, setup, now, tell)
     return account(feed_kind, files, verdict.rejected, landed, setup, now)
+
+
+def _note_warnings(files: list[SourceFile], warned: pl.DataFrame) -> None:
+    """Say on each file how many of its records broke a rule that rejects nothing."""
+    counts = warned.group_by("source_sha", "rule").len().sort("rule")
+    for file in files:
+        mine = counts.filter(pl.col("source_sha") == file.sha)
+        file.notes += [f"warning {rule}: {count} records" for _, rule, count in mine.iter_rows()]
 
 
 def _land(

@@ -13,6 +13,7 @@ from pipelines.landing.keys import Keys
 from pipelines.landing.quarantine import Quarantine
 from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
+from pipelines.quality.dids_reference import DidsReference
 from pipelines.quality.suites import VIOLATION_SCHEMA
 from pipelines.sources.extract_tables import Refused
 from pipelines.sources.inbox import Delivery
@@ -40,6 +41,10 @@ class Setup:
     compare_share: float = 0.005
     # By feed: how its sender's series lists are to be read, where not by the contract.
     series_list_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
+    # By feed: how its sender's extracts are to be read, where not by the contract.
+    extract_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
+    # Code lists that rules of national submissions look into.
+    dids_reference: DidsReference = field(default_factory=DidsReference)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class Failure:
 class HarvestResult:
     """Counts of one harvest; received = landed + rejected, in records of the source.
 
-    `quarantined` are the ids of the quarantine entries that hold what did not land. `tallies` are
+    `quarantined` are the ids of the quarantine entries that hold what did not land; `notes` say of a file that
+    landed which rules only warned, or could not be evaluated. `tallies` are
     further counts of a feed kind by name: of DICOM the headers per reader.
     """
 
@@ -72,6 +78,7 @@ class HarvestResult:
     rows_written: int = 0
     failures: tuple[Failure, ...] = ()
     quarantined: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     rejects_by_rule: dict[str, int] = field(default_factory=dict)
     tallies: dict[str, int] = field(default_factory=dict)
 
@@ -92,6 +99,7 @@ class HarvestResult:
             feed_kind,
             **counts,
             failures=tuple(failure for part in parts for failure in part.failures),
+            notes=tuple(note for part in parts for note in part.notes),
             quarantined=tuple(entry for part in parts for entry in part.quarantined),
             rejects_by_rule=dict(sorted(rules.items())),
             tallies=dict(tallies),
@@ -114,6 +122,8 @@ class SourceFile:
     replay_of: str | None = None
     manifest: str | None = None
     paths: dict[int, str] = field(default_factory=dict)
+    # What the receipt says of a file that landed: rules not evaluable, rules that only warn.
+    notes: list[str] = field(default_factory=list)
     record_shas: dict[int, str] = field(default_factory=dict)
 
 

@@ -8,9 +8,17 @@ from pipelines.contracts import Contract
 from pipelines.feeds import FEEDS
 from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of, empty_rejects
 from pipelines.harvest.opening import latest_allowed
-from pipelines.landing.pseudonymise import pseudonymise_events, pseudonymise_series
+from pipelines.landing.pseudonymise import (
+    nhs_number_is_valid,
+    pseudonymise_events,
+    pseudonymise_series,
+)
 from pipelines.landing.schema import landing_schema
-from pipelines.sources.extract_tables import Refused, header_of, read_table
+from pipelines.quality.dids_rules import judged
+from pipelines.sources.dids import VERSIONS, read_dids
+from pipelines.sources.epic_audit import FEED as EPIC
+from pipelines.sources.epic_audit import events_from_actions, read_actions
+from pipelines.sources.extract_tables import Refused, first_row, header_of, read_table
 from pipelines.sources.ris_extracts import ColumnMap, events_from_extract
 from pipelines.sources.series_list_maps import SeriesListMap
 
@@ -23,7 +31,7 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
         table = file.refused or _read(file, contract, setup)
         if isinstance(table, Refused):
             file.refused = table
-            file.received = max(len(file.data.splitlines()) - 1, 0)
+            file.received = max(len(file.data.splitlines()) - first_row(contract) + 1, 0)
         else:
             file.received = len(table)
             frames.append(table.with_columns(source_sha=pl.lit(file.sha)))
@@ -37,8 +45,13 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
     records = records.join(allowed, on="source_sha", how="left")
 
     def landing_rows(accepted: pl.DataFrame) -> pl.DataFrame:
-        if feed_kind == "ris_extract":
-            return landed_events(events_from_extract(accepted, ColumnMap.load()), files, setup)
+        if feed_kind == EPIC:
+            told = events_from_actions(accepted, read_actions(), ColumnMap.of_feed(feed_kind))
+            return landed_events(told, files, setup)
+        if FEEDS[feed_kind].landing_table == "imaging_events":
+            return landed_events(
+                events_from_extract(accepted, ColumnMap.of_feed(feed_kind)), files, setup
+            )
         if feed_kind == "dicom_series":
             accepted = pseudonymise_series(accepted, setup.keys)
         return _landed_reference(accepted, FEEDS[feed_kind].landing_table, setup)
@@ -49,6 +62,8 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
 def _read(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFrame | Refused:
     """Typed records of a file, in the contract's columns or by the column map of its sender."""
     zone, column_map = setup.network.time_zone, column_map_of(file, contract, setup)
+    if contract.name in VERSIONS:
+        return _read_dids(file, contract, setup)
     if column_map is not None:
         return column_map.read(file.data, contract, zone)
     table = read_table(file.data, contract, zone)
@@ -71,11 +86,29 @@ def _with_map_named(refused: Refused, file: SourceFile) -> Refused:
     )
 
 
+def _read_dids(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFrame | Refused:
+    """Records of a national submission with the answer of every rule; notes those not evaluable."""
+    table = read_dids(file.data, contract, setup.network.time_zone)
+    if isinstance(table, Refused):
+        return table
+    found = judged(
+        table.with_columns(nhs_number_valid=nhs_number_is_valid(table["nhs_number"])),
+        version=VERSIONS[contract.name],
+        submitted_on=file.delivery.delivered_on,
+        reference=setup.dids_reference,
+    )
+    reasons: dict[str, list[str]] = {}
+    for rule, why in found.not_evaluable.items():
+        reasons.setdefault(why, []).append(rule)
+    file.notes += [f"not evaluable ({why}): {', '.join(rules)}" for why, rules in reasons.items()]
+    return found.records
+
+
 def column_map_of(file: SourceFile, contract: Contract, setup: Setup) -> SeriesListMap | None:
     """The column map a file needs; None where it has the contract's own columns."""
-    if file.delivery.feed_kind != "dicom_series":
-        return None
-    column_map = setup.series_list_maps.get(file.feed_id)
+    kind = file.delivery.feed_kind
+    maps = setup.series_list_maps if kind == "dicom_series" else setup.extract_maps
+    column_map = maps.get(file.feed_id)
     if column_map is None or set(contract.needed_columns()) <= set(header_of(file.data, contract)):
         return None
     return column_map

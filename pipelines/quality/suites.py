@@ -9,6 +9,8 @@ from pipelines.contracts import Contract, Rule
 
 # Validated in pieces of at most this many rows, which bounds the memory of the pandas copy.
 CHUNK_ROWS = 1_000_000
+# Columns so named hold the answer to one rule; a reject names the column that the rule is about.
+JUDGED = "dids_"
 VIOLATION_SCHEMA = {
     "source_sha": pl.String,
     "row_no": pl.Int64,
@@ -19,7 +21,10 @@ VIOLATION_SCHEMA = {
 
 
 def type_rules(contract: Contract) -> list[Rule]:
-    """One rule per column that is not text: a given value must be of the contract's type."""
+    """One rule per column that is not text: a given value must be of the contract's type.
+
+    None where the contract names them itself (property typeRules).
+    """
     return [
         Rule(
             name=f"{column.name}_is_{_article(column.logical_type)}_{column.logical_type}",
@@ -30,7 +35,9 @@ def type_rules(contract: Contract) -> list[Rule]:
             tolerance_rows=int(contract.settings.get("typeToleranceRows", 5)),
         )
         for column in contract.columns
-        if column.logical_type != "string" and contract.settings.get("format") == "csv"
+        if column.logical_type != "string"
+        and contract.settings.get("format") == "csv"
+        and contract.settings.get("typeRules", True)
     ]
 
 
@@ -39,8 +46,8 @@ def _article(word: str) -> str:
 
 
 def batch_rules(contract: Contract) -> list[Rule]:
-    """Every rule a batch of this contract is held to: types first, then the contract's own."""
-    return type_rules(contract) + list(contract.rules)
+    """Every rule the records of a batch are held to: types first, then the contract's own."""
+    return type_rules(contract) + [rule for rule in contract.rules if rule.level != "file"]
 
 
 def violations(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -72,6 +79,8 @@ def _broken(records: pl.DataFrame, name: str, rules: list[Rule]) -> pl.DataFrame
             raise RuntimeError(f"contract {name}, rule {rule.name} could not be checked: {message}")
         rows = keys[[int(index) for index in result.result["unexpected_index_list"]]]
         column = str(rule.arguments.get("column", rule.arguments.get("column_A", "")))
+        if column.startswith(JUDGED):
+            column = rule.subject
         found.append(
             rows.with_columns(
                 rule=pl.lit(rule.name),

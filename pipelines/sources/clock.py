@@ -15,6 +15,8 @@ HL7_FORMATS = {14: "%Y%m%d%H%M%S", 12: "%Y%m%d%H%M", 8: "%Y%m%d"}
 PRECISION = {14: "s", 12: "m", 8: "d"}
 # A fraction belongs to seconds only; the offsets of the world lie within 14 hours.
 HL7_TIME = r"^(\d{8}|\d{12}|\d{14}(?:\.\d+)?)(?:[+-](?:0\d|1[0-4])[0-5]\d)?$"
+ISO_TIME = r"^(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d)(?::(\d\d)(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$"
+ISO_PARTS = ["day", "minute", "second", "fraction", "offset"]
 # A year of two digits reads as one of the first century; no value of a feed is that old.
 EARLIEST = date(1850, 1, 1)
 
@@ -109,6 +111,22 @@ def parse_hl7_times(raw: pl.Series, zone: str) -> pl.DataFrame:
         .join(times, on="raw", how="left", nulls_equal=True, maintain_order="left")
         .drop("raw")
     )
+
+
+def parse_iso_times(raw: pl.Series, zone: str) -> pl.DataFrame:
+    """The same of ISO 8601 times: YYYY-MM-DD[Thh:mm[:ss[.s]][Z|+hh:mm]]; anything else is null."""
+    parts = pl.DataFrame({"raw": raw}).select(
+        pl.col("raw").str.extract_groups(ISO_TIME).struct.rename_fields(ISO_PARTS).struct.unnest()
+    )
+    offset = pl.col("offset").replace("Z", "+00:00").str.replace(":", "", literal=True)
+    digits = pl.concat_str(
+        pl.col("day").str.replace_all("-", "", literal=True),
+        pl.col("minute").str.replace(":", "", literal=True).fill_null(""),
+        pl.col("second").fill_null(""),
+        pl.col("fraction").fill_null(""),
+        offset.fill_null(""),
+    )
+    return parse_hl7_times(parts.select(digits).to_series(), zone)
 
 
 def parse_wall_clock(raw: pl.Series, pattern: str, zone: str) -> pl.DataFrame:

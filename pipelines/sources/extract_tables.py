@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipelines.contracts import Contract
-from pipelines.sources.clock import parse_wall_clock, plausible
+from pipelines.sources.clock import parse_iso_times, parse_wall_clock, plausible
 
 NUMBERS = {"integer": pl.Int64, "number": pl.Float64}
 # The header is line 1.
 FIRST_ROW = 2
+ISO = "iso8601"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Refused:
 
 
 def read_table(data: bytes, contract: Contract, zone: str) -> pl.DataFrame | Refused:
-    """One row per record of a CSV delivery: `row_no` (from 2, the header is 1) and typed columns.
+    """One row per record of a CSV delivery: `row_no` (as `first_row` counts) and typed columns.
 
     For every column that is not text a boolean `<column>__unparsed` says that a value was given
     but is not of the contract's type; timestamps give `<column>` (UTC), `<column>__local` and
@@ -41,6 +42,11 @@ def read_table(data: bytes, contract: Contract, zone: str) -> pl.DataFrame | Ref
             f"{contract.path.name}, and look for lines with too many fields",
         )
     return table_of(raw, contract, zone)
+
+
+def first_row(contract: Contract) -> int:
+    """Number of the first record of a file: 2 below a header, 1 without one."""
+    return FIRST_ROW if contract.settings.get("hasHeader", True) else 1
 
 
 def header_of(data: bytes, contract: Contract) -> list[str]:
@@ -66,7 +72,7 @@ def table_of(raw: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame |
         for name in contract.column_names()
     )
     numbered = typed(text, contract, zone).with_columns(
-        row_no=pl.int_range(FIRST_ROW, len(text) + FIRST_ROW, dtype=pl.Int64)
+        row_no=pl.int_range(len(text), dtype=pl.Int64) + first_row(contract)
     )
     # A blank line is no record; the numbers of the others stay those of the file.
     return numbered.filter(raw.select(pl.any_horizontal(pl.all().is_not_null())).to_series())
@@ -74,9 +80,12 @@ def table_of(raw: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame |
 
 def _as_delivered(data: bytes, contract: Contract) -> pl.DataFrame:
     """One row per record of the file, all columns as text, nothing stripped."""
+    has_header = contract.settings.get("hasHeader", True)
     return pl.read_csv(
         io.BytesIO(data),
         infer_schema=False,
+        has_header=has_header,
+        new_columns=None if has_header else contract.column_names(),
         separator=contract.settings.get("delimiter", ","),
         encoding=contract.settings.get("encoding", "utf8"),
     )
@@ -91,7 +100,14 @@ def typed(text: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame:
             columns.append(raw)
             continue
         columns.append(raw.alias(f"{column.name}__raw"))
-        if column.logical_type == "timestamp":
+        if column.logical_type == "timestamp" and contract.settings["timestampFormat"] == ISO:
+            times = parse_iso_times(raw, zone)
+            value = times["utc"]
+            columns += [
+                times[part].alias(f"{column.name}__{part}")
+                for part in ("local", "flag", "precision", "tz_source")
+            ]
+        elif column.logical_type == "timestamp":
             times = parse_wall_clock(raw, contract.settings["timestampFormat"], zone)
             value = times["utc"]
             columns += [
@@ -108,11 +124,14 @@ def typed(text: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame:
 
 
 def raw_rows(data: bytes, contract: Contract, row_numbers: list[int]) -> bytes:
-    """Cut the named records, with the header, out of a delivery: what quarantine keeps of it.
+    """Cut the named records out of a delivery, with its header: what quarantine keeps of it.
 
     Records, not lines: a quoted value may hold a line end.
     """
     table = _as_delivered(data, contract)
-    chosen = table[[number - FIRST_ROW for number in row_numbers]]
-    text = chosen.write_csv(separator=contract.settings.get("delimiter", ","))
+    chosen = table[[number - first_row(contract) for number in row_numbers]]
+    text = chosen.write_csv(
+        separator=contract.settings.get("delimiter", ","),
+        include_header=contract.settings.get("hasHeader", True),
+    )
     return text.encode(contract.settings.get("encoding", "utf8"))

@@ -10,19 +10,36 @@ import polars as pl
 
 from pipelines.event_model import conform
 
-DEFAULT_MAP = Path(__file__).parent / "ris_extract.toml"
+FOLDER = Path(__file__).parent
+DEFAULT_MAP = FOLDER / "ris_extract.toml"
+# Beside these every record says where it comes from.
+ARRIVAL = ("source_sha", "feed_id", "issuer_ods")
+USUAL = {"ts_precision": "m", "tz_source": "assumed"}
+# What reading adds to a column as text; no part of the record as delivered.
+ADDED = ("__flag", "__precision", "__tz_source")
 
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Which column gives which event; read from a TOML file beside this module."""
+    """Which column gives which event, and which goes with all of them; from a TOML file.
+
+    `record` maps a field of the event to the column that gives it, `fixed` to one value.
+    """
 
     events: tuple[dict[str, str], ...]
+    record: dict[str, str]
+    fixed: dict[str, str]
 
     @classmethod
     def load(cls, path: Path = DEFAULT_MAP) -> "ColumnMap":
-        """Read a map; raises KeyError when it has no events."""
-        return cls(tuple(tomllib.loads(path.read_text())["events"]))
+        """Read a map; raises KeyError when it does not say what goes with a record."""
+        document = tomllib.loads(path.read_text())
+        return cls(tuple(document.get("events", [])), document["record"], document.get("fixed", {}))
+
+    @classmethod
+    def of_feed(cls, feed_kind: str) -> "ColumnMap":
+        """The map beside this module that has the name of the feed kind."""
+        return cls.load(FOLDER / f"{feed_kind}.toml")
 
 
 def events_from_extract(records: pl.DataFrame, column_map: ColumnMap) -> pl.DataFrame:
@@ -30,40 +47,11 @@ def events_from_extract(records: pl.DataFrame, column_map: ColumnMap) -> pl.Data
 
     `records` are accepted rows of `extract_tables.read_table` with `source_sha`, `feed_id`,
     `issuer_ods` and `received_at` (UTC) beside the contract's columns. An extract restates
-    history, so the asserted time of every event is the time the extract was received.
+    history, so the asserted time of every event is the time the extract was received. A time
+    is read to the minute on the network's wall clock, unless columns `<column>__precision` and
+    `<column>__tz_source` say otherwise; `<column>__utc` stands in for a column that is a date.
     """
-    shared = records.select(
-        "source_sha",
-        pl.col("row_no").alias("message_id"),
-        pl.lit(1, pl.Int32).alias("obr_set"),
-        "feed_id",
-        pl.lit("csv").alias("source_kind"),
-        "issuer_ods",
-        pl.col("accession_number").alias("accession"),
-        pl.col("accession_number").alias("filler_id"),
-        pl.col("study_instance_uid").alias("study_uid"),
-        pl.when(pl.col("study_instance_uid").is_not_null())
-        .then(pl.lit("extract"))
-        .alias("study_uid_source"),
-        "patient_id",
-        "nhs_number",
-        "birth_date",
-        "sex",
-        "ethnic_category",
-        "postcode",
-        pl.lit(False).alias("carried"),
-        pl.col("received_at").alias("asserted_ts_utc"),
-        pl.col("site_code").alias("site_ods"),
-        "resource",
-        pl.col("exam_code").alias("proc_code"),
-        pl.lit("NICIP").alias("proc_system"),
-        pl.col("snomed_code").alias("proc_snomed"),
-        "priority",
-        "source_setting",
-        pl.col("referrer_code").alias("requester_id"),
-        pl.col("referring_org_code").alias("requester_org"),
-        content_sha=_row_digests(records),
-    )
+    shared = record_columns(records, column_map)
     wide = pl.concat(
         [shared, records.select(_event_columns(records, column_map))], how="horizontal"
     )
@@ -71,14 +59,40 @@ def events_from_extract(records: pl.DataFrame, column_map: ColumnMap) -> pl.Data
     return conform(pl.concat(frames, how="diagonal"))
 
 
+def record_columns(records: pl.DataFrame, column_map: ColumnMap) -> pl.DataFrame:
+    """One row per record: what goes with each of its events."""
+    uid = column_map.record.get("study_uid")
+    return records.select(
+        *ARRIVAL,
+        pl.col("row_no").alias("message_id"),
+        pl.lit(1, pl.Int32).alias("obr_set"),
+        pl.lit("csv").alias("source_kind"),
+        pl.lit(False).alias("carried"),
+        pl.col("received_at").alias("asserted_ts_utc"),
+        *(pl.col(column).alias(name) for name, column in column_map.record.items()),
+        *(pl.lit(value).alias(name) for name, value in column_map.fixed.items()),
+        *([_stated(uid, "extract").alias("study_uid_source")] if uid else []),
+        content_sha=_row_digests(records),
+    )
+
+
+def _stated(column: str, value: str) -> pl.Expr:
+    return pl.when(pl.col(column).is_not_null()).then(pl.lit(value))
+
+
 def _event_columns(records: pl.DataFrame, column_map: ColumnMap) -> list[pl.Expr]:
     wanted: dict[str, pl.Expr] = {}
     for index, rule in enumerate(column_map.events):
         column = rule["column"]
         wanted[f"e{index}_raw"] = pl.col(f"{column}__raw")
-        wanted[f"e{index}_utc"] = pl.col(column)
+        instant = f"{column}__utc" if f"{column}__utc" in records.columns else column
+        wanted[f"e{index}_utc"] = pl.col(instant)
         wanted[f"e{index}_local"] = pl.col(f"{column}__local")
         wanted[f"e{index}_flag"] = pl.col(f"{column}__flag")
+        for key, usual in USUAL.items():
+            told = f"{column}__{key.removeprefix('ts_')}"
+            given = pl.col(told) if told in records.columns else pl.lit(usual)
+            wanted[f"e{index}_{key}"] = given
         for key in ("actor_id", "actor_org", "reason", "scheduled_for"):
             if key in rule:
                 wanted[f"e{index}_{key}"] = pl.col(rule[key])
@@ -93,8 +107,7 @@ def _one_event(wide: pl.DataFrame, rule: dict[str, str], index: int) -> pl.DataF
         "event_ts_utc": pl.col(f"e{index}_utc"),
         "event_ts_local": pl.col(f"e{index}_local"),
         "ts_flag": pl.col(f"e{index}_flag"),
-        "ts_precision": pl.lit("m"),
-        "tz_source": pl.lit("assumed"),
+        **{key: pl.col(f"e{index}_{key}") for key in USUAL},
         "ts_source": pl.lit(rule["column"]),
         "actor_role": pl.lit(rule.get("actor_role")),
     }
@@ -106,11 +119,10 @@ def _one_event(wide: pl.DataFrame, rule: dict[str, str], index: int) -> pl.DataF
 
 def _row_digests(records: pl.DataFrame) -> pl.Series:
     """Digest of each record as delivered, so that an exact copy in another file is recognised."""
-    arrival = {"source_sha", "feed_id", "issuer_ods"}
     given = sorted(
         name
         for name, dtype in records.schema.items()
-        if dtype == pl.String and name not in arrival and not name.endswith("__flag")
+        if dtype == pl.String and name not in ARRIVAL and not name.endswith(ADDED)
     )
     joined = records.select(
         pl.concat_str([pl.col(name).fill_null("") for name in given], separator="\x1f")

@@ -1,8 +1,8 @@
-"""Series lists under a supplier's own column names, as the columns of the contract, by a map."""
+"""Deliveries under a sender's own column names, as the columns of the contract, by a map."""
 
 import io
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from pipelines.sources.extract_tables import FIRST_ROW, Refused, table_of
 
 FOLDER = "series_list_maps"
 KEYS = {"delimiter", "encoding", "columns"}
-ENTRY_KEYS = {"column", "date", "time", "format", "zone", "value"}
+ENTRY_KEYS = {"column", "date", "time", "format", "zone", "value", "values"}
+EXTRACTS_FOLDER = "extract_maps"
+SERIES_LIST = "dicom_series"
 SERIES = "series_instance_uid"
 
 
@@ -28,18 +30,20 @@ class Source:
     """Where a column of the contract comes from: columns of the report, or one constant value.
 
     Several columns (a date and a time) are joined by a blank. `format` (strptime) tells how a time
-    is written, `zone` on whose wall clock; None is that of the network.
+    is written, `zone` on whose wall clock; None is that of the network. `values` translate a
+    sender's codes; a code that is not among them stays as it is.
     """
 
     columns: tuple[str, ...] = ()
     format: str | None = None
     zone: str | None = None
     value: str | None = None
+    values: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SeriesListMap:
-    """Which column of one supplier's report is which column of the contract dicom_series."""
+    """Which column of one sender's report is which column of a contract."""
 
     path: Path
     delimiter: str
@@ -68,7 +72,7 @@ class SeriesListMap:
                 f"{path}: the table [columns] is missing; it says which column of the report is "
                 'which of the contract, such as patient_id = "MRN"'
             )
-        times = {c.name for c in contract.columns if c.logical_type == "timestamp"}
+        times = {c.name for c in contract.columns if c.logical_type in ("timestamp", "date")}
         sources = {
             name: _source(path, name, entry, is_time=name in times)
             for name, entry in document["columns"].items()
@@ -93,7 +97,8 @@ class SeriesListMap:
         """
         if not data.strip():
             return Refused("is_not_empty", "the file is empty; ask the sender to deliver it again")
-        if SERIES not in self.sources:
+        is_series_list = contract.name == SERIES_LIST
+        if is_series_list and SERIES not in self.sources:
             return Refused(
                 "is_series_level",
                 f"{self.path.name} names no column for {SERIES}: this report has a row per study; "
@@ -116,13 +121,15 @@ class SeriesListMap:
             )
         mapped = raw.select(
             (
-                self._mapped(raw, self.sources[name], contract, zone)
+                self._mapped(raw, name, contract, zone)
                 if name in self.sources
                 else pl.Series([None] * len(raw), dtype=pl.String)
             ).alias(name)
             for name in contract.column_names()
         )
-        return table_of(mapped.with_columns(route=self._route(mapped)), contract, zone)
+        if is_series_list:
+            mapped = mapped.with_columns(route=self._route(mapped))
+        return table_of(mapped, contract, zone)
 
     def rows(self, data: bytes, row_numbers: list[int]) -> bytes:
         """Cut the named records, with the header, out of a report: what quarantine keeps of it."""
@@ -149,22 +156,30 @@ class SeriesListMap:
         places = ", ".join(f'{key} = "NAME IN THE REPORT"' for key in keys)
         return f"{name} = {{{places}, ...}}"
 
-    def _mapped(
-        self, raw: pl.DataFrame, source: Source, contract: Contract, zone: str
-    ) -> pl.Series:
+    def _mapped(self, raw: pl.DataFrame, name: str, contract: Contract, zone: str) -> pl.Series:
         """Text of one column of the contract; a time that cannot be read stays as it is."""
+        source = self.sources[name]
         if source.value is not None:
             return pl.Series([source.value] * len(raw), dtype=pl.String)
         parts = [raw[column].str.strip_chars().replace("", None) for column in source.columns]
         text = pl.DataFrame(parts).select(pl.concat_str(pl.all(), separator=" ")).to_series()
         if source.format is None:
-            return text
+            return text.replace(source.values) if source.values else text
+        if any(c.name == name and c.logical_type == "date" for c in contract.columns):
+            return self._dated(text, source.format, contract)
         wall = text.str.to_datetime(source.format, strict=False, time_unit="us")
         if source.zone is not None and source.zone != zone:
             wall = (
                 localise(wall, source.zone)["utc"].dt.convert_time_zone(zone)
             ).dt.replace_time_zone(None)
         written = wall.dt.strftime(str(contract.settings["timestampFormat"]))
+        return pl.DataFrame({"written": written, "text": text}).select(
+            pl.coalesce("written", "text")
+        )["written"]
+
+    def _dated(self, text: pl.Series, pattern: str, contract: Contract) -> pl.Series:
+        day = text.str.to_date(pattern, strict=False)
+        written = day.dt.strftime(str(contract.settings["dateFormat"]))
         return pl.DataFrame({"written": written, "text": text}).select(
             pl.coalesce("written", "text")
         )["written"]
@@ -194,4 +209,5 @@ def _source(path: Path, name: str, entry: Any, *, is_time: bool) -> Source:
         raise SeriesListMapProblem(
             f'{path}: columns.{name} is a time: say how it is written, format = "%d/%m/%Y %H:%M"'
         )
-    return Source(columns, entry.get("format"), entry.get("zone"), entry.get("value"))
+    values = {str(code): str(ours) for code, ours in entry.get("values", {}).items()}
+    return Source(columns, entry.get("format"), entry.get("zone"), entry.get("value"), values)

@@ -20,6 +20,7 @@ class Project:
     """The dbt project with a target folder of its own, run in this process."""
 
     target: Path
+    folder: Path = PROJECT
     warnings: list[str] = field(default_factory=list)
 
     def run(self, landing: Path, warehouse: Path, *arguments: str) -> Any:
@@ -32,8 +33,8 @@ class Project:
                 self.warnings.append(event.info.msg)
 
         folders = {
-            "--project-dir": PROJECT,
-            "--profiles-dir": PROJECT,
+            "--project-dir": self.folder,
+            "--profiles-dir": self.folder,
             "--target-path": self.target,
             "--log-path": self.target,
         }

@@ -104,9 +104,12 @@ select
     reason,
     is_date_only,
     is_time_doubtful,
-    -- Higher means asserted later. Arrival order never decides.
+    -- Higher means asserted later. Arrival order never decides, and the bare day of an exam
+    -- never stands in the way of a time.
     row_number() over (
         partition by exam_key
-        order by asserted_at asc nulls first, event_at asc nulls first, event_id asc
+        order by
+            is_date_only and event_type in ('exam_started', 'exam_completed') desc,
+            asserted_at asc nulls first, event_at asc nulls first, event_id asc
     ) as assertion_no
 from resolved

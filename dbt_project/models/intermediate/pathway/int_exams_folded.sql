@@ -166,6 +166,7 @@ select
     case when not standing.is_revived then folded.cancelled_at_local end as cancelled_at_local,
     folded.dna_count,
     folded.addendum_count,
+    coalesce(first_reports.is_verified_date_only, false) as is_verified_date_only,
     coalesce(folded.is_completed_date_only, false)
     or coalesce(first_reports.is_verified_date_only, false) as is_turnaround_date_only,
     coalesce(folded.is_completed_time_doubtful, false)

@@ -1,14 +1,23 @@
-with exams as (
+with parties_without_list as (
+    select party_code
+    from {{ ref('int_parties_without_list') }}
+),
+
+exams as (
     select
-        exam_key,
-        site_code,
-        party_code,
-        dm01_test,
-        clock_start_on,
-        removed_on
-    from {{ ref('int_exams_classified') }}
+        classified.exam_key,
+        classified.site_code,
+        classified.party_code,
+        classified.dm01_test,
+        classified.clock_start_on,
+        classified.removed_on
+    from {{ ref('int_exams_classified') }} as classified
+    left join parties_without_list on classified.party_code = parties_without_list.party_code
     -- planned and unscheduled tests are activity, never a wait
-    where activity_category = 'waiting_list' and dm01_test is not null
+    where
+        classified.activity_category = 'waiting_list'
+        and classified.dm01_test is not null
+        and parties_without_list.party_code is null
 ),
 
 clock_resets as (

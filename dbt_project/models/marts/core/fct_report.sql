@@ -14,7 +14,8 @@ with exams as (
 reporters as (
     select
         exam_key,
-        reporting_org_code
+        reporting_org_code,
+        coalesce(is_verified_date_only, false) as is_date_only
     from {{ ref('int_exams_folded') }}
 ),
 
@@ -44,9 +45,15 @@ select
         and reporting_organisations.party_code <> exams.party_code,
         false
     ) as is_cross_site,
-    {{ iso_weekday('exams.first_verified_at_local') }} >= {{ var('out_of_hours_from_weekday') }}
-    or hour(exams.first_verified_at_local) >= {{ var('out_of_hours_from') }}
-    or hour(exams.first_verified_at_local) < {{ var('out_of_hours_until') }} as is_out_of_hours,
+    -- a report of which only the day is told has no hour
+    case
+        when not reporters.is_date_only
+            then
+                {{ iso_weekday('exams.first_verified_at_local') }}
+                >= {{ var('out_of_hours_from_weekday') }}
+                or hour(exams.first_verified_at_local) >= {{ var('out_of_hours_from') }}
+                or hour(exams.first_verified_at_local) < {{ var('out_of_hours_until') }}
+    end as is_out_of_hours,
     exams.turnaround_minutes
 from exams
 inner join reporters on exams.exam_key = reporters.exam_key

@@ -147,6 +147,7 @@ reports_rolled_up as (
         {{ or_all('modality_group') }} as modality_group,
         month_on,
         count(*) as report_count,
+        count(is_out_of_hours) as timed_report_count,
         count(*) filter (where organisation_type = 'network') as network_report_count,
         count(*) filter (where organisation_type = 'outsource') as outsourced_count,
         count(*) filter (where is_cross_site) as cross_site_count,
@@ -197,7 +198,7 @@ measured as (
     union all
     {{ metric_rows('reports_rolled_up', 'R08', 'cross_site_count', 'network_report_count') }}
     union all
-    {{ metric_rows('reports_rolled_up', 'R11', 'out_of_hours_count', 'report_count') }}
+    {{ metric_rows('reports_rolled_up', 'R11', 'out_of_hours_count', 'timed_report_count') }}
     union all
     {{ metric_rows('stations_rolled_up', 'U01', 'exam_in_staffed_count', 'staffed_hours') }}
     union all
@@ -245,4 +246,8 @@ select
 from measured
 inner join months on measured.month_on = months.month_on
 -- a rate over nothing is not a point of the series
-where months.is_complete and coalesce(measured.denominator, 1) > 0
+where
+    months.is_complete
+    and coalesce(measured.denominator, 1) > 0
+    -- what nobody tells is no 0
+    and measured.numerator is not null

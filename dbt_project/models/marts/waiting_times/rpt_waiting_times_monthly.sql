@@ -19,6 +19,11 @@ exams as (
     where is_completed and dm01_test is not null
 ),
 
+parties_without_list as (
+    select party_code
+    from {{ ref('int_parties_without_list') }}
+),
+
 months as (
     select
         month_on,
@@ -43,6 +48,7 @@ counted as (
         {%- for band in range(14) %}
             count(*) filter (where week_band = {{ band }}) as band_{{ '%02d' % band }},
         {%- endfor %}
+        true as is_list_known,
         0 as activity_waiting_list_count,
         0 as activity_planned_count,
         0 as activity_unscheduled_count
@@ -50,19 +56,23 @@ counted as (
     group by party_code, trust_code, dm01_test, month_on
     union all
     select
-        party_code,
-        trust_code,
-        dm01_test,
-        {{ month_of('performed_on') }} as month_on,
+        exams.party_code,
+        exams.trust_code,
+        exams.dm01_test,
+        {{ month_of('exams.performed_on') }} as month_on,
         {%- for band in range(14) %}
             0 as band_{{ '%02d' % band }},
         {%- endfor %}
-        count(*) filter (where activity_category = 'waiting_list')
+        bool_and(parties_without_list.party_code is null) as is_list_known,
+        count(*) filter (where exams.activity_category = 'waiting_list')
             as activity_waiting_list_count,
-        count(*) filter (where activity_category = 'planned') as activity_planned_count,
-        count(*) filter (where activity_category = 'unscheduled') as activity_unscheduled_count
+        count(*) filter (where exams.activity_category = 'planned') as activity_planned_count,
+        count(*) filter (where exams.activity_category = 'unscheduled')
+            as activity_unscheduled_count
     from exams
-    group by party_code, trust_code, dm01_test, {{ month_of('performed_on') }}
+    left join parties_without_list on exams.party_code = parties_without_list.party_code
+    group by
+        exams.party_code, exams.trust_code, exams.dm01_test, {{ month_of('exams.performed_on') }}
 ),
 
 rolled_up as (
@@ -74,11 +84,22 @@ rolled_up as (
         {%- for band in range(14) %}
             sum(band_{{ '%02d' % band }}) as band_{{ '%02d' % band }},
         {%- endfor %}
+        bool_or(is_list_known) as is_list_known,
         sum(activity_waiting_list_count) as activity_waiting_list_count,
         sum(activity_planned_count) as activity_planned_count,
         sum(activity_unscheduled_count) as activity_unscheduled_count
     from counted
     {{ roll_up(['month_on'], or_all=['dm01_test']) }}
+),
+
+-- a list of which nobody tells is not a list of 0
+known as (
+    select
+        org_level,
+        org_code,
+        bool_or(is_list_known) as is_list_known
+    from rolled_up
+    group by org_level, org_code
 ),
 
 -- an empty list is a list of 0, not a missing month
@@ -93,8 +114,10 @@ filled as (
         every_month.dm01_test,
         months.census_on,
         {%- for band in range(14) %}
-            cast(coalesce(rolled_up.band_{{ '%02d' % band }}, 0) as bigint)
-                as band_{{ '%02d' % band }},
+            case
+                when known.is_list_known
+                    then cast(coalesce(rolled_up.band_{{ '%02d' % band }}, 0) as bigint)
+            end as band_{{ '%02d' % band }},
         {%- endfor %}
         cast(coalesce(rolled_up.activity_waiting_list_count, 0) as bigint)
             as activity_waiting_list_count,
@@ -104,6 +127,8 @@ filled as (
             as activity_unscheduled_count
     from every_month
     inner join months on every_month.month_on = months.month_on
+    inner join known
+        on every_month.org_level = known.org_level and every_month.org_code = known.org_code
     left join rolled_up
         on
             every_month.org_level = rolled_up.org_level

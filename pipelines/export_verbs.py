@@ -1,0 +1,111 @@
+"""`imaging export ...`: files that trusts send on."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.exports.dids import Submission
+
+export_app = typer.Typer(help="Write files that trusts send on.", no_args_is_help=True)
+console = Console(markup=False)
+MONTH, DAY = ["%Y-%m"], ["%Y-%m-%d"]
+
+
+# With one verb it would be the command itself.
+@export_app.callback()
+def export() -> None:
+    """Write files that trusts send on."""
+
+
+@export_app.command()
+def dids(
+    version: Annotated[int, typer.Option(min=1, max=2, help="Version of the data set: 1 or 2.")],
+    month: Annotated[datetime, typer.Option(formats=MONTH, help="Month of the exams, YYYY-MM.")],
+    party: Annotated[
+        str | None, typer.Option(help="Party whose exams; none writes one file per party.")
+    ] = None,
+    identities: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="A trust's own list of identities (CSV); needs --party and --to. Never kept.",
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default HOME/exports/dids.")
+    ] = None,
+    submitted_on: Annotated[
+        datetime | None,
+        typer.Option("--on", formats=DAY, help="Day of the submission; default today."),
+    ] = None,
+) -> None:
+    """Write the national submission (DIDS) of a month, and say which of its rules do not hold."""
+    from pipelines.defs.resources import Pipeline
+    from pipelines.durable import write_bytes
+    from pipelines.exports.dids import (
+        ExportProblem,
+        exams_done,
+        read_identities,
+        submission,
+        with_identities,
+    )
+    from pipelines.landing.keys import load_keys
+
+    settings = Settings()
+    pipeline = Pipeline(settings)
+    parties = pipeline.network.programme_parties["party_code"].to_list()
+    if identities is not None and (party is None or to is None):
+        raise ExportProblem(
+            "--identities is the list of one trust: say its --party, and with --to where the "
+            "submission, which will hold identities, is to lie"
+        )
+    if party is not None and party not in parties:
+        raise ExportProblem(f"no party {party}; there are {', '.join(parties)}")
+    contract = pipeline.inbound_contracts[f"dids_v{version}"]
+    key = load_keys(settings.key_file).pseudonym
+    people = None if identities is None else read_identities(identities)
+    folder = to or settings.home / "exports" / "dids"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for one in [party] if party else parties:
+        exams = exams_done(settings.warehouse_file, settings.landing_dir, one, month.date())
+        if exams.is_empty():
+            console.print(f"{one}: no exam done in {month:%Y-%m}; nothing written")
+            continue
+        made = submission(
+            with_identities(exams, people, key),
+            contract,
+            zone=pipeline.network.time_zone,
+            submitted_on=(submitted_on or pipeline.now()).date(),
+            reference=pipeline.setup.dids_reference,
+        )
+        path = folder / f"dids_v{version}_{one}_{month:%Y-%m}.csv"
+        write_bytes(made.data, path, mode=0o600)
+        console.print(
+            f"{one}: {made.records} exams, {made.with_identity} with demographic items: {path}",
+            soft_wrap=True,
+        )
+        _tell(made)
+
+
+def _tell(made: "Submission") -> None:
+    """Lines under a submission: what it lacks and which rules do not hold."""
+    if made.left_out:
+        console.print(f"  left out {made.left_out}: exams without accession number or site")
+    if made.day_only:
+        console.print(f"  known to the day only, which the portal does not take: {made.day_only}")
+    for rule, count in made.broken.items():
+        console.print(f"  breaks {rule}: {count}")
+    for rule, count in made.warned.items():
+        console.print(f"  warns {rule}: {count}")
+    reasons: dict[str, list[str]] = {}
+    for rule, why in made.not_evaluable.items():
+        reasons.setdefault(why, []).append(rule)
+    for why, rules in reasons.items():
+        console.print(f"  not evaluable ({why}): {', '.join(rules)}", soft_wrap=True)

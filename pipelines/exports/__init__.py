@@ -1,0 +1,1 @@
+"""What the warehouse hands back to trusts as files: national submissions."""
