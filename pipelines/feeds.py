@@ -39,6 +39,13 @@ FEEDS = {
             "HL7 v2 messages: orders, appointments, status changes and reports as they happen.",
         ),
         FeedKind(
+            "image_access",
+            "image_access",
+            "imaging_events",
+            "Audit messages of archives and viewers (RFC 3881, DICOM PS3.15): who opened which study, "
+            "what was sent where.",
+        ),
+        FeedKind(
             "dicom",
             "dicom_files",
             "dicom_headers",

@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
@@ -59,7 +59,7 @@ ORGANISATION = r"^[A-Z0-9]{3,8}$"
 ROLE = re.compile(r"^[A-Za-z0-9_.\-]{1,16}$")
 
 _HEADER = rb"<\d{1,3}>1 "
-_LENGTH = re.compile(rb"([1-9]\d{0,9}) (?=" + _HEADER + rb")")
+_LENGTH = re.compile(rb"([1-9]\d{0,9}) ")
 _XML = rb"<\?xml[ \t]|<(?:[A-Za-z_][\w.\-]*:)?AuditMessage[\s>]"
 _START = re.compile(rb"(?:[1-9]\d{0,9} )?" + _HEADER + rb"|(?:\xef\xbb\xbf)?(?:" + _XML + rb")")
 _NEXT_LINE = re.compile(rb"\n(?=(?:[1-9]\d{0,9} )?" + _HEADER + rb")")
@@ -169,6 +169,11 @@ def split_audit(data: bytes) -> list[bytes]:
     return list(_pieces(data.removeprefix(BOM)))
 
 
+def framed(messages: Iterable[bytes]) -> bytes:
+    """Messages as one batch, each with its length before it, so that none runs into the next."""
+    return b"".join(b"%d %s\n" % (len(one), one) for one in messages)
+
+
 def _pieces(data: bytes) -> Iterator[bytes]:
     position, end = 0, len(data)
     while position < end:
@@ -211,7 +216,7 @@ def _may_follow(data: bytes, position: int) -> bool:
     if position >= len(data):
         return position == len(data)
     after = _after_space(data, position)
-    return after == len(data) or _START.match(data, after) is not None
+    return after == len(data) or any(form.match(data, after) for form in (_START, _LENGTH))
 
 
 def _end_of_xml(data: bytes, position: int) -> int:

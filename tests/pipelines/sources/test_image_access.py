@@ -364,7 +364,9 @@ def test_the_organisation_of_a_person_is_read_only_where_its_source_is_known_to_
 
 def test_a_landed_access_has_no_identity_and_one_name_however_often_it_is_told(network: Network):
     """Failing means that a reader of landing sees who looked at whom, or that a resend counts."""
-    data = f"{HEADER}{viewed()}\n{HEADER.replace('08:14', '08:19')}{viewed()}\n{HEADER}{transferred()}"
+    data = (
+        f"{HEADER}{viewed()}\n{HEADER.replace('08:14', '08:19')}{viewed()}\n{HEADER}{transferred()}"
+    )
     rows = read_audit(data.encode()).rows
     rows = rows.with_columns(source_sha=pl.lit("s"), feed_id=pl.lit("image_access_RMC"))
     raw = events_from_audit(rows, LONDON, {"ZZA"}, set())
