@@ -425,20 +425,20 @@ def _harvest_feed(settings: Settings, feed: str) -> None:
             progress=watch.progress,
         )
     _print_result(result, time.monotonic() - began)
-    if feed == "dicom":
-        _tell_of_open_segments(settings)
+    _tell_of_open_segments(settings, feed)
     _check_landing(settings)
     if result.failures:
         raise typer.Exit(1)
 
 
-def _tell_of_open_segments(settings: Settings) -> None:
+def _tell_of_open_segments(settings: Settings, feed: str) -> None:
     from pipelines.receivers.spool import OPEN, segments
 
-    if segments(settings.spool_dir / "dicom", OPEN):
+    seconds = settings.segment_seconds(feed)
+    if segments(settings.spool_dir / feed, OPEN):
         console.print(
             "a receiver still writes to a segment of the spool, which is harvested once it is closed: "
-            f"after at most {settings.spool_segment_seconds} s, or when the receiver ends",
+            f"after at most {seconds} s, or when the receiver ends",
             soft_wrap=True,
         )
 
@@ -662,7 +662,7 @@ def dagster(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="Which benchmark: journey, dicom, receive, archives.")
+        str, typer.Argument(help="Which benchmark: journey, dicom, receive, mllp, archives.")
     ] = "journey",
     quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,

@@ -83,3 +83,6 @@ FEEDS = {
         FeedKind("unit_costs", "unit_costs", "unit_costs", "Unit costs that value a benefit."),
     )
 }
+
+# Feed kinds that receivers bring, each with a spool of its own.
+RECEIVED = ("dicom", "hl7")

@@ -2,12 +2,16 @@
 
 import json
 import logging
+import resource
 import signal
+import ssl
 import sys
 import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -17,11 +21,12 @@ from pipelines.problems import Problem
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from pipelines.receivers.dicom_store import DicomReceiver, Listening
-    from pipelines.receivers.spool import Limits, SpoolWriter
+    from pipelines.receivers.dicom_store import Listening
+    from pipelines.receivers.spool import SpoolWriter
 
 # How often the status file is written.
 STATUS_SECONDS = 5.0
+STATUS_FILE = "receiver.json"
 log = logging.getLogger("imaging.receive")
 receive_app = typer.Typer(
     help="Receive what other systems send over the network.", no_args_is_help=True
@@ -30,6 +35,16 @@ receive_app = typer.Typer(
 
 class CannotListen(Problem):
     """The port cannot be had, or TLS cannot be set up; the message says what to look at."""
+
+
+class Receiver(Protocol):
+    """What every receiver can do."""
+
+    def start(self) -> None:
+        """Listen; raises OSError when a port cannot be had."""
+
+    def stop(self) -> None:
+        """Answer what was received, take nothing more; calling it twice does no harm."""
 
 
 @receive_app.command("dicom")
@@ -45,49 +60,99 @@ def receive_dicom(
     from pipelines.network import Network
     from pipelines.receivers.dicom_callers import read_callers, storage_classes
     from pipelines.receivers.dicom_store import DicomReceiver
-    from pipelines.receivers.spool import SpoolWriter
 
     settings = Settings()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    keys = load_keys(settings.key_file)
     feeds = set(Network.load(settings.seeds).feeds["feed_id"])
     callers = read_callers(settings.dicom_callers_file, feeds)
-    listening = _listening(settings, host, port)
+    listening = _dicom_listening(settings, host, port)
+    with _spooling("dicom", settings) as (spool, stop):
+        classes = storage_classes(settings.receive_dicom_accept)
+        receiver = DicomReceiver(spool, callers, classes, listening)
+
+        def listens() -> list[str]:
+            title, count = listening.ae_title, len(callers.feeds)
+            return [
+                f"listening on {listening.host}:{receiver.port} as {title}, {count} callers",
+            ]
+
+        def document() -> dict[str, Any]:
+            return {"port": receiver.port, **receiver.counts.document()}
+
+        where = f"{listening.host}:{listening.port}"
+        _run(receiver, spool, stop, where=where, listens=listens, document=document)
+
+
+@receive_app.command("hl7")
+def receive_hl7(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+) -> None:
+    """Keep the HL7 messages that integration engines send (MLLP), encrypted.
+
+    Runs until SIGTERM or Ctrl+C, then closes its segment of the spool and prints its counts.
+    """
+    from pipelines.network import Network
+    from pipelines.receivers.hl7_listeners import read_listeners
+    from pipelines.receivers.hl7_receiver import Hl7Listening, Hl7Receiver
+
+    settings = Settings()
+    network = Network.load(settings.seeds)
+    listeners = read_listeners(settings.hl7_listeners_file, set(network.feeds["feed_id"]))
+    listening = Hl7Listening(
+        host=host or settings.receive_hl7_host,
+        most_connections=settings.receive_hl7_connections,
+        largest_message=settings.receive_hl7_message_mb << 20,
+        idle_seconds=settings.receive_hl7_idle_seconds,
+        time_zone=network.time_zone,
+        tls=_tls(settings),
+    )
+    with _spooling("hl7", settings) as (spool, stop):
+        receiver = Hl7Receiver(spool, listeners, listening, on_end=stop.set)
+
+        def listens() -> list[str]:
+            pairs = zip(receiver.ports, listeners, strict=True)
+            return [
+                f"listening on {listening.host}:{port} for {one.feed_id}" for port, one in pairs
+            ]
+
+        where = f"{listening.host}, ports " + ", ".join(str(one.port) for one in listeners)
+        _run(receiver, spool, stop, where=where, listens=listens, document=receiver.document)
+
+
+@contextmanager
+def _spooling(kind: str, settings: Settings) -> Generator[tuple["SpoolWriter", threading.Event]]:
+    """The spool of a receiver, mended, and the event that SIGTERM and Ctrl+C set."""
+    from pipelines.receivers.spool import Limits, SpoolWriter
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    # A core dump would hold identities in the clear.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keys = load_keys(settings.key_file)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    folder = settings.spool_dir / "dicom"
-    spool = SpoolWriter(folder, keys.storage, limits=_limits(settings))
-    for found in spool.recovered:
-        log.warning(
-            "segment %s mended: %d objects kept, torn tail of %d bytes cut off",
-            found.segment,
-            found.records,
-            found.cut_bytes,
-        )
+    limits = Limits(
+        segment_bytes=settings.spool_segment_mb << 20,
+        segment_age=timedelta(seconds=settings.segment_seconds(kind)),
+        free_bytes=settings.spool_free_mb << 20,
+    )
+    spool = SpoolWriter(settings.spool_dir / kind, keys.storage, limits=limits)
     try:
-        classes = storage_classes(settings.receive_dicom_accept)
-        receiver = DicomReceiver(spool, callers, classes, listening)
-        try:
-            receiver.start()
-        except OSError as error:
-            raise CannotListen(
-                f"cannot listen on {listening.host}:{listening.port}: {error.strerror}; is another "
-                "receiver running?"
-            ) from error
-        try:
-            _run(receiver, spool, stop, folder / "receiver.json")
-        finally:
-            receiver.stop()
+        for found in spool.recovered:
+            log.warning(
+                "segment %s mended: %d records kept, torn tail of %d bytes cut off",
+                found.segment,
+                found.records,
+                found.cut_bytes,
+            )
+        yield spool, stop
     finally:
         spool.close()
 
 
-def _listening(settings: Settings, host: str | None, port: int | None) -> "Listening":
-    from pipelines.receivers.dicom_store import Listening
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """TLS of the receivers as set; raises CannotListen for half a setting."""
     from pipelines.receivers.tls import server_context
 
-    tls = None
     if settings.receive_tls_certificate is None:
         for name in ("receive_tls_key", "receive_tls_authority"):
             if getattr(settings, name) is not None:
@@ -95,67 +160,75 @@ def _listening(settings: Settings, host: str | None, port: int | None) -> "Liste
                     f"IMAGING_{name.upper()} needs IMAGING_RECEIVE_TLS_CERTIFICATE; without it the "
                     "receiver would speak without TLS"
                 )
-    else:
-        if settings.receive_tls_key is None:
-            raise CannotListen("IMAGING_RECEIVE_TLS_CERTIFICATE needs IMAGING_RECEIVE_TLS_KEY")
-        authority = settings.receive_tls_authority
-        try:
-            tls = server_context(
-                str(settings.receive_tls_certificate),
-                str(settings.receive_tls_key),
-                None if authority is None else str(authority),
-            )
-        except OSError as error:
-            raise CannotListen(
-                f"the certificate, key or authority of IMAGING_RECEIVE_TLS_* cannot be used: {error}"
-            ) from error
+        return None
+    if settings.receive_tls_key is None:
+        raise CannotListen("IMAGING_RECEIVE_TLS_CERTIFICATE needs IMAGING_RECEIVE_TLS_KEY")
+    authority = settings.receive_tls_authority
+    try:
+        return server_context(
+            str(settings.receive_tls_certificate),
+            str(settings.receive_tls_key),
+            None if authority is None else str(authority),
+        )
+    except OSError as error:
+        raise CannotListen(
+            f"the certificate, key or authority of IMAGING_RECEIVE_TLS_* cannot be used: {error}"
+        ) from error
+
+
+def _dicom_listening(settings: Settings, host: str | None, port: int | None) -> "Listening":
+    from pipelines.receivers.dicom_store import Listening
+
     return Listening(
         host=host or settings.receive_dicom_host,
         port=settings.receive_dicom_port if port is None else port,
         ae_title=settings.receive_dicom_ae_title,
         most_associations=settings.receive_dicom_associations,
         largest_header=settings.receive_dicom_header_mb << 20,
-        tls=tls,
-    )
-
-
-def _limits(settings: Settings) -> "Limits":
-    from pipelines.receivers.spool import Limits
-
-    return Limits(
-        segment_bytes=settings.spool_segment_mb << 20,
-        segment_age=timedelta(seconds=settings.spool_segment_seconds),
-        free_bytes=settings.spool_free_mb << 20,
+        tls=_tls(settings),
     )
 
 
 def _run(
-    receiver: "DicomReceiver", spool: "SpoolWriter", stop: threading.Event, status: Path
+    receiver: Receiver,
+    spool: "SpoolWriter",
+    stop: threading.Event,
+    *,
+    where: str,
+    listens: Callable[[], list[str]],
+    document: Callable[[], dict[str, Any]],
 ) -> None:
+    """Receive until told to stop; note state and counts, and print them at the end."""
     started = datetime.now(UTC)
-    listening = receiver.listening
-    _say(
-        f"listening on {listening.host}:{receiver.port} as {listening.ae_title}, "
-        f"{len(receiver.callers.feeds)} callers"
-    )
+    status = spool.root / STATUS_FILE
 
-    def document(state: str) -> dict[str, Any]:
+    def noted(state: str) -> dict[str, Any]:
         return {
             "state": state,
             "started_at": started.isoformat(),
             "updated_at": datetime.now(UTC).isoformat(),
-            "port": receiver.port,
-            **receiver.counts.document(),
+            **document(),
             "synced_groups": spool.synced_groups,
+            "spool": spool.document(),
         }
 
-    while True:
-        _note(document("listening"), status)
-        if stop.wait(STATUS_SECONDS):
-            break
-    receiver.stop()
+    try:
+        receiver.start()
+    except OSError as error:
+        raise CannotListen(
+            f"cannot listen on {where}: {error.strerror}; is another receiver running?"
+        ) from error
+    try:
+        for line in listens():
+            _say(line)
+        while True:
+            _note(noted("listening"), status)
+            if stop.wait(STATUS_SECONDS):
+                break
+    finally:
+        receiver.stop()
     spool.close()
-    final = document("stopped")
+    final = noted("stopped")
     _note(final, status)
     _say(json.dumps(final))
 

@@ -39,7 +39,10 @@ class Settings(BaseSettings):
     )
     spool_segment_mb: int = Field(64, ge=1, description="A spool segment is closed at this size.")
     spool_segment_seconds: int = Field(
-        300, ge=1, description="A spool segment is closed at this age, and can then be harvested."
+        300,
+        ge=1,
+        description="A spool segment is closed at this age, and can then be harvested; of HL7 "
+        "see IMAGING_RECEIVE_HL7_SEGMENT_SECONDS.",
     )
     spool_free_mb: int = Field(
         512, ge=0, description="Receivers refuse while less than this is free on the spool's disk."
@@ -66,6 +69,29 @@ class Settings(BaseSettings):
     )
     receive_dicom_header_mb: int = Field(
         16, ge=1, description="Largest header of an object; a larger one is refused."
+    )
+    receive_hl7_host: str = Field(
+        "127.0.0.1", description="Address that the HL7 receiver listens on."
+    )
+    receive_hl7_listeners: Path | None = Field(
+        None,
+        description="TOML list of ports, parties and senders' addresses; default "
+        "HOME/hl7_listeners.toml.",
+    )
+    receive_hl7_connections: int = Field(
+        64, ge=1, description="Connections that the HL7 receiver holds at once."
+    )
+    receive_hl7_message_mb: int = Field(
+        16, ge=1, description="Largest HL7 message; a larger one is refused."
+    )
+    receive_hl7_idle_seconds: int = Field(
+        3600, ge=1, description="Seconds that a connection to the HL7 receiver may be silent."
+    )
+    receive_hl7_segment_seconds: int = Field(
+        3600,
+        ge=1,
+        description="Age at which a segment of HL7 messages is closed, and can then be harvested; "
+        "each gives a landing file per feed.",
     )
     receive_tls_certificate: Path | None = Field(
         None, description="Certificate (PEM) of the receivers; with it they speak TLS only."
@@ -148,6 +174,16 @@ class Settings(BaseSettings):
     def dicom_callers_file(self) -> Path:
         """List of the AE titles that may send to the DICOM receiver."""
         return self.receive_dicom_callers or self.home / "dicom_callers.toml"
+
+    @property
+    def hl7_listeners_file(self) -> Path:
+        """List of the ports of the HL7 receiver, with party and addresses of their senders."""
+        return self.receive_hl7_listeners or self.home / "hl7_listeners.toml"
+
+    def segment_seconds(self, feed_kind: str) -> int:
+        """Age at which a segment of a receiver's spool is closed."""
+        is_hl7 = feed_kind == "hl7"
+        return self.receive_hl7_segment_seconds if is_hl7 else self.spool_segment_seconds
 
     @property
     def warehouse_file(self) -> Path:

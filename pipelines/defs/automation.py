@@ -68,7 +68,7 @@ def inbox_sensor(
 @dg.sensor(
     job_name="harvest",
     minimum_interval_seconds=60,
-    description="Closed segments in the spool of the DICOM receiver.",
+    description="Closed segments in the spools of the receivers.",
 )
 def spool_sensor(
     context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]
@@ -76,7 +76,7 @@ def spool_sensor(
     """Ask for one harvest when segments were closed since the last look."""
     names = ",".join(path.name for path in pipeline.spooled())
     if not names or names == context.cursor:
-        return dg.SkipReason("no new closed segment in the spool")
+        return dg.SkipReason("no new closed segment in the spools")
     key = hashlib.sha256(names.encode()).hexdigest()
     request = dg.RunRequest(run_key=key, tags=range_tags([], today=pipeline.now().date()))
     return dg.SensorResult([request], cursor=names)

@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from pipelines.contracts import Contract, read_contracts
-from pipelines.feeds import FEEDS
+from pipelines.feeds import FEEDS, RECEIVED
 from pipelines.gate import GateFailure, record, standing
 from pipelines.harvest import Setup, prune_inbox, prune_spool, waiting_segments
 from pipelines.journal import Journal
@@ -75,7 +75,7 @@ class Pipeline:
         keys, network = load_keys(self.settings.key_file), self.network
         return Setup(
             network=network,
-            spool=self.settings.spool_dir / "dicom",
+            spools={kind: self.settings.spool_dir / kind for kind in RECEIVED},
             inbound=self.inbound_contracts,
             landing=self.landing,
             quarantine=Quarantine(self.settings.quarantine_dir, keys),
@@ -125,12 +125,13 @@ class Pipeline:
         return [delivery for kind in FEEDS for delivery in deliveries(inbox, kind)]
 
     def spooled(self) -> list[Path]:
-        """Closed segments of the DICOM receiver's spool that wait for the harvest."""
+        """Closed segments of the receivers' spools that wait for the harvest."""
         return waiting_segments(self.setup)
 
     def uses_spool(self) -> bool:
-        """Say whether the spool has taken anything within its retention."""
-        return bool(self.spooled() or segments(self.settings.spool_dir / "dicom", READ))
+        """Say whether a spool has taken anything within its retention."""
+        read = (segments(root, READ) for root in self.setup.spools.values())
+        return bool(self.spooled() or any(read))
 
     def retire_landed(self) -> list[Path]:
         """Delete what landed longer ago than its retention (inbox, spool); returns the paths."""

@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int], None]
 class Setup:
     """What every harvest needs: the network, the contracts, where to land, and the keys.
 
-    `spool` is the folder of the DICOM receiver's spool, where there is one.
+    `spools` are the folders of the receivers' spools by the feed kind they bring.
     """
 
     network: Network
@@ -33,7 +33,7 @@ class Setup:
     landing: LandingStore
     quarantine: Quarantine
     keys: Keys
-    spool: Path | None = None
+    spools: Mapping[str, Path] = field(default_factory=dict)
     known_descriptions: frozenset[str] = frozenset()
     workers: int = 2
     # Share of the DICOM headers that pydicom reads once more; 0 compares none.

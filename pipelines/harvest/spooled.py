@@ -1,9 +1,10 @@
-"""What the DICOM receiver has spooled, as deliveries of the DICOM feed.
+"""What receivers have spooled, as deliveries of their feeds.
 
-A closed segment is decrypted into a private folder on a RAM disk, read
-like a delivered folder, and the folder is gone when it has been read. The name of such a delivery
-holds the name of its segment and the beginning of the segment's hash, so that a receipt or a
-quarantined header leads back to the segment as long as that is kept.
+A closed segment of HL7 messages is decrypted in memory and read like a delivered file, one for each
+feed. A segment of DICOM headers is decrypted into a private folder on a RAM disk, read like a
+delivered folder, and the folder is gone when it has been read. The name of such a delivery holds
+the name of its segment and the beginning of the segment's hash, so that a receipt or a quarantined
+header leads back to the segment as long as that is kept.
 """
 
 import json
@@ -11,27 +12,29 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pipelines.harvest.dicom import quarantined_paths
-from pipelines.harvest.intake import harvest
+from pipelines.harvest.intake import GROUP_BYTES, harvest
 from pipelines.harvest.model import HarvestResult, Progress, Setup
+from pipelines.harvest.opening import known_deliveries
 from pipelines.landing.quarantine import Entry
 from pipelines.problems import Problem
 from pipelines.receivers.spool import (
     CLOSED,
     READ,
+    Record,
     Segment,
     mark_read,
     read_at,
     read_segment,
     segments,
 )
-from pipelines.sources.inbox import Delivery
+from pipelines.sources.inbox import Delivery, fingerprint
 
 log = logging.getLogger("imaging.harvest.spool")
 PREFIX = "spool-"
@@ -58,37 +61,98 @@ def harvest_arrived(
     now: datetime,
     progress: Progress | None = None,
 ) -> HarvestResult:
-    """Land the deliveries of a feed kind, and for DICOM what the receiver has spooled."""
+    """Land the deliveries of a feed kind, and what its receiver, if it has one, has spooled."""
     result = harvest(feed_kind, deliveries, setup, now=now, progress=progress)
-    if feed_kind != "dicom":
+    if feed_kind not in setup.spools:
         return result
-    spooled = harvest_spool(setup, now=now, progress=progress)
+    spooled = harvest_spool(feed_kind, setup, now=now, progress=progress)
     return HarvestResult.merged(feed_kind, [result, spooled])
 
 
-def waiting_segments(setup: Setup) -> list[Path]:
-    """Closed segments that no harvest has read."""
-    return [] if setup.spool is None else segments(setup.spool, CLOSED)
+def waiting_segments(setup: Setup, feed_kind: str | None = None) -> list[Path]:
+    """Closed segments that no harvest has read, of one feed kind or of all, oldest first of each."""
+    roots = [root for kind, root in setup.spools.items() if feed_kind in (None, kind)]
+    return [path for root in roots for path in segments(root, CLOSED)]
 
 
 def harvest_spool(
-    setup: Setup, *, now: datetime, progress: Progress | None = None
+    feed_kind: str, setup: Setup, *, now: datetime, progress: Progress | None = None
 ) -> HarvestResult:
-    """Land the closed segments of the spool, oldest first, one at a time.
+    """Land the closed segments of a receiver, oldest first.
 
     A segment is marked as read only when receipts speak of all that was in it; one whose harvest
     was killed is read again and lands nothing twice. Raises WrongSpoolKey.
     """
+    if feed_kind == "dicom":
+        return _harvest_headers(setup, now, progress)
     results = []
-    for path in waiting_segments(setup):
-        segment = read_segment(path, setup.keys.storage)
-        if segment.damaged_bytes:
-            log.warning(
-                "spool segment %s is damaged: %d bytes could not be read, %d records could",
-                path.name,
-                segment.damaged_bytes,
-                len(segment.records),
-            )
+    for group in _message_groups(feed_kind, setup):
+        deliveries = [delivery for _, found in group for delivery in found]
+        results.append(harvest(feed_kind, deliveries, setup, now=now, progress=progress))
+        # By the bytes: what was sent twice may be known under the name of another segment.
+        told = set(known_deliveries(feed_kind, setup)["source_sha"])
+        for path, found in group:
+            if {fingerprint(delivery.data()) for delivery in found} <= told:
+                mark_read(path, now)
+    return HarvestResult.merged(feed_kind, results)
+
+
+def _message_groups(feed_kind: str, setup: Setup) -> Iterator[list[tuple[Path, list[Delivery]]]]:
+    """Closed segments with their deliveries, so many at a time as are read together."""
+    group: list[tuple[Path, list[Delivery]]] = []
+    size = 0
+    for path in waiting_segments(setup, feed_kind):
+        found = _message_deliveries(feed_kind, _opened(path, setup), setup)
+        group.append((path, found))
+        size += sum(delivery.size() for delivery in found)
+        if size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _message_deliveries(feed_kind: str, segment: Segment, setup: Setup) -> list[Delivery]:
+    """The messages of a segment as files in memory, one per feed, framed as they came."""
+    zone = ZoneInfo(setup.network.time_zone)
+    found = []
+    for feed_id, records in _by_feed(segment):
+        payload = b"".join(b"\x0b" + record.payload + b"\x1c\r" for record in records)
+        at = records[-1].received_at
+        path = segment.path.with_name(_name_of(segment, feed_id))
+        found.append(Delivery(feed_kind, path, at.astimezone(zone).date(), payload, at))
+    return found
+
+
+def _opened(path: Path, setup: Setup) -> Segment:
+    """A segment decrypted in memory; damage is told to the log."""
+    segment = read_segment(path, setup.keys.storage)
+    if segment.damaged_bytes:
+        log.warning(
+            "spool segment %s is damaged: %d bytes could not be read, %d records could",
+            path.name,
+            segment.damaged_bytes,
+            len(segment.records),
+        )
+    return segment
+
+
+def _by_feed(segment: Segment) -> list[tuple[str, list[Record]]]:
+    """Records of a segment in their order, feed by feed."""
+    feeds = sorted({record.feed_id for record in segment.records})
+    return [(feed, [r for r in segment.records if r.feed_id == feed]) for feed in feeds]
+
+
+def _name_of(segment: Segment, feed_id: str) -> str:
+    """Name of the delivery of one feed: of what segment, and of which bytes."""
+    return f"{PREFIX}{segment.path.stem}_{segment.digest[:DIGEST_CHARACTERS]}_{feed_id}"
+
+
+def _harvest_headers(setup: Setup, now: datetime, progress: Progress | None) -> HarvestResult:
+    """Land the closed segments of the DICOM receiver, one at a time."""
+    results = []
+    for path in waiting_segments(setup, "dicom"):
+        segment = _opened(path, setup)
         with _unpacked(segment, setup) as found:
             results.append(harvest("dicom", found, setup, now=now, progress=progress))
             names = {delivery.name for delivery in found}
@@ -104,10 +168,9 @@ def prune_spool(setup: Setup, *, retention: timedelta, now: datetime) -> list[Pa
 
     A segment with headers in quarantine stays until its entries are closed: it is their copy.
     """
-    if setup.spool is None:
-        return []
-    kept = {_stem_of(Path(path)) for path in quarantined_paths(setup)}
-    old = [path for path in segments(setup.spool, READ) if read_at(path) < now - retention]
+    read = [path for root in setup.spools.values() for path in segments(root, READ)]
+    old = [path for path in read if read_at(path) < now - retention]
+    kept = {_stem_of(Path(path)) for path in quarantined_paths(setup)} if old else set()
     gone = [path for path in old if path.stem not in kept]
     for path in gone:
         path.unlink()
@@ -126,7 +189,7 @@ def at_hand(entry: Entry, payload: bytes, setup: Setup) -> Generator[bytes]:
         yield payload
         return
     (stem,) = stems  # an entry is of one delivery
-    kept = [] if setup.spool is None else segments(setup.spool, CLOSED, READ)
+    kept = segments(setup.spools["dicom"], CLOSED, READ) if "dicom" in setup.spools else []
     path = next((path for path in kept if path.stem == stem), None)
     if path is None:
         raise SegmentGone(
@@ -159,9 +222,8 @@ def _unpacked(
     needed = sum(len(record.payload) for record in segment.records)
     with _private_folder(needed) as folder:
         found = []
-        for feed_id in sorted({record.feed_id for record in segment.records}):
-            name = f"{PREFIX}{segment.path.stem}_{segment.digest[:DIGEST_CHARACTERS]}_{feed_id}"
-            records = [r for r in segment.records if r.feed_id == feed_id]
+        for feed_id, records in _by_feed(segment):
+            name = _name_of(segment, feed_id)
             day = records[-1].received_at.astimezone(zone).date()
             chosen = [r for r in records if wanted is None or (name, r.number) in wanted]
             if not chosen:

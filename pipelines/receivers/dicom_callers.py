@@ -1,17 +1,16 @@
 """Who may send to the DICOM receiver, and which storage classes it takes: lists, not code."""
 
-import ipaddress
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.problems import Problem
+from pipelines.receivers.addresses import Networks, is_among, networks
 
 STORAGE_CLASSES = Path(__file__).parent / "storage_classes.toml"
 # What a site may send at the least: dose reports only.
 KINDS = {"all": ("dose_reports", "reports", "images"), "dose_reports": ("dose_reports",)}
-Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
 class CallersProblem(Problem):
@@ -30,8 +29,7 @@ class Callers:
 
     def may_connect(self, address: str) -> bool:
         """Say whether a caller may come from an IP address."""
-        own = ipaddress.ip_address(address)
-        return not self.addresses or any(own in network for network in self.addresses)
+        return is_among(address, self.addresses)
 
 
 def read_callers(path: Path, feed_ids: Collection[str]) -> Callers:
@@ -64,10 +62,10 @@ def read_callers(path: Path, feed_ids: Collection[str]) -> Callers:
             )
         feeds[title.strip()] = feed
     try:
-        networks = tuple(ipaddress.ip_network(text) for text in document.get("addresses", []))
+        allowed = networks(document.get("addresses", []))
     except ValueError as error:
         raise CallersProblem(f"{path}: addresses: {error}") from error
-    return Callers(feeds, networks)
+    return Callers(feeds, allowed)
 
 
 def storage_classes(kind: str, path: Path = STORAGE_CLASSES) -> frozenset[str]:

@@ -25,11 +25,13 @@ import struct
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -37,6 +39,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pipelines.problems import Problem
+from pipelines.receivers.timing import spread_ms
 
 MAGIC = b"IMSPOOL1"
 SALT_BYTES = 32
@@ -47,6 +50,8 @@ RECORD = struct.Struct(">qBB")
 CHECK_NONCE = b"\xff" * 12
 OPEN, CLOSED, READ = ".open", ".closed", ".read"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# So many of the latest syncs tell how fast the disk is.
+SYNCS_TIMED = 1024
 
 
 class SpoolProblem(Problem):
@@ -140,7 +145,12 @@ class SpoolWriter:
         self._lock = _lock(root)
         self.recovered = [found for path in segments(root, OPEN) for found in recover(path)]
         self.synced_groups = 0
+        self.sync_seconds: deque[float] = deque(maxlen=SYNCS_TIMED)
+        # Why the latest group was not taken; None while all is well.
+        self.refusing: str | None = None
         self._segment: _Open | None = None
+        # Segments that could not be closed when the disk failed.
+        self._left: list[Path] = []
         self._changed = threading.Condition()
         self._waiting: list[tuple[Record, Future[Position]]] = []
         self._pending = 0
@@ -178,6 +188,14 @@ class SpoolWriter:
             self._changed.notify_all()
         return ticket
 
+    def document(self) -> dict[str, Any]:
+        """State of the spool, for JSON: why it refuses, segments for the harvest, sync times."""
+        return {
+            "refusing": self.refusing,
+            "segments_waiting": len(segments(self.root, CLOSED)),
+            "sync_ms": spread_ms(self.sync_seconds.copy()),
+        }
+
     def close(self) -> None:
         """Write what waits, close the segment, free the folder; calling it twice does no harm."""
         with self._changed:
@@ -201,6 +219,8 @@ class SpoolWriter:
                 self._changed.notify_all()
             if self._segment is not None and (is_last or self._is_due(self._segment)):
                 self._finish(self._segment)
+            if self._left and self.refusing is None:
+                self._mend()
             if is_last:
                 return
 
@@ -224,14 +244,18 @@ class SpoolWriter:
             if self._segment is None:
                 self._segment = _Open.create(self.root, self.storage_key, self.now())
             segment = self._segment
+            began = time.monotonic()
             numbers = segment.write([record for record, _ in group])
+            self.sync_seconds.append(time.monotonic() - began)
         except Exception as error:
             # Whatever it was, nobody who waits may be told that the record is safe.
             self._abandon()
+            self.refusing = _reason(error)
             for _, ticket in group:
-                ticket.set_exception(SpoolRefused(_reason(error)))
+                ticket.set_exception(SpoolRefused(self.refusing))
             return
         self.synced_groups += 1
+        self.refusing = None
         for (_, ticket), number in zip(group, numbers, strict=True):
             ticket.set_result(Position(segment.name, number, len(group)))
 
@@ -251,14 +275,25 @@ class SpoolWriter:
         try:
             segment.close(truncate=True)
         except OSError:
-            return  # stays open under its name; the next start mends it
+            self._left.append(segment.path)
 
     def _finish(self, segment: "_Open") -> None:
         self._segment = None
         try:
             segment.close()
         except OSError:
-            return  # the same
+            self._left.append(segment.path)
+
+    def _mend(self) -> None:
+        """Close what a failing disk left open, now that it takes records again."""
+        left, self._left = self._left, []
+        for path in left:
+            try:
+                recover(path)
+            except FileNotFoundError:
+                continue  # it was given its name, and the sync of the folder failed
+            except OSError:
+                self._left.append(path)  # the next start mends it at the latest
 
 
 class _Open:

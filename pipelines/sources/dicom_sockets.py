@@ -46,6 +46,16 @@ def hurry(event: Any) -> None:
     quicken(event.assoc, seconds=seconds, is_bounded=False)
 
 
+def acknowledge_at_once(opened: Any) -> None:
+    """Let the system acknowledge what a socket has received without delay.
+
+    Not sticky: without it the acknowledgement of the next small write waits again.
+    """
+    if hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 def _receiver(wrapped: Any, seconds: float, largest: int | None) -> Callable[[int], bytearray]:
     def receive(wanted: int) -> bytearray:
         if largest is not None and wanted > largest:
@@ -57,10 +67,7 @@ def _receiver(wrapped: Any, seconds: float, largest: int | None) -> Callable[[in
             if time.monotonic() > ends:
                 raise PeerTooSlow("a unit took too long")
             piece = opened.recv(min(wanted - len(received), PIECE))
-            # Not sticky: without it the acknowledgement of the next small write waits again.
-            if hasattr(socket, "TCP_QUICKACK"):
-                with contextlib.suppress(OSError):
-                    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            acknowledge_at_once(opened)
             if not piece:
                 break
             received += piece

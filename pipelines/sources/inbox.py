@@ -22,13 +22,16 @@ class InboxProblem(Problem, ValueError):
 class Delivery:
     """One delivered file, or for DICOM one folder or archive of files, of one feed.
 
-    `payload`: the bytes of a replay; for DICOM the paths of the chosen files, as JSON.
+    `payload`: bytes that lie in no file, of a replay or of what a receiver took; for DICOM the
+    paths of the chosen files, as JSON. `completed_at` (UTC): when it was complete, where that is
+    known better than by its day.
     """
 
     feed_kind: str
     path: Path
     delivered_on: date
     payload: bytes | None = None
+    completed_at: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -36,7 +39,7 @@ class Delivery:
         return self.path.name
 
     def data(self) -> bytes:
-        """Bytes of the delivery; a replay has them in memory only."""
+        """Bytes of the delivery; those of a payload are in memory only."""
         return self.path.read_bytes() if self.payload is None else self.payload
 
     def size(self) -> int:
@@ -44,8 +47,8 @@ class Delivery:
         return self.path.stat().st_size if self.payload is None else len(self.payload)
 
     def received_at(self, zone: str) -> datetime:
-        """UTC instant by which the delivery was complete: the end of its day in `zone`."""
-        return end_of_day(self.delivered_on, zone)
+        """UTC instant by which the delivery was complete, else the end of its day in `zone`."""
+        return self.completed_at or end_of_day(self.delivered_on, zone)
 
 
 def deliveries(inbox: Path, feed_kind: str) -> list[Delivery]:

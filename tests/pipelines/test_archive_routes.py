@@ -102,8 +102,8 @@ def routes(
             found[route] = of_lists(setup).unique("series_instance_uid")
     receiver.stop()
     spool.close()
-    setup = replace(new_setup(folder / "store"), spool=folder / "spool")
-    harvest_spool(setup, now=NOW)
+    setup = replace(new_setup(folder / "store"), spools={"dicom": folder / "spool"})
+    harvest_spool("dicom", setup, now=NOW)
     found["store"] = of_headers(setup)
     place = folder / "files" / "inbox" / "dicom" / str(DAY) / "RMC"
     place.mkdir(parents=True)

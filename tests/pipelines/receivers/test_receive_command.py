@@ -153,8 +153,8 @@ def test_a_receiver_killed_under_load_loses_and_doubles_nothing(
     assert json.loads((receiving.spool / "receiver.json").read_text()) == counts
 
     keys = load_keys(tmp_path / "keys.json")
-    setup = replace(new_setup(tmp_path / "landed", keys), spool=receiving.spool)
-    result = harvest_spool(setup, now=NOW)
+    setup = replace(new_setup(tmp_path / "landed", keys), spools={"dicom": receiving.spool})
+    result = harvest_spool("dicom", setup, now=NOW)
     landed = setup.landing.read("dicom_headers")["sop_instance_uid"].to_list()
     expected = pseudonyms(pl.Series(sorted(acknowledged)), "instance", keys.pseudonym).to_list()
     assert sorted(landed) == sorted(expected), "lost or doubled"

@@ -213,6 +213,34 @@ def test_a_failed_sync_is_never_tried_again_on_the_same_segment(new_spool: NewSp
             send(spool, b"lost")[0].result(5)
         after = send(spool, b"after")[0].result(5)
     assert after.segment != before.segment
+    spool.close()
+    assert [record.payload for record in spooled(spool.root)] == [b"before", b"after"]
+
+
+def test_what_a_failing_disk_left_open_is_closed_when_it_works_again(
+    new_spool: NewSpool, monkeypatch
+):
+    """Failing means that acknowledged records wait for a restart that nobody makes."""
+    spool = new_spool()
+    send(spool, b"before")[0].result(5)
+
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fails)
+        with pytest.raises(SpoolRefused, match="Input/output error"):
+            send(spool, b"lost")[0].result(5)
+    assert spool.document()["refusing"]
+    send(spool, b"after")[0].result(5)
+    waited = threading.Event()
+    for _ in range(100):
+        if spool.document()["segments_waiting"]:
+            break
+        waited.wait(0.02)
+    assert [record.payload for record in spooled(spool.root)] == [b"before"]
+    assert spool.document()["refusing"] is None
+    assert spool.document()["sync_ms"]["max"] > 0
 
 
 def test_nothing_is_taken_when_the_disk_is_nearly_full(new_spool: NewSpool):

@@ -72,7 +72,7 @@ def home(new_setup: Callable[..., Setup], files: list[Path], tmp_path: Path) -> 
     sent = [kept_of(path) for path in files]
     feeds = ["dicom_RMC", "dicom_RMC", "dicom_RBV"]
     folder = spool_of(tmp_path / "spool", *zip(feeds, sent, strict=True))
-    return replace(new_setup(tmp_path / "landed"), spool=folder)
+    return replace(new_setup(tmp_path / "landed"), spools={"dicom": folder})
 
 
 def landed(setup: Setup) -> pl.DataFrame:
@@ -83,7 +83,7 @@ def test_a_segment_lands_as_its_files_would(
     home: Setup, files: list[Path], new_setup: Callable[..., Setup], tmp_path: Path
 ):
     """Failing means that it matters whether a scanner sends or its archive delivers."""
-    result = harvest_spool(home, now=NOW)
+    result = harvest_spool("dicom", home, now=NOW)
     assert (result.rows_received, result.rows_landed, result.rows_rejected) == (3, 3, 0)
     folder = tmp_path / "delivered_RMC"
     folder.mkdir()
@@ -99,7 +99,7 @@ def test_a_segment_lands_as_its_files_would(
 
 def test_patients_are_those_of_the_senders_party(home: Setup):
     """Failing means that equal numbers of two trusts become one patient."""
-    harvest_spool(home, now=NOW)
+    harvest_spool("dicom", home, now=NOW)
     rows = landed(home).group_by("feed_id").agg(pl.col("patient_id").unique()).sort("feed_id")
     issuers = {"dicom_RBV": "RBV", "dicom_RMC": "RMC"}
     for feed_id, patients in rows.iter_rows():
@@ -124,7 +124,7 @@ def test_nothing_is_left_in_the_clear(home: Setup, tmp_path: Path, monkeypatch: 
         return harvest(*arguments, **named)
 
     monkeypatch.setattr(spooled, "harvest", watched)
-    harvest_spool(home, now=NOW)
+    harvest_spool("dicom", home, now=NOW)
     assert modes == [0o700]
     assert list(ram_disk.iterdir()) == []
     for path in (tmp_path / "landed").rglob("*"):
@@ -140,13 +140,13 @@ def test_without_room_in_memory_nothing_is_decrypted(
     with monkeypatch.context() as patch:
         patch.setattr(spooled, "RAM_DISK", tmp_path / "none")
         with pytest.raises(NoRamDisk, match="mount a tmpfs"):
-            harvest_spool(home, now=NOW)
+            harvest_spool("dicom", home, now=NOW)
     with monkeypatch.context() as patch:
         patch.setattr(spooled, "ROOM_TO_SPARE", 1 << 60)
         with pytest.raises(NoRamDisk, match="IMAGING_SPOOL_SEGMENT_MB"):
-            harvest_spool(home, now=NOW)
+            harvest_spool("dicom", home, now=NOW)
     assert home.landing.receipts().is_empty()
-    assert harvest_spool(home, now=NOW).rows_landed == 3
+    assert harvest_spool("dicom", home, now=NOW).rows_landed == 3
 
 
 def test_what_a_killed_harvest_left_in_the_clear_is_removed(home: Setup, monkeypatch):
@@ -155,17 +155,17 @@ def test_what_a_killed_harvest_left_in_the_clear_is_removed(home: Setup, monkeyp
     folder = home.landing.root.parent / "imaging-spool-99999999-abc"  # no such process
     folder.mkdir(parents=True)
     (folder / "a.dcm").write_bytes(b"an identity")
-    harvest_spool(home, now=NOW)
+    harvest_spool("dicom", home, now=NOW)
     assert not folder.exists()
 
 
 def test_an_object_that_is_sent_again_counts_once(home: Setup, files: list[Path]):
     """Failing means that a sender that repeats itself makes more exams."""
-    harvest_spool(home, now=NOW)
+    harvest_spool("dicom", home, now=NOW)
     before = landed(home)
     again = kept_of(files[0])
-    spool_of(home.spool, ("dicom_RMC", again), ("dicom_RMC", again))
-    result = harvest_spool(home, now=NOW + timedelta(hours=1))
+    spool_of(home.spools["dicom"], ("dicom_RMC", again), ("dicom_RMC", again))
+    result = harvest_spool("dicom", home, now=NOW + timedelta(hours=1))
     assert result.rows_written == 0
     assert landed(home).equals(before)
     assert waiting_segments(home) == []
@@ -185,10 +185,10 @@ def test_a_harvest_killed_before_it_marks_the_segment_lands_nothing_twice(
     with monkeypatch.context() as patch:
         patch.setattr(spooled, "mark_read", killed)
         with pytest.raises(Killed):
-            harvest_spool(home, now=NOW)
+            harvest_spool("dicom", home, now=NOW)
     before = landed(home)
     assert len(before) == 3 and len(waiting_segments(home)) == 1
-    harvest_spool(home, now=NOW)
+    harvest_spool("dicom", home, now=NOW)
     assert landed(home).equals(before)
     assert waiting_segments(home) == []
 
@@ -208,7 +208,7 @@ def test_another_key_stops_the_harvest_and_leaves_the_segment(home: Setup):
     """Failing means that a wrong key empties the spool."""
     other = replace(home, keys=replace(home.keys, storage=b"dHR0" * 10 + b"dHQ="))
     with pytest.raises(WrongSpoolKey, match="IMAGING_KEY_FILE"):
-        harvest_spool(other, now=NOW)
+        harvest_spool("dicom", other, now=NOW)
     assert len(waiting_segments(home)) == 1
 
 
@@ -218,8 +218,8 @@ def test_a_rejected_header_is_replayed_from_its_segment(
     """Failing means that a header rejected by our own fault cannot be had again."""
     unread = kept_of(files[0]).replace(b"2.25.8002", b"2.25.8009", 1)
     broken = unread.replace(b"2.25.9001", b"2.25.9999", 1)  # file meta only
-    spool_of(home.spool, ("dicom_RMC", broken))
-    result = harvest_spool(home, now=NOW)
+    spool_of(home.spools["dicom"], ("dicom_RMC", broken))
+    result = harvest_spool("dicom", home, now=NOW)
     assert (result.rows_landed, result.rows_rejected) == (3, 1)
     (entry,) = home.quarantine.entries(state="open")
     (path,) = json.loads(home.quarantine.payload(entry))
@@ -229,7 +229,7 @@ def test_a_rejected_header_is_replayed_from_its_segment(
         still = replay(entry, home, now=NOW)
         assert (still.rows_landed, still.rows_rejected) == (0, 1)
     assert prune_spool(home, retention=WEEK, now=NOW + 2 * WEEK) != []
-    assert len(segments(home.spool, READ)) == 1, "the segment of the open entry is kept"
+    assert len(segments(home.spools["dicom"], READ)) == 1, "the segment of the open entry is kept"
     for left in home.quarantine.entries(state="open"):
         home.quarantine.close(left, "dismissed", "a test")
     assert len(prune_spool(home, retention=WEEK, now=NOW + 2 * WEEK)) == 1
@@ -243,8 +243,8 @@ def test_a_rejected_header_is_replayed_from_its_segment(
 def test_a_segment_leaves_when_its_retention_is_over(home: Setup):
     """Failing means that identities rest longer than agreed, or leave before they have landed."""
     assert prune_spool(home, retention=WEEK, now=NOW + 9 * WEEK) == []
-    harvest_spool(home, now=NOW)
-    (segment,) = segments(home.spool, READ)
+    harvest_spool("dicom", home, now=NOW)
+    (segment,) = segments(home.spools["dicom"], READ)
     assert read_at(segment) == NOW
     assert prune_spool(home, retention=WEEK, now=NOW + timedelta(days=6)) == []
     assert prune_spool(home, retention=WEEK, now=NOW + timedelta(days=8)) == [segment]
@@ -253,11 +253,11 @@ def test_a_segment_leaves_when_its_retention_is_over(home: Setup):
 
 def test_a_damaged_segment_lands_what_is_whole(home: Setup, caplog: pytest.LogCaptureFixture):
     """Failing means that one bad block of the disk stops the harvest or loses its neighbours."""
-    (path,) = segments(home.spool, CLOSED)
+    (path,) = segments(home.spools["dicom"], CLOSED)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    result = harvest_spool(home, now=NOW)
+    result = harvest_spool("dicom", home, now=NOW)
     assert (result.rows_landed, result.rows_rejected) == (2, 0)
     assert waiting_segments(home) == []
     assert f"spool segment {path.name} is damaged" in caplog.text
@@ -266,6 +266,6 @@ def test_a_damaged_segment_lands_what_is_whole(home: Setup, caplog: pytest.LogCa
 def test_without_a_spool_there_is_nothing_to_do(new_setup: Callable[..., Setup], tmp_path: Path):
     """Failing means that a network without a receiver cannot harvest."""
     setup = new_setup(tmp_path)
-    assert harvest_spool(setup, now=NOW).rows_received == 0
+    assert harvest_spool("dicom", setup, now=NOW).rows_received == 0
     assert prune_spool(setup, retention=WEEK, now=NOW) == []
-    assert waiting_segments(replace(setup, spool=tmp_path / "none")) == []
+    assert waiting_segments(replace(setup, spools={"dicom": tmp_path / "none"})) == []
