@@ -85,4 +85,4 @@ FEEDS = {
 }
 
 # Feed kinds that receivers bring, each with a spool of its own.
-RECEIVED = ("dicom", "hl7")
+RECEIVED = ("dicom", "hl7", "image_access")

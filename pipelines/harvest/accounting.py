@@ -15,8 +15,10 @@ from pipelines.landing.quarantine import Entry, entry_for
 from pipelines.landing.schema import landing_schema
 from pipelines.landing.writer import PARSER_VERSION
 from pipelines.sources.extract_tables import Refused, raw_rows
+from pipelines.sources.hl7 import framed as framed_hl7
 from pipelines.sources.hl7 import split_messages
-from pipelines.sources.image_access import framed, split_audit
+from pipelines.sources.image_access import framed as framed_audit
+from pipelines.sources.image_access import split_audit
 
 
 def account(
@@ -150,10 +152,10 @@ def _kept(
     if feed_kind == "hl7":
         messages = split_messages(file.data)
         # Framed, so that one without a header is not read as the end of the one before it.
-        return b"".join(b"\x0b" + messages[number - 1] + b"\x1c\r" for number in numbers)
+        return framed_hl7(messages[number - 1] for number in numbers)
     if feed_kind == "image_access":
         messages = split_audit(file.data)
-        return framed(messages[number - 1] for number in numbers)
+        return framed_audit(messages[number - 1] for number in numbers)
     column_map = column_map_of(file, contract, setup)
     if column_map is not None:
         return column_map.rows(file.data, numbers)
