@@ -39,6 +39,7 @@ from pipelines.journey import (
 from pipelines.landing.keys import create_key_file
 from pipelines.problems import Problem
 from pipelines.query_verbs import query_app
+from pipelines.receive_audit_verb import receive_audit
 from pipelines.receive_verbs import receive_app
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
 
@@ -52,6 +53,7 @@ app = typer.Typer(
 keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(receive_app, name="receive")
+receive_app.command("audit")(receive_audit)
 app.add_typer(query_app, name="query")
 app.add_typer(export_app, name="export")
 PATHS_SHOWN = 20

@@ -58,6 +58,7 @@ RAW_EVENT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "status_raw": pl.String,
     "report_text": pl.String,
     "reason": pl.String,
+    "attrs": pl.String,
 }
 
 

@@ -66,6 +66,13 @@ FEEDS = {
             registered_as="dids",
         ),
         FeedKind(
+            "image_access",
+            "image_access",
+            "imaging_events",
+            "Audit messages of archives and viewers (RFC 3881, DICOM PS3.15): who opened which study, "
+            "what was sent where.",
+        ),
+        FeedKind(
             "dicom",
             "dicom_files",
             "dicom_headers",
@@ -105,4 +112,4 @@ FEEDS = {
 }
 
 # Feed kinds that receivers bring, each with a spool of its own.
-RECEIVED = ("dicom", "hl7")
+RECEIVED = ("dicom", "hl7", "image_access")

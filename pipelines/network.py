@@ -17,6 +17,8 @@ class Network:
     site_trust_history: pl.DataFrame
     reporting_organisations: pl.DataFrame
     feeds: pl.DataFrame
+    audit_sources: pl.DataFrame
+    application_entities: pl.DataFrame
     programme_events: pl.DataFrame
     scanner_register: pl.DataFrame
     postcode_deprivation: pl.DataFrame

@@ -93,6 +93,20 @@ class Settings(BaseSettings):
         description="Age at which a segment of HL7 messages is closed, and can then be harvested; "
         "each gives a landing file per feed.",
     )
+    receive_audit_host: str = Field(
+        "127.0.0.1", description="Address that the audit receiver listens on."
+    )
+    receive_audit_listeners: Path | None = Field(
+        None,
+        description="TOML list of ports, transports, parties and senders' addresses of the audit "
+        "receiver; default HOME/audit_listeners.toml.",
+    )
+    receive_audit_connections: int = Field(
+        64, ge=1, description="Connections that the audit receiver holds at once."
+    )
+    receive_audit_message_mb: int = Field(
+        4, ge=1, description="Largest audit message; the connection of a larger one is closed."
+    )
     receive_tls_certificate: Path | None = Field(
         None, description="Certificate (PEM) of the receivers; with it they speak TLS only."
     )
@@ -189,6 +203,11 @@ class Settings(BaseSettings):
     def hl7_listeners_file(self) -> Path:
         """List of the ports of the HL7 receiver, with party and addresses of their senders."""
         return self.receive_hl7_listeners or self.home / "hl7_listeners.toml"
+
+    @property
+    def audit_listeners_file(self) -> Path:
+        """List of the ports of the audit receiver, with party and addresses of their senders."""
+        return self.receive_audit_listeners or self.home / "audit_listeners.toml"
 
     def segment_seconds(self, feed_kind: str) -> int:
         """Age at which a segment of a receiver's spool is closed."""

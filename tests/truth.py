@@ -177,3 +177,26 @@ def scanner_downtimes(truth: Path) -> pl.DataFrame:
         & (pl.col("month_on") >= told_from)
         & ~pl.col("party_code").is_in(parameters["workbook_parties"])
     )
+
+
+def image_views(truth: Path, month: date) -> pl.DataFrame:
+    """Launches of a month (local), one row per view: a person who comes back to a study soon is one.
+
+    `is_certain` is False for the few that begin half an hour to an hour after an earlier launch of
+    the same person, study and outcome: further accesses, up to half an hour long, decide there.
+    """
+    studies = exams(truth).select("exam_no", "study_instance_uid")
+    launches = pl.read_parquet(truth / "image_views.parquet").join(studies, on="exam_no")
+    same = ["staff_code", "study_instance_uid", "launch_failed"]
+    since = pl.col("viewed_at") - pl.col("viewed_at").shift(1).over(same, order_by="viewed_at")
+    local = pl.col("viewed_at").dt.convert_time_zone("Europe/London").dt.date()
+    return (
+        launches.filter(local.dt.month_start() == month)
+        .with_columns(
+            is_first=(since >= timedelta(minutes=30)).fill_null(True),
+            is_certain=~since.is_between(timedelta(minutes=30), timedelta(minutes=60)).fill_null(
+                False
+            ),
+        )
+        .filter("is_first")
+    )

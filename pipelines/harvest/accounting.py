@@ -16,7 +16,10 @@ from pipelines.landing.schema import landing_schema
 from pipelines.landing.writer import PARSER_VERSION
 from pipelines.sources.extract_tables import Refused, raw_rows
 from pipelines.sources.fhir import raw_lines
+from pipelines.sources.hl7 import framed as framed_hl7
 from pipelines.sources.hl7 import split_messages
+from pipelines.sources.image_access import framed as framed_audit
+from pipelines.sources.image_access import split_audit
 
 
 def account(
@@ -151,9 +154,12 @@ def _kept(
     if feed_kind == "hl7":
         messages = split_messages(file.data)
         # Framed, so that one without a header is not read as the end of the one before it.
-        return b"".join(b"\x0b" + messages[number - 1] + b"\x1c\r" for number in numbers)
+        return framed_hl7(messages[number - 1] for number in numbers)
     if feed_kind == "fhir":
         return raw_lines(file.data, numbers)
+    if feed_kind == "image_access":
+        messages = split_audit(file.data)
+        return framed_audit(messages[number - 1] for number in numbers)
     column_map = column_map_of(file, contract, setup)
     if column_map is not None:
         return column_map.rows(file.data, numbers)

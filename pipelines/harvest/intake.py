@@ -10,6 +10,7 @@ from pipelines.feeds import FEEDS
 from pipelines.harvest.accounting import account
 from pipelines.harvest.dicom import TABLE, DicomHarvest, unseen_folders
 from pipelines.harvest.dose import land_doses
+from pipelines.harvest.image_access import read_image_access
 from pipelines.harvest.messages import read_hl7
 from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import is_known, known_deliveries, open_files
@@ -22,6 +23,8 @@ from pipelines.sources.inbox import Delivery, fingerprint
 
 # Deliveries are read in groups of about so many bytes, which bounds what a harvest keeps in memory.
 GROUP_BYTES = 32 * 1024 * 1024
+# Feeds of messages; all others are tables.
+READERS = {"hl7": read_hl7, "fhir": read_fhir, "image_access": read_image_access}
 
 
 def harvest(
@@ -95,7 +98,7 @@ def _harvest_group(
     files, known = open_files(feed_kind, deliveries, setup, replay_of)
     if not files:
         return HarvestResult(feed_kind, files_seen=len(deliveries), files_known=known)
-    read = {"hl7": read_hl7, "fhir": read_fhir}.get(feed_kind, read_tables)
+    read = READERS.get(feed_kind, read_tables)
     batch = read(feed_kind, files, setup, tell)
     found = _judged_and_landed(feed_kind, files, batch, setup, now, tell, is_selection)
     return replace(found, files_seen=len(deliveries), files_known=known)

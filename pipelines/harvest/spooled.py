@@ -1,6 +1,6 @@
 """What receivers have spooled, as deliveries of their feeds.
 
-A closed segment of HL7 messages is decrypted in memory and read like a delivered file, one for each
+A closed segment of HL7 or audit messages is decrypted in memory and read like a delivered file, one for each
 feed. A segment of DICOM headers is decrypted into a private folder on a RAM disk, read like a
 delivered folder, and the folder is gone when it has been read. The name of such a delivery holds
 the name of its segment and the beginning of the segment's hash, so that a receipt or a quarantined
@@ -34,11 +34,15 @@ from pipelines.receivers.spool import (
     read_segment,
     segments,
 )
+from pipelines.sources.hl7 import framed as framed_hl7
+from pipelines.sources.image_access import framed as framed_audit
 from pipelines.sources.inbox import Delivery, fingerprint
 
 log = logging.getLogger("imaging.harvest.spool")
 PREFIX = "spool-"
 DIGEST_CHARACTERS = 16
+# How the messages of a feed kind become one batch, so that none runs into the next.
+FRAMED = {"hl7": framed_hl7, "image_access": framed_audit}
 RAM_DISK = Path("/dev/shm")
 FOLDER_PREFIX = "imaging-spool-"
 # Files on a RAM disk take whole pages, and folders some.
@@ -117,7 +121,7 @@ def _message_deliveries(feed_kind: str, segment: Segment, setup: Setup) -> list[
     zone = ZoneInfo(setup.network.time_zone)
     found = []
     for feed_id, records in _by_feed(segment):
-        payload = b"".join(b"\x0b" + record.payload + b"\x1c\r" for record in records)
+        payload = FRAMED[feed_kind](record.payload for record in records)
         at = records[-1].received_at
         path = segment.path.with_name(_name_of(segment, feed_id))
         found.append(Delivery(feed_kind, path, at.astimezone(zone).date(), payload, at))

@@ -117,13 +117,20 @@ def pseudonymise_events(
     Takes RAW_EVENT_SCHEMA. `event_id` is a keyed hash over feed group (issuer), exam as received,
     event type, raw time, actor and report text; where the time is only the message's own
     (MSH-7), the message content stands in for it, so that a resend is not a second event. A merge
-    of two patient numbers has no exam; the two numbers stand in its place.
+    of two patient numbers has no exam; the two numbers stand in its place, and of an audit message
+    the study and the system that was sent to.
     """
     events = events.with_columns(pl.col("nhs_number").str.replace_all(r"[\s-]", ""))
     text = events["report_text"]
     filler_key = pl.format("{}|F|{}|{}", "issuer_ods", "filler_id", "obr_set")
     raw_exam = events.select(
-        pl.when(pl.col("accession").is_not_null())
+        pl.when(pl.col("source_kind") == "audit")
+        .then(
+            pl.concat_str(
+                pl.coalesce("study_uid", pl.lit("")), pl.lit("|"), pl.coalesce("aet", pl.lit(""))
+            )
+        )
+        .when(pl.col("accession").is_not_null())
         .then(pl.format("{}|A|{}", "issuer_ods", "accession"))
         .otherwise(pl.coalesce(filler_key, pl.format("{}|{}", "patient_id", "prior_patient_id")))
         .alias("raw_exam")
@@ -157,7 +164,6 @@ def pseudonymise_events(
         seq=events.select(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("source_sha"))[:, 0],
         reason=coded(events["reason"], keys.pseudonym),
         swim_code=pl.lit(None, pl.String),
-        attrs=pl.lit(None, pl.String),
     )
     return hashed.with_columns(
         exam_key=pl.when(pl.col("accession").is_not_null())

@@ -15,8 +15,10 @@ HL7_FORMATS = {14: "%Y%m%d%H%M%S", 12: "%Y%m%d%H%M", 8: "%Y%m%d"}
 PRECISION = {14: "s", 12: "m", 8: "d"}
 # A fraction belongs to seconds only; the offsets of the world lie within 14 hours.
 HL7_TIME = r"^(\d{8}|\d{12}|\d{14}(?:\.\d+)?)(?:[+-](?:0\d|1[0-4])[0-5]\d)?$"
-ISO_TIME = r"^(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d)(?::(\d\d)(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$"
-ISO_PARTS = ["day", "minute", "second", "fraction", "offset"]
+ISO_TIME = (
+    r"^(?<day>\d{4}-\d\d-\d\d)(?:T(?<time>\d\d:\d\d(?::\d\d)?)(?<fraction>\.\d+)?"
+    r"(?<offset>Z|[+-]\d\d:?\d\d)?)?$"
+)
 # A year of two digits reads as one of the first century; no value of a feed is that old.
 EARLIEST = date(1850, 1, 1)
 
@@ -114,19 +116,26 @@ def parse_hl7_times(raw: pl.Series, zone: str) -> pl.DataFrame:
 
 
 def parse_iso_times(raw: pl.Series, zone: str) -> pl.DataFrame:
-    """The same of ISO 8601 times: YYYY-MM-DD[Thh:mm[:ss[.s]][Z|+hh:mm]]; anything else is null."""
-    parts = pl.DataFrame({"raw": raw}).select(
-        pl.col("raw").str.extract_groups(ISO_TIME).struct.rename_fields(ISO_PARTS).struct.unnest()
+    """The same of ISO 8601: YYYY-MM-DD[Thh:mm[:ss[.s]][Z|+/-hh:mm]]; anything else is null.
+
+    Z is UTC on purpose and no wrong offset, so that it is never flagged.
+    """
+    parts = raw.str.extract_groups(ISO_TIME).struct.unnest()
+    is_utc = pl.col("offset") == "Z"
+    written = parts.select(
+        raw=pl.concat_str(
+            pl.col("day").str.replace_all("-", ""),
+            pl.col("time").str.replace_all(":", "").fill_null(""),
+            pl.col("fraction").fill_null(""),
+            pl.when(is_utc)
+            .then(pl.lit("+0000"))
+            .otherwise(pl.col("offset").str.replace(":", ""))
+            .fill_null(""),
+        ),
+        is_utc=is_utc.fill_null(False),
     )
-    offset = pl.col("offset").replace("Z", "+00:00").str.replace(":", "", literal=True)
-    digits = pl.concat_str(
-        pl.col("day").str.replace_all("-", "", literal=True),
-        pl.col("minute").str.replace(":", "", literal=True).fill_null(""),
-        pl.col("second").fill_null(""),
-        pl.col("fraction").fill_null(""),
-        offset.fill_null(""),
-    )
-    return parse_hl7_times(parts.select(digits).to_series(), zone)
+    times = parse_hl7_times(written["raw"], zone)
+    return times.with_columns(flag=pl.when(~written["is_utc"]).then(pl.col("flag")))
 
 
 def parse_wall_clock(raw: pl.Series, pattern: str, zone: str) -> pl.DataFrame:

@@ -85,6 +85,12 @@ class Found:
             .select("feed_id", "content_sha", "event_type", sent_on=sent, delivered_on=delivered)
         )
 
+    def repeated_accesses(self) -> int:
+        """Audit messages that landed again under the event of an earlier copy."""
+        told = self.events.filter(pl.col("source_kind") == "audit")
+        both = told.select("feed_id", "content_sha", "obr_set", "event_id")
+        return both.height - both.unique(["feed_id", "content_sha", "obr_set"]).height
+
     def silent_days(self) -> pl.DataFrame:
         """Feed and day of every day without a delivery that was planted."""
         mine = self.planted.filter(pl.col("kind") == "silent_day")["file"]
@@ -434,6 +440,9 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("hl7", "test_message"): lambda f, feed: f.rejects(feed, "message_is_for_production"),
     ("hl7", "truncated_message"): lambda f, feed: f.rejects(feed, "message_code_is_given"),
     ("hl7", "no_msh"): lambda f, feed: f.rejects(feed, "has_message_header"),
+    ("image_access", "repeated_message"): lambda f, feed: f.repeated_accesses(),
+    ("image_access", "truncated_message"): lambda f, feed: f.rejects(feed, "message_is_whole"),
+    ("image_access", "unescaped_text"): lambda f, feed: f.rejects(feed, "text_is_escaped"),
     ("dicom", "damaged_text"): lambda f, feed: f.damaged(),
     ("dicom", "damaged_empty"): lambda f, feed: f.damaged(),
     ("dicom", "damaged_truncated"): lambda f, feed: f.damaged(),

@@ -117,3 +117,55 @@ def test_the_dose_of_every_exam_is_that_of_its_events_each_counted_once(demo, pu
             assert wrong.is_empty(), (name, wrong.select("exam_key", name, f"{name}_found"))
     told = published.sql("select count(*) from marts.fct_exam_dose where not is_total_as_told")
     assert told.fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("month", [date(2026, 2, 1), date(2026, 3, 1)], ids=str)
+def test_image_views_agree_by_context_outcome_and_owner(demo, published, month):
+    """Half of the promises are about who can open whose images: this is how often they do."""
+    audited = dict(
+        published.execute(
+            "select org_code, true from marts.rpt_image_access_monthly "
+            "where org_level = 'party' and month_on = ?",
+            [month],
+        ).fetchall()
+    )
+    rows = truth.image_views(demo.path / "truth", month)
+    rows = rows.filter(pl.col("viewer_party").is_in(list(audited)))
+    assert rows["is_certain"].all() and rows.height > 20
+    seen = rows.filter(~pl.col("launch_failed"))
+    timed = seen["seconds_to_first_image"].drop_nulls()
+    expected = {
+        ("views", route): (float(number), None)
+        for route, number in seen.group_by("route").len().iter_rows()
+    }
+    people = seen["staff_code"].n_unique()
+    expected |= {
+        ("views", "All"): (float(len(seen)), None),
+        ("failed_launches", "All"): (float(len(rows) - len(seen)), float(len(rows))),
+        ("other_party_views", "All"): (float(seen["is_cross_trust"].sum()), float(len(seen))),
+        ("first_image_seconds", "All"): (round(float(timed.sum()), 3), float(len(timed))),
+        ("viewing_people", "All"): (float(people) if people >= 5 else None, None),
+    }
+    found = {
+        (measure, context): (numerator, denominator)
+        for measure, context, numerator, denominator in published.execute(
+            "select measure, access_context, numerator, denominator "
+            "from marts.rpt_image_access_monthly where org_level = 'network' and month_on = ?",
+            [month],
+        ).fetchall()
+    }
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_nobody_who_opened_images_can_be_found_in_the_published_file(demo, published):
+    """A key of staff in a reader's file is a list of who looked at what."""
+    key = load_keys(demo.key_file).pseudonym
+    staff = pl.read_parquet(demo.path / "truth" / "image_views.parquet")["staff_code"].unique()
+    hidden = {*staff, *pseudonyms(staff, "staff", key)}
+    columns = published.sql(
+        "select table_schema, table_name, column_name from information_schema.columns "
+        "where data_type = 'VARCHAR'"
+    ).fetchall()
+    for schema, table, column in columns:
+        values = published.sql(f'select distinct "{column}" from {schema}.{table}').fetchall()
+        assert not hidden & {value for (value,) in values}, (table, column)

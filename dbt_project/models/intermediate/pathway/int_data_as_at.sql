@@ -11,7 +11,11 @@ with exam_events as (
 deliveries as (
     select max(least({{ add_seconds('arrived_at', 1) }}, landed_at)) as delivered_until
     from {{ ref('stg_landing__receipts') }}
-    where landing_table = 'imaging_events' and status = 'landed'
+    -- what is known of image access says nothing of exams
+    where
+        landing_table = 'imaging_events'
+        and status = 'landed'
+        and feed_kind is distinct from 'image_access'
 ),
 
 newest as (

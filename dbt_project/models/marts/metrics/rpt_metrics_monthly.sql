@@ -88,6 +88,17 @@ station_days as (
     from {{ ref('int_station_days') }}
 ),
 
+record_views as (
+    select
+        party_code,
+        trust_code,
+        modality_group,
+        month_on,
+        exam_count,
+        view_count
+    from {{ ref('int_record_views_monthly') }}
+),
+
 data_quality as (
     select
         org_level,
@@ -175,6 +186,18 @@ stations_rolled_up as (
     {{ roll_up(['month_on'], or_all=['modality_group']) }}
 ),
 
+record_views_rolled_up as (
+    select
+        {{ org_level() }} as org_level,
+        {{ org_code() }} as org_code,
+        {{ or_all('modality_group') }} as modality_group,
+        month_on,
+        sum(view_count) as view_count,
+        sum(exam_count) / 1000.0 as thousand_exams
+    from record_views
+    {{ roll_up(['month_on'], or_all=['modality_group']) }}
+),
+
 measured as (
     {{ metric_rows('exams_performed', 'T01', 'numerator', none) }}
     union all
@@ -209,6 +232,8 @@ measured as (
     {{ metric_rows(
         'stations_rolled_up', 'U07', 'unplanned_downtime_hours', 'operational_hours'
     ) }}
+    union all
+    {{ metric_rows('record_views_rolled_up', 'C04', 'view_count', 'thousand_exams') }}
     union all
     {{ metric_rows(
         'data_quality', 'Q01', 'checked_count - failing_count', 'checked_count', where="metric_id = 'Q01'"

@@ -1,0 +1,364 @@
+"""Audit messages over syslog: TCP with or without TLS, and UDP; each in the spool as it came.
+
+Syslog has no acknowledgement. Over TCP a connection is read only as fast as its messages are safe
+on disk, so that a sender waits and keeps what it could not send; what a broken disk did not take
+is lost with its connection. Over UDP nothing tells a sender anything.
+"""
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.problems import Problem
+from pipelines.receivers.addresses import Networks, is_among, networks
+from pipelines.receivers.spool import SpoolRefused, SpoolWriter
+from pipelines.receivers.syslog_frames import FrameTooLarge, SyslogFrames
+
+log = logging.getLogger("imaging.receive.audit")
+EXAMPLE = '[[listener]]\nport = 6514\nparty = "RMC"\ntransport = "tcp"\naddresses = ["10.20.1.5"]'
+KNOWN = {"port", "party", "transport", "addresses"}
+TRANSPORTS = ("tcp", "udp")
+READ_BYTES = 1 << 16
+LARGEST_DATAGRAM = 1 << 16
+DATAGRAM_BUFFER = 4 << 20
+# How often a thread looks whether it is to stop.
+TICK_SECONDS = 0.2
+HANDSHAKE_SECONDS = 10.0
+# The disk may be behind for so long; over UDP the system's buffer is full by then.
+PATIENCE_SECONDS = 30.0
+DATAGRAM_PATIENCE_SECONDS = 1.0
+
+
+class AuditListenersProblem(Problem):
+    """The list of listeners cannot be used; the message names the file, the entry and the remedy."""
+
+
+@dataclass(frozen=True)
+class AuditListener:
+    """One port: the feed of what arrives there, how it arrives, and the networks it may come from."""
+
+    port: int
+    feed_id: str
+    transport: str = "tcp"
+    addresses: Networks = ()
+
+
+@dataclass(frozen=True)
+class AuditListening:
+    """How to listen: address, TLS of the TCP ports, bounds."""
+
+    host: str = "127.0.0.1"
+    most_connections: int = 64
+    largest_message: int = 4 << 20
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass
+class AuditCounts:
+    """What came and what became of it; `received` is safe on disk."""
+
+    received: int = 0
+    received_bytes: int = 0
+    cut_off: int = 0
+    connections: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    feeds: Counter[str] = field(default_factory=Counter)
+    last_at: dict[str, datetime] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The counts, for JSON."""
+        return {
+            "received": self.received,
+            "received_bytes": self.received_bytes,
+            "cut_off": self.cut_off,
+            "connections": self.connections,
+            "refused": dict(self.refused),
+            "feeds": {
+                name: {"received": count, "last_at": self.last_at[name].isoformat()}
+                for name, count in sorted(self.feeds.items())
+            },
+        }
+
+
+def read_audit_listeners(path: Path, feed_ids: Collection[str]) -> list[AuditListener]:
+    """Read the list of listeners; raises AuditListenersProblem.
+
+    The file holds `[[listener]]` tables with `port` and `party`, and may hold `transport` (tcp or
+    udp) and `addresses` (a list of networks). The feed of a party is `image_access_<party>`, one of
+    `feed_ids`. Port 0 lets the system choose.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise AuditListenersProblem(
+            f"no list of listeners at {path}: write one, for example\n{EXAMPLE}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise AuditListenersProblem(f"{path} is not TOML: {error}") from error
+    entries = document.get("listener")
+    if not isinstance(entries, list) or not entries:
+        raise AuditListenersProblem(f"{path} names no listener; add one, for example\n{EXAMPLE}")
+    found: list[AuditListener] = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            listener = _listener(entry, feed_ids)
+            taken = {(one.port, one.transport) for one in found if one.port}
+            if (listener.port, listener.transport) in taken:
+                raise ValueError(f"another one has {listener.transport} port {listener.port}")
+        except ValueError as error:
+            raise AuditListenersProblem(f"{path}: listener {number}: {error}") from error
+        found.append(listener)
+    return found
+
+
+def _listener(entry: object, feed_ids: Collection[str]) -> AuditListener:
+    """One listener; raises ValueError that names what is wrong."""
+    if not isinstance(entry, dict) or not {"port", "party"} <= set(entry) <= KNOWN:
+        raise ValueError(f"it needs port and party, and may have {', '.join(sorted(KNOWN))}")
+    port, party, transport = entry["port"], entry["party"], entry.get("transport", "tcp")
+    if type(port) is not int or not 0 <= port < 1 << 16:
+        raise ValueError(f"{port!r} is no port")
+    if transport not in TRANSPORTS:
+        raise ValueError(f"transport is {' or '.join(TRANSPORTS)}, not {transport!r}")
+    feed_id = f"image_access_{party}"
+    if feed_id not in feed_ids:
+        raise ValueError(
+            f"party {party!r} has no feed {feed_id} in seeds/network/feeds.csv; register the feed "
+            "or mend the party"
+        )
+    addresses = entry.get("addresses", [])
+    if not isinstance(addresses, list) or (not addresses and "addresses" in entry):
+        raise ValueError("addresses is a list of networks; leave it out to let any connect")
+    return AuditListener(port, feed_id, transport, networks(addresses))
+
+
+class AuditReceiver:
+    """Syslog listeners over a spool. Start it, and stop it before the spool is closed."""
+
+    def __init__(
+        self,
+        spool: SpoolWriter,
+        listeners: Sequence[AuditListener],
+        listening: AuditListening,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Prepare the receiver; `now` is the clock (UTC)."""
+        self.spool, self.listeners, self.listening, self.now = spool, listeners, listening, now
+        self.counts = AuditCounts()
+        self.ports: list[int] = []
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._open: set[threading.Thread] = set()
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Listen; returns when every port is open. Raises OSError when one cannot be had."""
+        try:
+            for one in self.listeners:
+                opened = _bound(one, self.listening.host)
+                self._sockets.append(opened)
+                self.ports.append(opened.getsockname()[1])
+        except OSError:
+            self.stop()
+            raise
+        for one, opened in zip(self.listeners, self._sockets, strict=True):
+            target = self._take_datagrams if one.transport == "udp" else self._accept
+            thread = threading.Thread(target=target, args=(one, opened), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self, *, grace: float = 10.0) -> None:
+        """Take nothing new, spool what has arrived within `grace` seconds, close connections."""
+        self._stopping.set()
+        with self._lock:
+            waiting = [*self._threads, *self._open]
+        for thread in waiting:
+            thread.join(grace)
+        for opened in self._sockets:
+            opened.close()
+        self._sockets.clear()
+
+    def document(self) -> dict[str, Any]:
+        """State and counts, for JSON."""
+        with self._lock:
+            return {
+                "listening": [
+                    {"port": port, "transport": one.transport, "feed_id": one.feed_id}
+                    for port, one in zip(self.ports, self.listeners, strict=False)
+                ],
+                "connections_open": len(self._open),
+                **self.counts.document(),
+            }
+
+    # ------------------------------------------------------------ TCP
+
+    def _accept(self, listener: AuditListener, opened: socket.socket) -> None:
+        while not self._stopping.is_set():
+            try:
+                wire, address = opened.accept()
+            except TimeoutError:
+                continue
+            except OSError as error:  # too many open files, or a peer that left at once
+                log.warning("port %d: %s", listener.port, error.strerror)
+                self._stopping.wait(TICK_SECONDS)
+                continue
+            refusal = self._refusal(listener, address[0])
+            if refusal is not None:
+                self._refuse(refusal, address[0])
+                wire.close()
+                continue
+            thread = threading.Thread(
+                target=self._converse, args=(listener, wire, address[0]), daemon=True
+            )
+            with self._lock:
+                self._open.add(thread)
+                self.counts.connections += 1
+            thread.start()
+
+    def _refusal(self, listener: AuditListener, address: str) -> str | None:
+        if not is_among(address, listener.addresses):
+            return "address is not listed"
+        with self._lock:
+            is_full = len(self._open) >= self.listening.most_connections
+        return "too many connections" if is_full else None
+
+    def _converse(self, listener: AuditListener, wire: socket.socket, address: str) -> None:
+        """Read one connection until it ends, is refused, or the receiver stops."""
+        try:
+            with contextlib.closing(self._secured(wire)) as secured:
+                self._read(listener, secured, address)
+        except (OSError, ssl.SSLError) as error:
+            self._refuse("connection broke off", f"{address}: {type(error).__name__}")
+        except SpoolRefused as error:
+            self._refuse(str(error), address)
+        except FrameTooLarge:
+            self._refuse("message is too large", address)
+        finally:
+            wire.close()
+            with self._lock:
+                self._open.discard(threading.current_thread())
+
+    def _secured(self, wire: socket.socket) -> socket.socket:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self.listening.tls is None:
+            wire.settimeout(TICK_SECONDS)
+            return wire
+        wire.settimeout(HANDSHAKE_SECONDS)
+        secured = self.listening.tls.wrap_socket(wire, server_side=True)
+        secured.settimeout(TICK_SECONDS)
+        return secured
+
+    def _read(self, listener: AuditListener, wire: socket.socket, address: str) -> None:
+        frames = SyslogFrames(self.listening.largest_message)
+        broken: OSError | None = None
+        while True:
+            try:
+                data = wire.recv(READ_BYTES)
+            except TimeoutError:
+                # What has arrived is read to its end before the receiver stops.
+                if self._stopping.is_set():
+                    break
+                continue
+            except OSError as error:
+                broken = error
+                break
+            if not data:
+                break
+            self._keep(listener, frames.feed(data), address, PATIENCE_SECONDS)
+        # The harvest rejects a piece of a message by its rule, where all can see it.
+        left = frames.end()
+        with self._lock:
+            self.counts.cut_off += len(left)
+        self._keep(listener, left, address, PATIENCE_SECONDS)
+        if broken is not None:
+            raise broken
+
+    # ------------------------------------------------------------ UDP
+
+    def _take_datagrams(self, listener: AuditListener, opened: socket.socket) -> None:
+        while True:
+            try:
+                data, address = opened.recvfrom(LARGEST_DATAGRAM)
+            except TimeoutError:
+                if self._stopping.is_set():
+                    return
+                continue
+            except OSError as error:
+                log.warning("port %d: %s", listener.port, error.strerror)
+                self._stopping.wait(TICK_SECONDS)
+                continue
+            if not is_among(address[0], listener.addresses):
+                self._refuse("address is not listed", address[0])
+                continue
+            try:
+                message = data.strip(b" \t\r\n\x00")
+                self._keep(
+                    listener, [message] if message else [], address[0], DATAGRAM_PATIENCE_SECONDS
+                )
+            except SpoolRefused as error:
+                self._refuse(str(error), address[0])
+
+    # ------------------------------------------------------------ both
+
+    def _keep(
+        self, listener: AuditListener, messages: list[bytes], address: str, patience: float
+    ) -> None:
+        """Spool messages and wait until they are safe; raises SpoolRefused."""
+        if not messages:
+            return
+        at = self.now()
+        tickets = [
+            self.spool.append(
+                message,
+                feed_id=listener.feed_id,
+                sender=address,
+                received_at=at,
+                patience=patience,
+            )
+            for message in messages
+        ]
+        for message, ticket in zip(messages, tickets, strict=True):
+            try:
+                ticket.result(PATIENCE_SECONDS)
+            except TimeoutError:
+                raise SpoolRefused("the disk is too slow") from None
+            with self._lock:
+                self.counts.received += 1
+                self.counts.received_bytes += len(message)
+                self.counts.feeds[listener.feed_id] += 1
+                self.counts.last_at[listener.feed_id] = at
+
+    def _refuse(self, reason: str, whom: str) -> None:
+        with self._lock:
+            self.counts.refused[reason] += 1
+        log.warning("%s: %s", whom, reason)
+
+
+def _bound(listener: AuditListener, host: str) -> socket.socket:
+    is_udp = listener.transport == "udp"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_DGRAM if is_udp else socket.SOCK_STREAM)
+    try:
+        if is_udp:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATAGRAM_BUFFER)
+        else:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, listener.port))
+        if not is_udp:
+            opened.listen(128)
+        opened.settimeout(TICK_SECONDS)
+    except OSError:
+        opened.close()
+        raise
+    return opened
