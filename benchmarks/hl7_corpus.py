@@ -192,7 +192,12 @@ class _Order:
         tail = f"||^^^^^{self.priority}|||||||{taker}"
         done = self.request(place, self.began, ended, self.ended, tail)
         note = f"NTE|1|L|{rng.choice(PHRASES)}"
-        return [self.order("SC", code, self.ended), done, note, f"ZDS|{self.uid}^RIS^Application^DICOM"]
+        return [
+            self.order("SC", code, self.ended),
+            done,
+            note,
+            f"ZDS|{self.uid}^RIS^Application^DICOM",
+        ]
 
     def imaging(self, rng: random.Random, place: int) -> list[str]:
         """Imaging order: accession and study UID in IPC only."""

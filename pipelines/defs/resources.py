@@ -27,6 +27,7 @@ from pipelines.sources.dicom_archives import (
     read_list_maps,
 )
 from pipelines.sources.dicom_archives.ask import FEED as SERIES_FEED
+from pipelines.sources.hl7 import Feed
 from pipelines.sources.inbox import Delivery, deliveries
 from pipelines.sources.series_list_maps import FOLDER as MAPS_FOLDER
 from pipelines.sources.series_list_maps import SeriesListMap
@@ -85,6 +86,11 @@ class Pipeline:
             workers=self.settings.harvest_workers,
             compare_share=self.settings.harvest_compare_share,
             series_list_maps=self.series_list_maps,
+            hl7_feeds=Feed.folder(
+                self.settings.hl7_feeds,
+                set(network.feeds["feed_id"]),
+                set(network.event_types["event_type"]),
+            ),
         )
 
     @cached_property

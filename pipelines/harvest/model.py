@@ -15,6 +15,7 @@ from pipelines.landing.writer import LandingStore
 from pipelines.network import Network
 from pipelines.quality.suites import VIOLATION_SCHEMA
 from pipelines.sources.extract_tables import Refused
+from pipelines.sources.hl7 import Feed
 from pipelines.sources.inbox import Delivery
 from pipelines.sources.series_list_maps import SeriesListMap
 
@@ -40,6 +41,8 @@ class Setup:
     compare_share: float = 0.005
     # By feed: how its sender's series lists are to be read, where not by the contract.
     series_list_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
+    # By feed: how its sender's messages differ from the default maps.
+    hl7_feeds: Mapping[str, Feed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pipelines.sources.hl7.field_map import GROUP_SEGMENTS
 # Places of lines, or numbers of rows and messages; -1 where there is none.
 Places = npt.NDArray[np.int64]
 COMPONENT, REPETITION, ESCAPE, SUB, FIELD = USUAL
+SIGNS = USUAL[:4]
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,20 @@ class Chunk:
     ) -> None:
         """Cut the texts into lines and find those of the wanted segments."""
         self.charsets, self.signs = charsets, signs
-        counts = np.array([text.count("\r") + 1 for text in texts])
         self.message_count = len(texts)
-        self.message_of_line = np.repeat(np.arange(len(texts)), counts)
         self.lines = pl.Series(["\r".join(texts)]).str.split("\r").explode()
         self.heads = self.lines.str.head(4)
         kinds = pl.Enum([segment + FIELD for segment in segments])
         codes = self.heads.cast(kinds, strict=False).to_physical().cast(pl.Int64).fill_null(-1)
         self._codes = codes.to_numpy()
         self._code = {segment: code for code, segment in enumerate(segments)}
+        begins = self._codes == self._code["MSH"]
+        if begins.sum() == len(texts):
+            self.message_of_line = np.cumsum(begins) - 1
+        else:
+            # A character set can hide a line that reads as a header from those who cut the bytes.
+            counts = [text.count("\r") + 1 for text in texts]
+            self.message_of_line = np.repeat(np.arange(len(texts)), counts)
         self._group()
 
     def _group(self) -> None:
@@ -136,15 +142,15 @@ class Fields:
     looked for once; those that do not need no work.
     """
 
-    def __init__(self, chunk: Chunk, frame: pl.DataFrame, messages: Places) -> None:
-        """Take the columns and look which separators occur in each."""
+    def __init__(
+        self, chunk: Chunk, frame: pl.DataFrame, messages: Places, lines: pl.DataFrame | None = None
+    ) -> None:
+        """Take the columns; `lines` are those that they were cut from, to look at first."""
         self.chunk, self.frame, self.messages = chunk, frame, messages
-        held = frame.select(
-            pl.col(name).str.contains(sign, literal=True).any().alias(f"{sign}{name}")
-            for name in frame.columns
-            for sign in (REPETITION, COMPONENT, SUB, ESCAPE)
+        in_lines = {} if lines is None else _held(lines, {name: SIGNS for name in lines.columns})
+        self._held = _held(
+            frame, {name: in_lines.get(name.rpartition("-")[0], SIGNS) for name in frame.columns}
         )
-        self._held = {name for name, is_held in held.row(0, named=True).items() if is_held}
 
     def values(self, places: Mapping[str, tuple[str, int, int]]) -> pl.DataFrame:
         """Parts of fields by name (field, component, sub-component), without blanks around them."""
@@ -155,16 +161,16 @@ class Fields:
         odd = [
             self.chunk.meant(found[name], self.messages).str.strip_chars()
             for name, (field, _, _) in places.items()
-            if self.chunk.signs or ESCAPE + field in self._held
+            if self.chunk.signs or ESCAPE in self._held[field]
         ]
         return found.with_columns(odd) if odd else found
 
     def _part(self, field: str, component: int, sub: int) -> pl.Expr:
         value = pl.col(field)
-        if REPETITION + field in self._held:
+        if REPETITION in self._held[field]:
             value = value.str.splitn(REPETITION, 2).struct.field("field_0")
         for sign, number in ((COMPONENT, component), (SUB, sub)):
-            if sign + field not in self._held:
+            if sign not in self._held[field]:
                 value = value if number == 1 else pl.lit(None, pl.String)
             elif number == 1:
                 value = value.str.splitn(sign, 2).struct.field("field_0")
@@ -173,14 +179,27 @@ class Fields:
         return value
 
 
+def _held(frame: pl.DataFrame, signs: Mapping[str, str]) -> dict[str, str]:
+    """Which of some separators occur in each column at all."""
+    asked = [(name, sign) for name, wanted in signs.items() for sign in wanted]
+    if not asked:
+        return signs
+    found = frame.select(
+        pl.col(name).str.contains(sign, literal=True).any().alias(f"{sign}{name}")
+        for name, sign in asked
+    ).row(0)
+    held = dict.fromkeys(signs, "")
+    for (name, sign), is_held in zip(asked, found, strict=True):
+        held[name] += sign if is_held else ""
+    return held
+
+
 def cut(lines: pl.DataFrame, wanted: Mapping[str, Sequence[int]]) -> pl.DataFrame:
     """Fields of lines, a column per segment in and one per wanted field out: `OBR-18`."""
     names = [name for name in wanted if name in lines.columns]
     split = lines.select(pl.col(name).str.split(FIELD) for name in names)
     return split.select(
-        pl.col(name)
-        .list.get(number - (name == "MSH"), null_on_oob=True)
-        .alias(f"{name}-{number}")
+        pl.col(name).list.get(number - (name == "MSH"), null_on_oob=True).alias(f"{name}-{number}")
         for name in names
         for number in wanted[name]
     )

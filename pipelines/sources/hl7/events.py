@@ -1,6 +1,7 @@
 """Message rows to imaging events, by a rule table."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -32,20 +33,45 @@ ACTOR_COLUMNS = {
 }
 
 
-def events_from_messages(rows: pl.DataFrame, rules: pl.DataFrame, zone: str) -> pl.DataFrame:
+@dataclass(frozen=True)
+class SenderClock:
+    """How a sender's times are meant: the wall clock of those without an offset, and whether an
+    offset that is stated counts. `zone` None is that of the network."""
+
+    zone: str | None = None
+    offsets_count: bool = True
+
+    def read(self, raw: pl.Series, zone: str) -> pl.DataFrame:
+        """Times as `parse_hl7_times` gives them; `local` is the wall clock of `zone`."""
+        if not self.offsets_count:
+            raw = raw.str.replace(r"[+-]\d{4}$", "")
+        times = parse_hl7_times(raw, self.zone or zone)
+        if self.zone in (None, zone):
+            return times
+        local = pl.col("utc").dt.convert_time_zone(zone).dt.replace_time_zone(None)
+        return times.with_columns(local=local)
+
+
+NETWORK_CLOCK = SenderClock()
+
+
+def events_from_messages(
+    rows: pl.DataFrame, rules: pl.DataFrame, zone: str, clock: SenderClock = NETWORK_CLOCK
+) -> pl.DataFrame:
     """One row per event: the rules of an event map applied to message rows (RAW_EVENT_SCHEMA).
 
     `rows` are `MessageBatch.rows` with `source_sha`, `feed_id`, `issuer_ods` beside them; `rules`
     is the event map (hl7_event_map.csv: empty cell = any value, `|` between alternatives).
     A row that matches no rule gives no event; the caller rejects it as unmapped. An event whose
     time is missing or unreadable has a null `event_ts_utc`; the caller rejects its message.
+    `zone` is the wall clock of the network, `clock` how the sender's times are meant.
     """
-    asserted = parse_hl7_times(rows["message_time"], zone)["utc"]
+    asserted = clock.read(rows["message_time"], zone)["utc"]
     rows = rows.with_columns(
         asserted_ts_utc=asserted,
-        scheduled_for=parse_hl7_times(rows["scheduled_time"], zone)["utc"],
+        scheduled_for=clock.read(rows["scheduled_time"], zone)["utc"],
     )
-    frames = [_events_of_rule(rows, rule, zone) for rule in rules.iter_rows(named=True)]
+    frames = [_events_of_rule(rows, rule, zone, clock) for rule in rules.iter_rows(named=True)]
     return conform(pl.concat([frame for frame in frames if len(frame)] or frames, how="diagonal"))
 
 
@@ -65,7 +91,9 @@ MATCHED = {
 }
 
 
-def _events_of_rule(rows: pl.DataFrame, rule: dict[str, str | None], zone: str) -> pl.DataFrame:
+def _events_of_rule(
+    rows: pl.DataFrame, rule: dict[str, str | None], zone: str, clock: SenderClock
+) -> pl.DataFrame:
     for key, column in MATCHED.items():
         wanted = rule[key]
         if wanted is not None:
@@ -78,7 +106,7 @@ def _events_of_rule(rows: pl.DataFrame, rule: dict[str, str | None], zone: str) 
     rows = rows.with_columns(event_ts_raw=stated, ts_source=place)
     if rule["carried"] == "true":
         rows = rows.filter(pl.col("event_ts_raw").is_not_null())
-    times = parse_hl7_times(rows["event_ts_raw"], zone)
+    times = clock.read(rows["event_ts_raw"], zone)
     actor = rule["actor"]
     return rows.select(
         "source_sha",

@@ -12,7 +12,14 @@ import polars as pl
 
 from pipelines.problems import Problem
 from pipelines.sources.hl7.character_sets import CHARSETS, UNKNOWN
-from pipelines.sources.hl7.events import ACTOR_COLUMNS, MATCHED, TIME_COLUMNS
+from pipelines.sources.hl7.events import (
+    ACTOR_COLUMNS,
+    MATCHED,
+    NETWORK_CLOCK,
+    TIME_COLUMNS,
+    SenderClock,
+    read_event_map,
+)
 from pipelines.sources.hl7.field_map import MAPPED, paths
 
 FOLDER = Path(__file__).parent.parent / "hl7_feeds"
@@ -29,16 +36,14 @@ class FeedFileProblem(Problem):
 class Feed:
     """How one sender's messages are read; without a file by the default maps.
 
-    `time_zone` is the wall clock of times without an offset, None that of the network;
-    `offsets_count` says whether an offset that is stated is believed. `fields` replace the paths
+    `clock` says on whose wall clock times without an offset are, and whether offsets count. `fields` replace the paths
     of columns. `charset` is the codec whatever MSH-18 says, `default_charset` the one where it
     says nothing known. `events` are changes of the event map by rank: cells, or None for a rule
     that this sender's messages do not follow.
     """
 
     feed_id: str
-    time_zone: str | None = None
-    offsets_count: bool = True
+    clock: SenderClock = NETWORK_CLOCK
     charset: str | None = None
     default_charset: str = UNKNOWN
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -69,8 +74,7 @@ class Feed:
         charset, default_charset = _character_sets(path, document)
         return cls(
             path.stem,
-            _time_zone(path, document),
-            _one_of(path, document, "stated_offsets", ("used", "ignored"), "used") == "used",
+            SenderClock(_time_zone(path, document), _offsets_count(path, document)),
             charset,
             default_charset,
             _fields(path, _table(path, document, "fields")),
@@ -108,9 +112,7 @@ class Feed:
 def _only(path: Path, where: str, found: Mapping[str, Any], known: Collection[str]) -> None:
     for key in found:
         if key not in known:
-            raise FeedFileProblem(
-                f"{path}: unknown key {where}{key}; there are {', '.join(known)}"
-            )
+            raise FeedFileProblem(f"{path}: unknown key {where}{key}; there are {', '.join(known)}")
 
 
 def _table(path: Path, document: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -120,13 +122,11 @@ def _table(path: Path, document: Mapping[str, Any], key: str) -> dict[str, Any]:
     return found
 
 
-def _one_of(
-    path: Path, found: Mapping[str, Any], key: str, known: tuple[str, ...], default: str
-) -> str:
-    value = found.get(key, default)
-    if value not in known:
-        raise FeedFileProblem(f"{path}: {key} is {value!r}; write one of {', '.join(known)}")
-    return str(value)
+def _offsets_count(path: Path, document: Mapping[str, Any]) -> bool:
+    value = document.get("stated_offsets", "used")
+    if value not in ("used", "ignored"):
+        raise FeedFileProblem(f'{path}: stated_offsets is {value!r}; write "used" or "ignored"')
+    return value == "used"
 
 
 def _time_zone(path: Path, document: Mapping[str, Any]) -> str | None:
@@ -172,17 +172,23 @@ def _events(
     path: Path, table: Mapping[str, Any], event_types: Collection[str] | None
 ) -> dict[int, Mapping[str, str] | None]:
     changes: dict[int, Mapping[str, str] | None] = {}
+    ranks = set(read_event_map()["rule_rank"].to_list())
     for rank, cells in table.items():
         where = f"events.{rank}"
         if not rank.isdecimal() or not isinstance(cells, dict):
             raise FeedFileProblem(
                 f"{path}: {where} must be a table named by the rank of a rule, as in [events.30]"
             )
-        if cells.get("dropped") is True and len(cells) == 1:
+        if cells.get("dropped") is True and len(cells) == 1 and rank in ranks:
             changes[int(rank)] = None
             continue
         _only(path, f"{where}.", cells, RULE_KEYS)
-        cells = {key: "true" if value is True else value for key, value in cells.items()}
+        cells = {k: str(v).lower() if isinstance(v, bool) else v for k, v in cells.items()}
+        if rank not in ranks and not {"event_type", "ts_paths"} <= set(cells):
+            raise FeedFileProblem(
+                f"{path}: {where} is no rule of hl7_event_map.csv; correct the rank, or give a new "
+                "rule its event_type and ts_paths"
+            )
         _check_rule(path, where, cells, event_types)
         changes[int(rank)] = {key: str(value) for key, value in cells.items()}
     return changes
@@ -192,7 +198,7 @@ def _check_rule(
     path: Path, where: str, cells: Mapping[str, Any], event_types: Collection[str] | None
 ) -> None:
     for key, value in cells.items():
-        if not isinstance(value, str):
+        if not isinstance(value, str) or (key in ("event_type", "ts_paths") and not value):
             raise FeedFileProblem(f'{path}: {where}.{key} must be text; write {key} = "..."')
     unknown = [place for place in cells.get("ts_paths", "").split() if place not in TIME_COLUMNS]
     if unknown:
@@ -206,5 +212,6 @@ def _check_rule(
     event_type = cells.get("event_type")
     if event_type is not None and event_types is not None and event_type not in event_types:
         raise FeedFileProblem(
-            f"{path}: {where}.event_type {event_type!r} is not in seeds event_types.csv"
+            f"{path}: {where}.event_type {event_type!r} is none of seeds/national/event_types.csv; "
+            "write one of those"
         )

@@ -42,7 +42,7 @@ from pipelines.sources.hl7.framing import ENVELOPE, pieces, tidy
 
 # So many messages are read together: enough that the work of a column is not its overhead, few
 # enough that their text stays in the caches of a processor.
-CHUNK = 2_000
+CHUNK = 4_000
 COLLECTED = {
     "patient_id": pl.String,
     "nhs_number": pl.String,
@@ -106,18 +106,20 @@ def read_messages(data: bytes, *, feed: str | Feed) -> MessageBatch:
     plan = _Plan.of(tuple(sorted(feed.fields.items())))
     frames: list[pl.DataFrame] = []
     rejected: list[tuple[int, str, str]] = []
-    opened = _Opened(feed)
+    # Those with separators of their own are read by themselves: their values are turned back.
+    usual, own = _Opened(feed), _Opened(feed)
     for number, (piece, begins) in enumerate(pieces(data), start=1):
-        broken = opened.add(piece, number) if begins else NO_HEADER
+        broken = usual.add(piece, number, own) if begins else NO_HEADER
         if broken is not None:
             rejected.append((number, *broken))
-        if len(opened.texts) == CHUNK:
-            frames.append(_rows(opened, plan, rejected))
-            opened = _Opened(feed)
-    if opened.texts:
-        frames.append(_rows(opened, plan, rejected))
+        for opened in (usual, own):
+            if len(opened.texts) == CHUNK:
+                frames.append(_rows(opened, plan, rejected))
+                opened.clear()
+    frames += [_rows(opened, plan, rejected) for opened in (usual, own) if opened.texts]
+    rows = pl.concat(frames) if frames else pl.DataFrame(schema=ROW_SCHEMA)
     return MessageBatch(
-        pl.concat(frames) if frames else pl.DataFrame(schema=ROW_SCHEMA),
+        rows if rows["message_no"].is_sorted() else rows.sort("message_no", "obr_set"),
         pl.DataFrame(sorted(rejected), schema=REJECT_SCHEMA, orient="row"),
     )
 
@@ -181,14 +183,23 @@ class _Opened:
     sent: list[bytes] = field(default_factory=list)
     _codecs: dict[tuple[bytes, bytes], str] = field(default_factory=dict)
 
-    def add(self, piece: bytes, number: int) -> tuple[str, str] | None:
-        """Take in a message, or say which rule it breaks."""
+    def clear(self) -> None:
+        """Forget the messages."""
+        for held in (self.numbers, self.texts, self.charsets, self.fallbacks, self.digests):
+            held.clear()
+        self.sent.clear()
+        self.signs.clear()
+
+    def add(self, piece: bytes, number: int, own: "_Opened") -> tuple[str, str] | None:
+        """Take in a message, or say which rule it breaks; `own` gets one with other separators."""
+        taker = self
         if len(piece) < 8:
             return NO_HEADER
         if b"\n" in piece:
             piece = piece.replace(b"\r\n", b"\r").replace(b"\n", b"\r")
         end = piece.find(b"\r")
-        names = piece[: end if end >= 0 else len(piece)].split(piece[3:4])
+        end = end if end >= 0 else len(piece)
+        names = piece[:end].split(piece[3:4])
         codec = self._codec(names)
         try:
             text = piece.decode(codec)
@@ -197,19 +208,25 @@ class _Opened:
             text, codec, fell_back = piece.decode("latin-1"), "latin-1", True
         if codec != "utf-8" and not text.isascii():
             piece = text.encode()
+            end = piece.find(b"\r")
+            end = end if end >= 0 else len(piece)
+            names = piece[:end].split(piece[3:4])
+        # MSH-7 and MSH-10 are blanked: the digest is equal for a message sent again.
+        digest = hashlib.sha256(_blanked(piece, names, end)).digest()[:16]
         if piece[3:8] != b"|^~\\&" or names[1][4:] not in (b"", b"#"):
             signs = _signs(text)
             if isinstance(signs, tuple):
                 return signs
             if signs is not None:
-                self.signs[len(self.texts)] = signs
+                taker = own
+                own.signs[len(own.texts)] = signs
                 text = text.translate(signs.to_usual)
-        self.numbers.append(number)
-        self.texts.append(text)
-        self.charsets.append(codec)
-        self.fallbacks.append(fell_back)
-        self.digests.append(_digest(piece))
-        self.sent.append(piece)
+        taker.numbers.append(number)
+        taker.texts.append(text)
+        taker.charsets.append(codec)
+        taker.fallbacks.append(fell_back)
+        taker.digests.append(digest)
+        taker.sent.append(piece)
         return None
 
     def _codec(self, names: list[bytes]) -> str:
@@ -242,20 +259,15 @@ def _signs(text: str) -> Signs | tuple[str, str] | None:
     return Signs.of(own)
 
 
-def _digest(piece: bytes) -> bytes:
-    """Digest of a message with MSH-7 and MSH-10 blanked: equal for a message sent again."""
-    end = piece.find(b"\r")
-    end = end if end >= 0 else len(piece)
-    names = piece[:end].split(piece[3:4])
+def _blanked(piece: bytes, names: list[bytes], end: int) -> bytes:
+    """A message without what differs when it is sent again; its header ends at `end`."""
     for index in (6, 9):
         if len(names) > index:
             names[index] = b""
-    return hashlib.sha256(piece[3:4].join(names) + piece[end:]).digest()[:16]
+    return piece[3:4].join(names) + piece[end:]
 
 
-def _rows(
-    opened: _Opened, plan: _Plan, rejected: list[tuple[int, str, str]]
-) -> pl.DataFrame:
+def _rows(opened: _Opened, plan: _Plan, rejected: list[tuple[int, str, str]]) -> pl.DataFrame:
     """One row per OBR group of the opened messages; appends to `rejected`."""
     chunk = Chunk(opened.texts, opened.charsets, opened.signs, plan.segments)
     messages = chunk.message_of_row
@@ -292,7 +304,11 @@ def _digests_without_envelope(chunk: Chunk, opened: _Opened) -> list[bytes]:
     if odd:
         found = heads.is_in(odd).to_numpy()
         for message in np.unique(chunk.message_of_line[places[found]]).tolist():
-            opened.digests[message] = _digest(tidy(opened.sent[message]))
+            piece = tidy(opened.sent[message])
+            end = piece.find(b"\r")
+            end = end if end >= 0 else len(piece)
+            blanked = _blanked(piece, piece[:end].split(piece[3:4]), end)
+            opened.digests[message] = hashlib.sha256(blanked).digest()[:16]
     return opened.digests
 
 
@@ -345,7 +361,7 @@ def _values(chunk: Chunk, plan: _Plan, lines: pl.DataFrame) -> pl.DataFrame:
     by_row = pl.DataFrame(firsts).select(text.gather(pl.col(name)).alias(name) for name in firsts)
     fields = cut(by_row, plan.fields).hstack([_latest(chunk, lines), _performing(chunk, lines)])
     parts = {name: part for name, part in plan.parts.items() if part[0] in fields.columns}
-    found = Fields(chunk, fields, chunk.message_of_row).values(parts)
+    found = Fields(chunk, fields, chunk.message_of_row, by_row).values(parts)
     return found.select(
         *(
             pl.coalesce(*(given(pl.col(place)) for place in places if place in parts), None)
@@ -458,9 +474,7 @@ def _reports(chunk: Chunk, lines: pl.DataFrame) -> list[pl.Series]:
         .agg(pl.col("text").str.join("\n"))
     )
     whole = joined["text"].gather(
-        gaps_as_nulls(
-            first_of(np.arange(len(joined)), joined["row"].to_numpy(), chunk.row_count)
-        )
+        gaps_as_nulls(first_of(np.arange(len(joined)), joined["row"].to_numpy(), chunk.row_count))
     )
     section = np.zeros(chunk.row_count, dtype=np.int64)
     # The later of these outdoes the one before.
