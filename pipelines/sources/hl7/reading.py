@@ -42,7 +42,7 @@ from pipelines.sources.hl7.framing import ENVELOPE, pieces, tidy
 
 # So many messages are read together: enough that the work of a column is not its overhead, few
 # enough that their text stays in the caches of a processor.
-CHUNK = 4_000
+CHUNK = 3_400
 COLLECTED = {
     "patient_id": pl.String,
     "nhs_number": pl.String,
@@ -357,8 +357,7 @@ def _values(chunk: Chunk, plan: _Plan, lines: pl.DataFrame) -> pl.DataFrame:
         found = _places(chunk, segment, codes, lines)
         if len(found):
             firsts[name] = chunk.by_row(segment, found)
-    text = pl.lit(chunk.lines)
-    by_row = pl.DataFrame(firsts).select(text.gather(pl.col(name)).alias(name) for name in firsts)
+    by_row = pl.DataFrame({name: chunk.lines.gather(places) for name, places in firsts.items()})
     fields = cut(by_row, plan.fields).hstack([_latest(chunk, lines), _performing(chunk, lines)])
     parts = {name: part for name, part in plan.parts.items() if part[0] in fields.columns}
     found = Fields(chunk, fields, chunk.message_of_row, by_row).values(parts)
