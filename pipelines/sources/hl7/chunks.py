@@ -183,7 +183,7 @@ def _held(frame: pl.DataFrame, signs: Mapping[str, str]) -> dict[str, str]:
     """Which of some separators occur in each column at all."""
     asked = [(name, sign) for name, wanted in signs.items() for sign in wanted]
     if not asked:
-        return signs
+        return dict(signs)
     found = frame.select(
         pl.col(name).str.contains(sign, literal=True).any().alias(f"{sign}{name}")
         for name, sign in asked
