@@ -6,7 +6,13 @@ from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract
 from pipelines.harvest.opening import latest_allowed
 from pipelines.harvest.tables import landed_events
 from pipelines.sources.extract_tables import Refused
-from pipelines.sources.hl7 import Feed, events_from_messages, read_event_map, read_messages
+from pipelines.sources.hl7 import (
+    Feed,
+    events_from_messages,
+    read_event_map,
+    read_messages,
+    stated_count,
+)
 
 
 def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progress) -> Batch:
@@ -30,6 +36,13 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
         if file.received == 0 and file.refused is None:
             file.refused = Refused(
                 "is_not_empty", "the file holds no message; ask the sender to deliver it again"
+            )
+        stated = stated_count(file.data)
+        if stated is not None and stated != file.received and file.refused is None:
+            file.refused = Refused(
+                "batch_count_agrees",
+                f"the batch trailers (BTS-1) state {stated} messages, the file holds "
+                f"{file.received}; ask the sender for the whole file",
             )
         tell("read hl7", number, len(files))
     rows = pl.concat(frames).with_columns(row_no=pl.col("message_no"))

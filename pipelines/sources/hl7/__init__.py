@@ -12,7 +12,7 @@ from pipelines.sources.hl7.events import (
 )
 from pipelines.sources.hl7.feed_files import Feed, FeedFileProblem
 from pipelines.sources.hl7.field_map import FIELDS
-from pipelines.sources.hl7.framing import split_messages
+from pipelines.sources.hl7.framing import split_messages, stated_count
 from pipelines.sources.hl7.reading import MessageBatch, read_messages
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "read_event_map",
     "read_messages",
     "split_messages",
+    "stated_count",
     "unescape",
 ]

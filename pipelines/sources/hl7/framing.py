@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 BOM = codecs.BOM_UTF8
 ENVELOPE = (b"FHS", b"BHS", b"BTS", b"FTS")
+BATCH_TRAILER = re.compile(rb"(?:^|[\r\n])BTS[!-/:-@\[-`{-~](\d*)")
 # What may follow the letters MSH: the field separator is no letter, digit or blank.
 SIGNS = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
@@ -31,7 +32,7 @@ def pieces(data: bytes) -> Iterator[tuple[bytes, bool]]:
         frame = frame.removeprefix(BOM)
         start = _next_header(frame, 0)
         if start:
-            before = tidy(frame[: start if start >= 0 else len(frame)])
+            before = tidy(frame[: start if start >= 0 else len(frame)].removesuffix(BOM))
             if before:
                 yield before, False
         while start >= 0:
@@ -40,9 +41,17 @@ def pieces(data: bytes) -> Iterator[tuple[bytes, bool]]:
             start = end
 
 
+def stated_count(data: bytes) -> int | None:
+    """How many messages the trailers of the batches (BTS-1) say there are; None if one does not."""
+    if b"BTS" not in data:
+        return None
+    counts = BATCH_TRAILER.findall(_narrow(data))
+    return sum(map(int, counts)) if counts and all(counts) else None
+
+
 def tidy(piece: bytes) -> bytes:
     """A piece without envelope segments and blank lines, its line ends carriage returns."""
-    lines = re.split(rb"[\r\n]+", piece.removesuffix(BOM))
+    lines = re.split(rb"[\r\n]+", piece)
     kept = [line for line in lines if line.strip() and line.lstrip()[:3] not in ENVELOPE]
     return b"\r".join(kept).strip()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.bench_hl7 import NARROW, differing_rows
 from benchmarks.hl7_corpus import framed, messages
-from pipelines.sources.hl7 import read_messages, reading, split_messages
+from pipelines.sources.hl7 import read_messages, reading, split_messages, stated_count
 from pipelines.sources.hl7.framing import ENVELOPE
 
 MESSAGE = (
@@ -112,11 +112,26 @@ PARTS = [b"MSH|", b"MSH", b"\r", b"\n", b"\x0b", b"\x1c", b"\x1c\r\x0b", b"\xef\
          b"\t", b"BTS|1", b"FHS|", b"a|b", b"OBR|1"]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(st.sampled_from(PARTS), max_size=24).map(b"".join))
 def test_messages_begin_and_end_where_the_rules_say(data: bytes):
     """Failing means that one message is lost in another, or counted twice."""
     assert split_messages(data) == plainly_split(data)
+
+
+@pytest.mark.parametrize(
+    ("trailers", "count"),
+    [
+        (b"BTS|2\r", 2),
+        (b"BTS|2\rBHS|^~\\&\rBTS#1#x\rFTS|2", 3),
+        (b"BTS|\rBTS|1", None),
+        (b"NTE|BTS|1\r", None),
+        (b"", None),
+    ],
+)
+def test_a_batch_says_how_many_messages_it_holds(trailers: bytes, count: int | None):
+    """Failing means that half a file passes for a whole one."""
+    assert stated_count(b"BHS|^~\\&\r" + text_of(*MESSAGE) + trailers) == count
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
