@@ -668,7 +668,7 @@ def dagster(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="Which benchmark: journey, dicom, receive, mllp, archives.")
+        str, typer.Argument(help="Which benchmark: journey, dicom, hl7, receive, mllp, archives.")
     ] = "journey",
     quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,

@@ -29,6 +29,10 @@ class Settings(BaseSettings):
         description="Pseudonymisation, event-identity and storage keys; keep it off the data disk.",
     )
     contracts: Path = Field(PROJECT_ROOT / "data_contracts", description="ODCS data contracts.")
+    hl7_feeds: Path = Field(
+        PROJECT_ROOT / "pipelines" / "sources" / "hl7_feeds",
+        description="Folder of feed files, one per HL7 sender that differs (TOML, docs/hl7.md).",
+    )
     dbt_project: Path = Field(PROJECT_ROOT / "dbt_project", description="The dbt project.")
     keep_builds: int = Field(5, ge=2, description="Published builds kept for rollback.")
     inbox_retention_days: int = Field(

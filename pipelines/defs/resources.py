@@ -29,6 +29,7 @@ from pipelines.sources.dicom_archives import (
     read_list_maps,
 )
 from pipelines.sources.dicom_archives.ask import FEED as SERIES_FEED
+from pipelines.sources.hl7 import Feed
 from pipelines.sources.inbox import Delivery, deliveries
 from pipelines.sources.series_list_maps import EXTRACTS_FOLDER, SeriesListMap, SeriesListMapProblem
 from pipelines.sources.series_list_maps import FOLDER as MAPS_FOLDER
@@ -91,6 +92,11 @@ class Pipeline:
             series_list_maps=self.series_list_maps,
             extract_maps=self.extract_maps,
             dids_reference=DidsReference.load(self.settings.dids_reference_dir),
+            hl7_feeds=Feed.folder(
+                self.settings.hl7_feeds,
+                set(network.feeds["feed_id"]),
+                set(network.event_types["event_type"]),
+            ),
         )
 
     @cached_property

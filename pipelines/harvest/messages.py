@@ -6,7 +6,13 @@ from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract
 from pipelines.harvest.opening import latest_allowed
 from pipelines.harvest.tables import landed_events
 from pipelines.sources.extract_tables import Refused
-from pipelines.sources.hl7 import events_from_messages, read_event_map, read_messages
+from pipelines.sources.hl7 import (
+    Feed,
+    events_from_messages,
+    read_event_map,
+    read_messages,
+    stated_count,
+)
 
 
 def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progress) -> Batch:
@@ -14,7 +20,7 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
     contract = contract_of(feed_kind, setup)
     frames, rejects = [], []
     for number, file in enumerate(files, start=1):
-        messages = read_messages(file.data, feed=file.feed_id)
+        messages = read_messages(file.data, feed=_feed_of(file.feed_id, setup))
         sha = pl.lit(file.sha).alias("source_sha")
         file.received = messages.rows["message_no"].n_unique() + len(messages.rejected)
         frames.append(messages.rows.with_columns(sha))
@@ -31,6 +37,13 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
             file.refused = Refused(
                 "is_not_empty", "the file holds no message; ask the sender to deliver it again"
             )
+        stated = stated_count(file.data)
+        if stated is not None and stated != file.received and file.refused is None:
+            file.refused = Refused(
+                "batch_count_agrees",
+                f"the batch trailers (BTS-1) state {stated} messages, the file holds "
+                f"{file.received}; ask the sender for the whole file",
+            )
         tell("read hl7", number, len(files))
     rows = pl.concat(frames).with_columns(row_no=pl.col("message_no"))
     issuers = setup.network.feeds.filter(pl.col("sending_facility").is_not_null())
@@ -46,7 +59,7 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
         .otherwise("message_code"),
         subject_id=pl.coalesce("filler_id", "prior_patient_id"),
     )
-    events = events_from_messages(rows, read_event_map(), setup.network.time_zone)
+    events = _events(rows, setup)
     spans = events.group_by("source_sha", "message_id", "obr_set").agg(
         event_count=pl.len().cast(pl.Int64),
         untimed_count=pl.col("event_ts_utc").null_count().cast(pl.Int64),
@@ -64,3 +77,20 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
         return landed_events(kept, files, setup)
 
     return Batch(records, pl.concat(rejects), landing_rows)
+
+
+def _feed_of(feed_id: str, setup: Setup) -> Feed:
+    """How a sender's messages are read: as its feed file says, else by the default maps."""
+    return setup.hl7_feeds.get(feed_id) or Feed(feed_id)
+
+
+def _events(rows: pl.DataFrame, setup: Setup) -> pl.DataFrame:
+    """Events of all messages, by the event map; those of a sender with a feed file by its own."""
+    event_map, zone = read_event_map(), setup.network.time_zone
+    own = [feed_id for feed_id in setup.hl7_feeds if feed_id in set(rows["feed_id"])]
+    parts = [events_from_messages(rows.filter(~pl.col("feed_id").is_in(own)), event_map, zone)]
+    for feed_id in own:
+        feed = setup.hl7_feeds[feed_id]
+        mine = rows.filter(pl.col("feed_id") == feed_id)
+        parts.append(events_from_messages(mine, feed.rules(event_map), zone, feed.clock))
+    return pl.concat(parts)

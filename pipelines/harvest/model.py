@@ -16,6 +16,7 @@ from pipelines.network import Network
 from pipelines.quality.dids_reference import DidsReference
 from pipelines.quality.suites import VIOLATION_SCHEMA
 from pipelines.sources.extract_tables import Refused
+from pipelines.sources.hl7 import Feed
 from pipelines.sources.inbox import Delivery
 from pipelines.sources.series_list_maps import SeriesListMap
 
@@ -45,6 +46,8 @@ class Setup:
     extract_maps: Mapping[str, SeriesListMap] = field(default_factory=dict)
     # Code lists that rules of national submissions look into.
     dids_reference: DidsReference = field(default_factory=DidsReference)
+    # By feed: how its sender's messages differ from the default maps.
+    hl7_feeds: Mapping[str, Feed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from pipelines.harvest import (
 from pipelines.landing.pseudonymise import pseudonyms
 from pipelines.landing.schema import landing_schema
 from pipelines.network import Network
-from pipelines.sources.hl7 import read_messages
+from pipelines.sources.hl7 import Feed, read_messages, split_messages
 from pipelines.sources.inbox import FEED_KINDS, Delivery, deliveries
 from pipelines.synthetic.faults import break_batch
 from tests.pipelines.conftest import OTHER_SHAPES
@@ -390,6 +390,40 @@ def test_two_feeds_of_one_sender_do_not_double_its_messages(
         for setup in setups
     ]
     assert counts[0] == counts[1] > 0
+
+
+def test_a_batch_of_fewer_messages_than_its_trailer_states_is_refused(
+    new_setup: NewSetup, delivered: Path, tmp_path: Path
+):
+    """Failing means that a file that broke off on its way passes for a quiet day."""
+    path = max((delivered / "inbox").glob("hl7/*/RMC_*.hl7"), key=lambda p: p.stat().st_size)
+    data = path.read_bytes()
+    setup = new_setup(tmp_path)
+    count = len(split_messages(data))
+    for stated in (count + 1, count):
+        batch = tmp_path / "inbox" / "hl7" / "2026-03-01" / f"RMC_{stated}.hl7"
+        batch.parent.mkdir(parents=True, exist_ok=True)
+        batch.write_bytes(b"BHS|^~\\&|RIS\r" + data + b"BTS|%d\r" % stated)
+        result = harvest("hl7", [Delivery("hl7", batch, date(2026, 3, 1))], setup, now=NOW)
+        assert result.rows_received == count
+        rules = [failure.rule for failure in result.failures]
+        assert rules == (["batch_count_agrees"] if stated > count else [])
+
+
+def test_a_feed_file_changes_what_its_own_sender_lands_and_nobody_else(
+    new_setup: NewSetup, delivered: Path, tmp_path: Path
+):
+    """Failing means that the quirk of one sender is read into the messages of another."""
+    # Rule 10 is the new order.
+    feed = Feed("hl7_RMC", events={10: None})
+    kept = {}
+    for name, feeds in (("plain", {}), ("quirk", {"hl7_RMC": feed})):
+        setup = replace(new_setup(tmp_path / name), hl7_feeds=feeds)
+        harvest("hl7", deliveries(delivered / "inbox", "hl7"), setup, now=NOW)
+        landed = setup.landing.read("imaging_events").filter(pl.col("event_type") == "order_placed")
+        kept[name] = dict(landed.group_by("feed_id").len().iter_rows())
+    assert kept["plain"].pop("hl7_RMC") > kept["quirk"].pop("hl7_RMC", 0)
+    assert kept["plain"] == kept["quirk"] != {}
 
 
 def broken_rows(inbox: Path, mend: bool = False) -> Path:
