@@ -8,9 +8,10 @@ from pipelines.harvest.tables import landed_events
 from pipelines.sources.extract_tables import Refused
 from pipelines.sources.hl7 import (
     Feed,
+    MessageBatch,
     events_from_messages,
+    read_batches,
     read_event_map,
-    read_messages,
     stated_count,
 )
 
@@ -19,8 +20,9 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
     """Message rows with the count and span of their events, and the messages not readable."""
     contract = contract_of(feed_kind, setup)
     frames, rejects = [], []
+    batches = _batches(files, setup)
     for number, file in enumerate(files, start=1):
-        messages = read_messages(file.data, feed=_feed_of(file.feed_id, setup))
+        messages = batches[file.sha]
         sha = pl.lit(file.sha).alias("source_sha")
         file.received = messages.rows["message_no"].n_unique() + len(messages.rejected)
         frames.append(messages.rows.with_columns(sha))
@@ -79,9 +81,25 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
     return Batch(records, pl.concat(rejects), landing_rows)
 
 
-def _feed_of(feed_id: str, setup: Setup) -> Feed:
-    """How a sender's messages are read: as its feed file says, else by the default maps."""
-    return setup.hl7_feeds.get(feed_id) or Feed(feed_id)
+def _batches(files: list[SourceFile], setup: Setup) -> dict[str, MessageBatch]:
+    """What each file holds, read as the feed file of its sender says, else by the default maps.
+
+    Files that are read alike are read together.
+    """
+    alike: dict[str, list[SourceFile]] = {}
+    for file in files:
+        alike.setdefault(file.feed_id if file.feed_id in setup.hl7_feeds else "", []).append(file)
+    return {
+        file.sha: batch
+        for feed_id, mine in alike.items()
+        for file, batch in zip(
+            mine,
+            read_batches(
+                [file.data for file in mine], feed=setup.hl7_feeds.get(feed_id, Feed(feed_id))
+            ),
+            strict=True,
+        )
+    }
 
 
 def _events(rows: pl.DataFrame, setup: Setup) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from pipelines.sources.hl7.events import (
 from pipelines.sources.hl7.feed_files import Feed, FeedFileProblem
 from pipelines.sources.hl7.field_map import FIELDS
 from pipelines.sources.hl7.framing import framed, split_messages, stated_count
-from pipelines.sources.hl7.reading import MessageBatch, read_messages
+from pipelines.sources.hl7.reading import MessageBatch, read_batches, read_messages
 
 __all__ = [
     "DEFAULT_EVENT_MAP",
@@ -23,6 +23,7 @@ __all__ = [
     "MessageBatch",
     "events_from_messages",
     "framed",
+    "read_batches",
     "read_event_map",
     "read_messages",
     "split_messages",

@@ -7,7 +7,7 @@ its values are turned back: one way of reading serves all.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -102,26 +102,49 @@ def read_messages(data: bytes, *, feed: str | Feed) -> MessageBatch:
     message without an OBR group gives one row with empty OBR columns. Never raises on content:
     what cannot be read is in `rejected`. Raises FeedFileProblem for a broken feed file.
     """
+    return read_batches([data], feed=feed)[0]
+
+
+def read_batches(batches: Sequence[bytes], *, feed: str | Feed) -> list[MessageBatch]:
+    """Read many small batches of one feed as if each were read alone, at the cost of one."""
     feed = Feed.named(feed) if isinstance(feed, str) else feed
     plan = _Plan.of(tuple(sorted(feed.fields.items())))
     frames: list[pl.DataFrame] = []
     rejected: list[tuple[int, str, str]] = []
     # Those with separators of their own are read by themselves: their values are turned back.
     usual, own = _Opened(feed), _Opened(feed)
-    for number, (piece, begins) in enumerate(pieces(data), start=1):
-        broken = usual.add(piece, number, own) if begins else NO_HEADER
-        if broken is not None:
-            rejected.append((number, *broken))
-        for opened in (usual, own):
-            if len(opened.texts) == CHUNK:
-                frames.append(_rows(opened, plan, rejected))
-                opened.clear()
+    number, ends = 0, []
+    for data in batches:
+        for piece, begins in pieces(data):
+            number += 1
+            broken = usual.add(piece, number, own) if begins else NO_HEADER
+            if broken is not None:
+                rejected.append((number, *broken))
+            for opened in (usual, own):
+                if len(opened.texts) == CHUNK:
+                    frames.append(_rows(opened, plan, rejected))
+                    opened.clear()
+        ends.append(number)
     frames += [_rows(opened, plan, rejected) for opened in (usual, own) if opened.texts]
     rows = pl.concat(frames) if frames else pl.DataFrame(schema=ROW_SCHEMA)
-    return MessageBatch(
-        rows if rows["message_no"].is_sorted() else rows.sort("message_no", "obr_set"),
-        pl.DataFrame(sorted(rejected), schema=REJECT_SCHEMA, orient="row"),
-    )
+    if not rows["message_no"].is_sorted():
+        rows = rows.sort("message_no", "obr_set")
+    broken_ones = pl.DataFrame(sorted(rejected), schema=REJECT_SCHEMA, orient="row")
+    both = zip(_apart(rows, ends), _apart(broken_ones, ends), strict=True)
+    return [MessageBatch(mine, refused) for mine, refused in both]
+
+
+def _apart(frame: pl.DataFrame, ends: list[int]) -> Iterator[pl.DataFrame]:
+    """The records of each batch, numbered from 1; `ends` are the numbers of the last messages."""
+    if len(ends) == 1:
+        yield frame
+        return
+    begin = before = 0
+    numbers = frame["message_no"].to_numpy()
+    for end, place in zip(ends, np.searchsorted(numbers, ends, "right").tolist(), strict=True):
+        mine = frame.slice(before, place - before)
+        yield mine.with_columns(pl.col("message_no") - begin)
+        begin, before = end, place
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.bench_hl7 import NARROW, differing_rows
 from benchmarks.hl7_corpus import framed, messages
-from pipelines.sources.hl7 import read_messages, reading, split_messages, stated_count
+from pipelines.sources.hl7 import read_batches, read_messages, reading, split_messages, stated_count
 from pipelines.sources.hl7.framing import ENVELOPE
 
 MESSAGE = (
@@ -79,6 +79,22 @@ def test_the_size_of_a_batch_changes_no_row(monkeypatch: pytest.MonkeyPatch):
     alone = [read_messages(piece, feed="x").rows for piece in split_messages(data)[:25]]
     same = pl.concat(alone).drop("message_no")
     assert same.equals(expected.rows.drop("message_no")[: len(same)], null_equal=True)
+
+
+def test_files_that_are_read_together_give_what_each_gives_alone():
+    """Failing means that the messages of one file are counted with those of another."""
+    ones = [
+        framed(messages(30)),
+        b"",
+        b"no header",
+        text_of(*MESSAGE),
+        framed(messages(400))[9000:],
+    ]
+    together = read_batches(ones, feed="x")
+    for one, batch in zip(ones, together, strict=True):
+        alone = read_messages(one, feed="x")
+        assert batch.rows.equals(alone.rows, null_equal=True)
+        assert batch.rejected.equals(alone.rejected)
 
 
 @settings(max_examples=40, deadline=None)
