@@ -15,7 +15,6 @@ from pipelines.landing.quarantine import Entry, entry_for
 from pipelines.landing.schema import landing_schema
 from pipelines.landing.writer import PARSER_VERSION
 from pipelines.sources.extract_tables import Refused, raw_rows
-from pipelines.sources.hl7 import framed as framed_hl7
 from pipelines.sources.hl7 import split_messages
 from pipelines.sources.image_access import framed as framed_audit
 from pipelines.sources.image_access import split_audit
@@ -152,7 +151,7 @@ def _kept(
     if feed_kind == "hl7":
         messages = split_messages(file.data)
         # Framed, so that one without a header is not read as the end of the one before it.
-        return framed_hl7(messages[number - 1] for number in numbers)
+        return b"".join(b"\x0b" + messages[number - 1] + b"\x1c\r" for number in numbers)
     if feed_kind == "image_access":
         messages = split_audit(file.data)
         return framed_audit(messages[number - 1] for number in numbers)

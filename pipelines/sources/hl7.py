@@ -6,7 +6,7 @@ MSH-18; a segment counts only when its id is followed by the field separator.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -205,11 +205,6 @@ def split_messages(data: bytes) -> list[bytes]:
         pieces += [frame[start:end] for start, end in pairwise(bounds)]
     stripped = (_without_envelope(piece) for piece in pieces)
     return [piece for piece in stripped if piece]
-
-
-def framed(messages: Iterable[bytes]) -> bytes:
-    """Messages as one batch in MLLP frames."""
-    return b"".join(b"\x0b" + one + b"\x1c\r" for one in messages)
 
 
 def _without_envelope(piece: bytes) -> bytes:
