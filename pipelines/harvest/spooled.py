@@ -34,15 +34,12 @@ from pipelines.receivers.spool import (
     read_segment,
     segments,
 )
-from pipelines.sources.hl7 import framed as framed_hl7
-from pipelines.sources.image_access import framed as framed_audit
+from pipelines.sources.image_access import framed
 from pipelines.sources.inbox import Delivery, fingerprint
 
 log = logging.getLogger("imaging.harvest.spool")
 PREFIX = "spool-"
 DIGEST_CHARACTERS = 16
-# How the messages of a feed kind become one batch, so that none runs into the next.
-FRAMED = {"hl7": framed_hl7, "image_access": framed_audit}
 RAM_DISK = Path("/dev/shm")
 FOLDER_PREFIX = "imaging-spool-"
 # Files on a RAM disk take whole pages, and folders some.
@@ -121,7 +118,10 @@ def _message_deliveries(feed_kind: str, segment: Segment, setup: Setup) -> list[
     zone = ZoneInfo(setup.network.time_zone)
     found = []
     for feed_id, records in _by_feed(segment):
-        payload = FRAMED[feed_kind](record.payload for record in records)
+        if feed_kind == "image_access":
+            payload = framed(record.payload for record in records)
+        else:
+            payload = b"".join(b"\x0b" + record.payload + b"\x1c\r" for record in records)
         at = records[-1].received_at
         path = segment.path.with_name(_name_of(segment, feed_id))
         found.append(Delivery(feed_kind, path, at.astimezone(zone).date(), payload, at))
