@@ -37,6 +37,8 @@ HASH_SIZE = 1 << 16
 MOST_WANTED = 128
 CHARACTER_SET = 0x00080005
 TRANSFER_SYNTAX = 0x00020010
+# Begin 0 and length -1, as one number.
+ABSENT = -1 << 32
 # No tag is greater: where this is the floor, no element is usual.
 NO_TAG = 0xFFFFFFFF
 
@@ -233,13 +235,22 @@ def _short_texts(flat: NDArray[np.uint8], begin: Places, length: Places) -> NDAr
 
 @dataclass
 class _Header:
-    """What a walk found: one row per wanted tag, one column per file."""
+    """What a walk found: one row per wanted tag, one column per file.
 
-    begin: NDArray[np.int32]
-    length: NDArray[np.int32]
+    `places` holds both numbers of a value, so that they are written at once: `begin` in the lower
+    half, `length` in the upper.
+    """
+
+    places: Places
     stop: Places
     accepted: Flags
     flat_count: int
+    begin: NDArray[np.int32] = field(init=False)
+    length: NDArray[np.int32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        halves = self.places.view("<i4").reshape(*self.places.shape, 2)
+        self.begin, self.length = halves[:, :, 0], halves[:, :, 1]
 
 
 @dataclass
@@ -398,15 +409,23 @@ class _Walk:
         usual &= _IS_SHORT.take(standing.vrs + words[:, 2])
         slot = self.table.slots.take(_hash(words[:, 0], words[:, 1]))
         hit = np.flatnonzero((slot >= 0) & usual)
-        place = slot[hit] + standing.kinds[hit]
-        is_wanted = heads.view("<u8")[hit] & standing.mask[hit] == self.table.kinds[place]
-        # Another tag of the same hash, a wanted one of another VR or one within an item is for the
-        # next longer step.
-        usual[hit[~is_wanted]] = False
-        hit = hit[is_wanted]
-        place, row = slot[hit], standing.row[hit]
-        found.begin[place, row] = 2 * standing.at[hit] + 8
-        found.length[place, row] = size[hit]
+        place = slot.take(hit)
+        kinds = self.table.kinds.take(standing.kinds.take(hit) + place)
+        is_wanted = heads.view("<u8").take(hit) & standing.mask.take(hit) == kinds
+        if not is_wanted.all():
+            # Another tag of the same hash, a wanted one of another VR or one within an item is for
+            # the next longer step.
+            usual[hit[~is_wanted]] = False
+            hit, place = hit[is_wanted], place[is_wanted]
+        cell = place * np.int64(found.places.shape[1])
+        cell += standing.row.take(hit)
+        place = size.take(hit).astype(np.int64)
+        place <<= 32
+        begin = standing.at.take(hit)
+        begin += begin
+        begin += 8
+        place |= begin
+        found.places.reshape(-1)[cell] = place
         np.copyto(standing.floor, tag, where=usual)
         np.copyto(standing.at, following, where=usual)
         return usual
@@ -613,8 +632,7 @@ class _Walk:
     def _empty(self, files: int) -> _Header:
         width = len(self.table.tags)
         return _Header(
-            np.zeros((width, files), dtype=np.int32),
-            np.full((width, files), -1, dtype=np.int32),
+            np.full((width, files), ABSENT, dtype=np.int64),
             np.zeros(files, dtype=np.int64),
             np.zeros(files, dtype=bool),
             len(self.table.wanted),
