@@ -347,9 +347,10 @@ def read_chunk(sources: Sequence[Unasked]) -> HeaderBatch:
             if number not in done
         ]
     names = [s.name if isinstance(s, Named) else text_of_path(s) for s in sources]
-    frames = [quick, pl.DataFrame(others, schema=quick.schema)]
     windows.release()
-    read = pl.concat(frames).sort("number")
+    read = quick
+    if others:
+        read = pl.concat([quick, pl.DataFrame(others, schema=quick.schema)]).sort("number")
     read = read.with_columns(
         path=pl.Series([names[number] for number in read["number"]], dtype=pl.String),
         reason=pl.coalesce("reason", refusal()),
