@@ -76,7 +76,8 @@ def differing(
 
 
 def _differing(source: Source, ours: dict[str, object], tags: TagList) -> list[str] | None:
-    with as_files([source]) as (file,):
+    with as_files([source]) as (name,):
+        file = Path(name)
         with file.open("rb"):
             pass
         theirs, reason, _ = bounded_pydicom(file, tags, inflates=INFLATED)

@@ -37,6 +37,8 @@ HASH_SIZE = 1 << 16
 MOST_WANTED = 128
 CHARACTER_SET = 0x00080005
 TRANSFER_SYNTAX = 0x00020010
+# Begin 0 and length -1, as one number.
+ABSENT = -1 << 32
 # No tag is greater: where this is the floor, no element is usual.
 NO_TAG = 0xFFFFFFFF
 
@@ -121,7 +123,7 @@ class _Table:
     def of(cls, wanted: Sequence[Wanted], sequences: Sequence[int] = ()) -> _Table:
         tags = np.array([w.tag for w in wanted] + list(sequences), dtype=np.uint32)
         slots = np.full(HASH_SIZE, -1, dtype=np.int8)
-        places = _hash((tags >> 16).astype(np.uint16), tags.astype(np.uint16))
+        places = _hash(tags)
         if len(np.unique(places)) != len(places) or len(tags) >= MOST_WANTED:
             raise ValueError("two wanted tags meet in the hash table; change _hash")
         slots[places] = np.arange(len(tags))
@@ -152,8 +154,8 @@ def _tables(tags: TagList) -> _Tables:
     return _tables_of(key, tuple(tags.items))
 
 
-def _hash(group: NDArray[np.uint16], element: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    return group * np.uint16(41) + element
+def _hash(tag: Tags) -> Tags:
+    return (tag * np.uint32(0x9E3779B1)) >> np.uint32(16)
 
 
 # How the headers of elements are laid out. Big endian ones are read from swapped bytes: as numbers
@@ -233,13 +235,22 @@ def _short_texts(flat: NDArray[np.uint8], begin: Places, length: Places) -> NDAr
 
 @dataclass
 class _Header:
-    """What a walk found: one row per wanted tag, one column per file."""
+    """What a walk found: one row per wanted tag, one column per file.
 
-    begin: NDArray[np.int32]
-    length: NDArray[np.int32]
+    `places` holds both numbers of a value, so that they are written at once: `begin` in the lower
+    half, `length` in the upper.
+    """
+
+    places: Places
     stop: Places
     accepted: Flags
     flat_count: int
+    begin: NDArray[np.int32] = field(init=False)
+    length: NDArray[np.int32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        halves = self.places.view("<i4").reshape(*self.places.shape, 2)
+        self.begin, self.length = halves[:, :, 0], halves[:, :, 1]
 
 
 @dataclass
@@ -251,7 +262,7 @@ class _Standing:
     sequence has a `depth`; `opened` is the word where that sequence begins, `resume` its tag.
     `floor`: no usual element has a tag as low as this. By its layout: `vrs` and `kinds` where VRs
     and wanted elements of it begin (within a sequence none is wanted), `mask` the bytes of a head
-    that tell an element, `narrow` by how many bits a length of four bytes is too long.
+    that tell an element, `shift` how many bits of a head precede its length.
     """
 
     row: Places
@@ -266,7 +277,7 @@ class _Standing:
     vrs: Places = field(init=False)
     kinds: Places = field(init=False)
     mask: NDArray[np.uint64] = field(init=False)
-    narrow: Tags = field(init=False)
+    shift: NDArray[np.uint64] = field(init=False)
     is_done: Flags = field(init=False)
 
     def __post_init__(self) -> None:
@@ -274,12 +285,12 @@ class _Standing:
         self.vrs = self.layout << 16
         self.kinds = _kinds(self.layout, self.depth)
         self.mask = np.where(is_implicit, np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFF))
-        self.narrow = np.where(is_implicit, 0, 16).astype(np.uint32)
+        self.shift = np.where(is_implicit, np.uint64(32), np.uint64(48))
         self.is_done = np.zeros(len(self.row), dtype=bool)
 
     def chosen(self, keep: Places) -> _Standing:
         """Some of them."""
-        return _Standing(*(getattr(self, one.name)[keep] for one in fields(self) if one.init))
+        return _Standing(*(getattr(self, one.name).take(keep) for one in fields(self) if one.init))
 
 
 def _kinds(layout: Places, depth: NDArray[np.int32]) -> Places:
@@ -384,29 +395,38 @@ class _Walk:
         Usual is a value of short, even length within the window, in order, not beyond the wanted
         tags, and of the VR of the dictionary where it is wanted.
         """
-        heads = self.heads[standing.at]
-        words = heads.view("<u2").reshape(-1, 4)
-        halves = heads.view("<u4").reshape(-1, 2)
-        tag = (halves[:, 0] << 16) | (halves[:, 0] >> 16)
-        size = halves[:, 1] >> standing.narrow
-        following = standing.at + (size >> 1)
+        heads = self.heads[standing.at].view("<u8")
+        low = heads.astype(np.uint32)
+        tag = low << np.uint32(16)
+        tag |= low >> np.uint32(16)
+        size = (heads >> standing.shift).view(np.int64)
+        following = size >> 1
+        following += standing.at
         following += 4
         usual = tag > standing.floor
         usual &= tag <= self.table.last
         usual &= following <= standing.limit
         usual &= (size & 1) == 0
-        usual &= _IS_SHORT.take(standing.vrs + words[:, 2])
-        slot = self.table.slots.take(_hash(words[:, 0], words[:, 1]))
+        usual &= _IS_SHORT.take(standing.vrs + heads.view("<u2")[2::4])
+        slot = self.table.slots.take(_hash(tag))
         hit = np.flatnonzero((slot >= 0) & usual)
-        place = slot[hit] + standing.kinds[hit]
-        is_wanted = heads.view("<u8")[hit] & standing.mask[hit] == self.table.kinds[place]
-        # Another tag of the same hash, a wanted one of another VR or one within an item is for the
-        # next longer step.
-        usual[hit[~is_wanted]] = False
-        hit = hit[is_wanted]
-        place, row = slot[hit], standing.row[hit]
-        found.begin[place, row] = 2 * standing.at[hit] + 8
-        found.length[place, row] = size[hit]
+        place = slot.take(hit)
+        kinds = self.table.kinds.take(standing.kinds.take(hit) + place)
+        is_wanted = heads.take(hit) & standing.mask.take(hit) == kinds
+        if not is_wanted.all():
+            # Another tag of the same hash, a wanted one of another VR or one within an item is for
+            # the next longer step.
+            usual[hit[~is_wanted]] = False
+            hit, place = hit[is_wanted], place[is_wanted]
+        cell = place * np.int64(found.places.shape[1])
+        cell += standing.row.take(hit)
+        place = size.take(hit)
+        place <<= 32
+        begin = standing.at.take(hit)
+        begin += begin
+        begin += 8
+        place |= begin
+        found.places.reshape(-1)[cell] = place
         np.copyto(standing.floor, tag, where=usual)
         np.copyto(standing.at, following, where=usual)
         return usual
@@ -495,7 +515,7 @@ class _Walk:
         Bad is a file in which a wanted element has another VR, or is longer than a window.
         """
         cut = np.zeros(len(bad), dtype=bool)
-        slot = self.table.slots.take(_hash(at.group, at.element))
+        slot = self.table.slots.take(_hash(at.tag))
         hit = np.flatnonzero(top & (slot >= 0))
         hit = hit[self.table.tags[slot[hit]] == at.tag[hit]]
         if not len(hit):
@@ -601,7 +621,7 @@ class _Walk:
         self, found: _Header, row: Places, at: _Element, layout: Places, top: Flags, bad: Flags
     ) -> None:
         """Record wanted elements that are known to lie within the window."""
-        slot = self.table.slots.take(_hash(at.group, at.element))
+        slot = self.table.slots.take(_hash(at.tag))
         hit = np.flatnonzero(top & (slot >= 0))
         hit = hit[self.table.tags[slot[hit]] == at.tag[hit]]
         place = slot[hit]
@@ -613,8 +633,7 @@ class _Walk:
     def _empty(self, files: int) -> _Header:
         width = len(self.table.tags)
         return _Header(
-            np.zeros((width, files), dtype=np.int32),
-            np.full((width, files), -1, dtype=np.int32),
+            np.full((width, files), ABSENT, dtype=np.int64),
             np.zeros(files, dtype=np.int64),
             np.zeros(files, dtype=bool),
             len(self.table.wanted),
@@ -627,7 +646,8 @@ class _Walk:
         tag = (group.astype(np.uint32) << 16) | element
         is_item = group == syntax.ITEM_GROUP
         is_big, kind = layout == BIG, vr + (layout << 16)
-        is_long = _IS_LONG[kind] & ~is_item
+        is_long = _IS_LONG.take(kind)
+        is_long &= ~is_item
         is_wide = is_item | (layout == IMPLICIT)
         length = size.astype(np.int64)
         wide = np.flatnonzero(is_wide)
@@ -635,10 +655,10 @@ class _Walk:
         far = np.flatnonzero(is_long)
         first, second = (self.words.take(at[far] + n, mode="clip") for n in (4, 5))
         length[far] = _wide(first, second, is_big[far])
-        is_wrong = ~(is_long | is_wide | _IS_SHORT[kind])
+        is_wrong = ~(is_long | is_wide | _IS_SHORT.take(kind))
         is_undefined = length == syntax.UNDEFINED
         # Its content has implicit VRs: a matter for the patient reader.
-        is_wrong |= is_undefined & _IS_UNKNOWN[kind] & ~is_wide
+        is_wrong |= is_undefined & _IS_UNKNOWN.take(kind) & ~is_wide
         ends_item, ends_sequence = tag == syntax.ITEM_END, tag == syntax.SEQUENCE_END
         depth = within + is_undefined - (ends_item | ends_sequence)
         # Sequences hold items and items hold elements: depth is odd within a sequence.

@@ -51,6 +51,9 @@ REQUIRED = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstance
 REJECTED = {"path": pl.String, "reason": pl.String, "content_sha": pl.Binary}
 CHANGED = "changed while read"
 NOT_UTF_8 = "bytes:"
+FOLDER = "a folder that cannot be listed"
+# Whether such a name is that of a folder is asked only where it cannot be read.
+NAMES_OF_FILES = (".dcm", ".DCM", ".ima", ".IMA")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Named:
 
 
 Source = Path | Named
+# A text is the path of what may be a folder: nobody has asked yet.
+Unasked = Source | str
 Row = dict[str, str | None]
 
 
@@ -158,7 +163,15 @@ class HeaderReaders:
 
         `expected`: how many files are to be read with this and further calls.
         """
-        chunks = list(_chunks(sources))
+        return self.apply(read_chunk, list(_chunks(sources)), expected)
+
+    def apply(
+        self,
+        read: Callable[[Sequence[Unasked]], HeaderBatch],
+        chunks: Sequence[Sequence[Unasked]],
+        expected: int = 0,
+    ) -> Iterator[HeaderBatch]:
+        """What `read` makes of each chunk, in their order; `expected` as above."""
         processes = max(len(chunks), expected // CHUNK) // CHUNKS_PER_PROCESS
         if self.pool is None and min(processes, self.workers) > 1:
             # spawn: a forked process can hang on locks held by polars' threads.
@@ -167,8 +180,8 @@ class HeaderReaders:
                 min(processes, self.workers), mp_context=context, initializer=_end_with_parent
             )
         if self.pool is None or len(chunks) == 1:
-            return map(read_chunk, chunks)
-        return self.pool.map(read_chunk, chunks)
+            return map(read, chunks)
+        return self.pool.map(read, chunks)
 
 
 def _end_with_parent() -> None:
@@ -195,7 +208,8 @@ def read_headers(
                 progress(len(batch.accepted) + len(batch.rejected))
 
     with HeaderReaders(workers) as readers:
-        return HeaderBatch.of(told(readers.read(_files(sources))))
+        chunks = list(_chunks(_files(sources)))
+        return HeaderBatch.of(told(readers.apply(_read_unasked, chunks)))
 
 
 def no_headers() -> pl.DataFrame:
@@ -209,15 +223,40 @@ def _order() -> list[str]:
     return ["path", "reader", "content_sha", *TagList.load().columns()]
 
 
-def _files(sources: Iterable[Source | str]) -> Iterator[Source]:
+def _files(sources: Iterable[Source | str]) -> Iterator[Unasked]:
+    """The sources, and instead of folders all files below them."""
     for source in sources:
         if isinstance(source, Named):
+            yield source
+            continue
+        # To make a Path of a Path takes as long as to open the file.
+        path = source if isinstance(source, Path) else Path(source)
+        name = str(path)
+        # A slash behind the name of a file is lost in the Path.
+        if name.endswith(NAMES_OF_FILES) and (path is source or name == source):
+            yield name
+        elif _is_folder(source):
+            yield from map(Path, files_below(path))
+        else:
+            yield path
+
+
+def _read_unasked(sources: Sequence[Unasked]) -> HeaderBatch:
+    """Read some sources; those that turn out to be folders as all files below them."""
+    batch = read_chunk(sources)
+    if FOLDER not in batch.rejected["reason"]:
+        return batch
+    return HeaderBatch.of(map(read_chunk, _chunks(_asked(sources))))
+
+
+def _asked(sources: Sequence[Unasked]) -> Iterator[Source]:
+    for source in sources:
+        if not isinstance(source, str):
             yield source
         elif _is_folder(source):
             yield from map(Path, files_below(Path(source)))
         else:
-            # To make a Path of a Path takes as long as to open the file.
-            yield source if isinstance(source, Path) else Path(source)
+            yield Path(source)
 
 
 def _is_folder(path: Path | str) -> bool:
@@ -255,8 +294,8 @@ def files_below(folder: Path) -> Iterator[str]:
         waiting.append(iter(listed))
 
 
-def _chunks(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    chunk: list[Source] = []
+def _chunks(sources: Iterable[Unasked]) -> Iterator[list[Unasked]]:
+    chunk: list[Unasked] = []
     held = size = 0
     for source in sources:
         if isinstance(source, Named):
@@ -270,15 +309,15 @@ def _chunks(sources: Iterable[Source]) -> Iterator[list[Source]]:
 
 
 @contextmanager
-def as_files(sources: Iterable[Source]) -> Generator[list[Path]]:
+def as_files(sources: Iterable[Unasked]) -> Generator[list[Path | str]]:
     """Paths under which the sources can be opened as long as the context lasts.
 
     Bytes become files that exist in memory only and have no name on any disk.
     """
     with ExitStack() as stack:
-        paths = []
+        paths: list[Path | str] = []
         for source in sources:
-            if isinstance(source, Path):
+            if not isinstance(source, Named):
                 paths.append(source)
                 continue
             descriptor = os.memfd_create("header", os.MFD_CLOEXEC)
@@ -290,8 +329,8 @@ def as_files(sources: Iterable[Source]) -> Generator[list[Path]]:
         yield paths
 
 
-def read_chunk(sources: Sequence[Source]) -> HeaderBatch:
-    """Read some files or bytes in this process."""
+def read_chunk(sources: Sequence[Unasked]) -> HeaderBatch:
+    """Read some files or bytes in this process; what is a folder is a reject."""
     tags = TagList.load()
     with as_files(sources) as files, warnings.catch_warnings():
         # pydicom's decoders remark on every odd value; what matters becomes a reason.
@@ -302,14 +341,16 @@ def read_chunk(sources: Sequence[Source]) -> HeaderBatch:
         )
         done = set(quick["number"].to_list())
         others = [
-            _read_one(path, tags) | {"number": number, "is_empty": bool(windows.got[number] == 0)}
+            _read_one(Path(path), tags)
+            | {"number": number, "is_empty": bool(windows.got[number] == 0)}
             for number, path in enumerate(files)
             if number not in done
         ]
     names = [s.name if isinstance(s, Named) else text_of_path(s) for s in sources]
-    frames = [quick, pl.DataFrame(others, schema=quick.schema)]
     windows.release()
-    read = pl.concat(frames).sort("number")
+    read = quick
+    if others:
+        read = pl.concat([quick, pl.DataFrame(others, schema=quick.schema)]).sort("number")
     read = read.with_columns(
         path=pl.Series([names[number] for number in read["number"]], dtype=pl.String),
         reason=pl.coalesce("reason", refusal()),
@@ -432,7 +473,7 @@ def _attempted(path: Path, tags: TagList) -> dict[str, object]:
     try:
         # A pipe under the name of an image would hold up pydicom for ever.
         if stat.S_ISDIR(before.st_mode):
-            raise Refused("a folder that cannot be listed")
+            raise Refused(FOLDER)
         if not stat.S_ISREG(before.st_mode):
             raise Refused("not a regular file")
         row, digest = read_by_scanner(path, tags)

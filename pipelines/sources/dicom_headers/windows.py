@@ -36,7 +36,7 @@ class Windows:
     not asked before somebody wants to know (`measure`); until then `end` is far away.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path | str]) -> None:
         # Text is opened twice as fast as a Path.
         self.paths = [str(path) for path in paths]
         self.used = len(paths)
@@ -185,7 +185,7 @@ def _buffer(size: int) -> Bytes:
     return kept[:size] if len(kept) >= size else np.empty(size, dtype=np.uint8)
 
 
-def read_windows(paths: Sequence[Path]) -> Windows:
+def read_windows(paths: Sequence[Path | str]) -> Windows:
     """Windows with the first bytes of each file."""
     windows = Windows(paths)
     windows.read_first()

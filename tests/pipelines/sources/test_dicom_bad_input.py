@@ -360,6 +360,23 @@ def test_everything_below_a_folder_is_given_once_in_the_order_of_the_names(tmp_p
     assert names == ["a/x", "a.dcm", "b/1", "b/2", "c/d/e", "loop"]
 
 
+def test_a_folder_with_the_name_of_a_file_is_read_as_the_files_below_it(tmp_path: Path):
+    """Failing means that a folder of images is one reject, or that images change their order."""
+    for number, name in enumerate(("b.dcm/2.dcm", "b.dcm/1.dcm", "a.dcm", "c.dcm", "away/d")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        written(tmp_path, name=name, SOPInstanceUID=f"2.25.{number + 1}")
+    (tmp_path / "b.dcm" / "3.dcm.part").touch()
+    (tmp_path / "b.dcm" / "loop.dcm").symlink_to(tmp_path)
+    (tmp_path / "link.dcm").symlink_to(tmp_path / "away")
+    names = ["a.dcm", "b.dcm", "c.dcm", "link.dcm"]
+    for sources in ([tmp_path / name for name in names], [f"{tmp_path}/{name}" for name in names]):
+        batch = read_headers(sources)
+        read = [str(Path(path).relative_to(tmp_path)) for path in batch.accepted["path"]]
+        assert read == ["a.dcm", "b.dcm/1.dcm", "b.dcm/2.dcm", "c.dcm", "link.dcm/d"]
+        assert batch.rejected["path"].to_list() == [str(tmp_path / "b.dcm" / "loop.dcm")]
+        assert batch.rejected["reason"].to_list() == ["a folder that cannot be listed"]
+
+
 def test_bytes_in_memory_give_what_the_file_gives(tmp_path: Path):
     """Failing means that a header out of a spool is read otherwise than from a file."""
     files = sample_files()[::7]
