@@ -39,6 +39,7 @@ from pipelines.landing.keys import create_key_file
 from pipelines.problems import Problem
 from pipelines.query_verbs import query_app
 from pipelines.receive_verbs import receive_app
+from pipelines.recompute_verbs import recompute
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
 
 SCALE_HELP = "1.0 = the whole region, about 2.6 million exams a year; the demo is a hundredth."
@@ -52,6 +53,7 @@ keys_app = typer.Typer(help="Create the key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(receive_app, name="receive")
 app.add_typer(query_app, name="query")
+app.command()(recompute)
 PATHS_SHOWN = 20
 
 
