@@ -82,7 +82,7 @@ def _read(path: Path, read: Callable[[Path], Found]) -> Found:
 
 def read_changes(kept: Sequence[Publication]) -> pl.DataFrame:
     """One row per row of a publication that was new, other or gone (SCHEMA); none make none."""
-    frames = [_read(one.path, pl.read_parquet).select(SCHEMA) for one in kept]
+    frames = [_read(one.path, pl.read_parquet).select(list(SCHEMA)) for one in kept]
     return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
 
 
