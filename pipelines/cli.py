@@ -41,6 +41,7 @@ from pipelines.problems import Problem
 from pipelines.query_verbs import query_app
 from pipelines.receive_audit_verb import receive_audit
 from pipelines.receive_verbs import receive_app
+from pipelines.recompute_verbs import recompute
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
 
 SCALE_HELP = "1.0 = the whole region, about 2.6 million exams a year; the demo is a hundredth."
@@ -56,6 +57,7 @@ app.add_typer(receive_app, name="receive")
 receive_app.command("audit")(receive_audit)
 app.add_typer(query_app, name="query")
 app.add_typer(export_app, name="export")
+app.command()(recompute)
 PATHS_SHOWN = 20
 
 

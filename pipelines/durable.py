@@ -1,6 +1,7 @@
 """Files that are whole or not there: temporary name, sync, rename, sync the folder."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def remove_abandoned(folder: Path) -> None:
         process = path.name.removesuffix(".tmp").rpartition(".")[2]
         if process.isdigit() and not _is_alive(int(process)):
             path.unlink(missing_ok=True)
+
+
+def remove_abandoned_folders(folder: Path) -> None:
+    """Delete working folders (`.<name>.<process>.tmp`) of processes that are gone."""
+    for path in folder.glob(".*.tmp"):
+        process = path.name.removesuffix(".tmp").rpartition(".")[2]
+        if process.isdigit() and not _is_alive(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_alive(process: int) -> bool:

@@ -79,6 +79,8 @@ def start_demo_home(settings: Settings) -> None:
         settings.quarantine_dir,
         settings.gate_dir,
         settings.published_dir,
+        settings.history_dir,
+        settings.recomputed_dir,
     ):
         shutil.rmtree(path, ignore_errors=True)
     for path in (settings.warehouse_file, settings.build_stamp, settings.building_note):
@@ -103,6 +105,7 @@ def exclusive(settings: Settings) -> Generator[None]:
             settings.landing_dir,
             settings.quarantine_dir,
             settings.published_dir,
+            settings.history_dir,
             settings.gate_dir,
         ):
             remove_abandoned(folder)

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipelines.demo import LANDING_STAMP
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+# Read by the dbt project: a UTC instant; what landed later is not read.
+AS_KNOWN_ON = "IMAGING_AS_KNOWN_ON"
 DEFAULT_KEY_FILE = Path.home() / ".config" / "imaging-network-warehouse" / "keys.json"
 
 
@@ -239,6 +241,16 @@ class Settings(BaseSettings):
         return self.home / "published"
 
     @property
+    def history_dir(self) -> Path:
+        """Folder of what each publication changed, one small file per build; kept for good."""
+        return self.home / "history"
+
+    @property
+    def recomputed_dir(self) -> Path:
+        """Folder of warehouses as known on an earlier instant; may be deleted at any time."""
+        return self.home / "recomputed"
+
+    @property
     def gate_dir(self) -> Path:
         """Folder of the verdicts of the gate, one small file per check."""
         return self.home / "gate"
@@ -270,6 +282,8 @@ def export_environment(settings: Settings) -> None:
     """Hand dbt, Dagster and child processes the places that these settings name."""
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
     os.environ.update(settings.dbt_environment())
+    # Only a recomputation looks back; a build that did would publish old figures as new.
+    os.environ.pop(AS_KNOWN_ON, None)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home.resolve())
     os.environ["IMAGING_HOME"] = str(settings.home.resolve())
     os.environ["IMAGING_IS_SYNTHETIC"] = str(settings.holds_synthetic_data).lower()

@@ -58,9 +58,17 @@ def fingerprint(landing_files: list[str], project: Path, code: list[Path]) -> st
     return digest.hexdigest()
 
 
-def write_stamp(path: Path, inputs: str, now: datetime) -> None:
-    """Say that the warehouse is complete for these inputs; written last in a build."""
-    stamp = {"inputs_fingerprint": inputs, "completed_at": now.isoformat()}
+def write_stamp(path: Path, inputs: str, now: datetime, known_until: str | None = None) -> None:
+    """Say that the warehouse is complete for these inputs; written last in a build.
+
+    `known_until` is the instant by which these inputs had landed; `now` unless told.
+    """
+    known = known_until or now.isoformat()
+    stamp = {
+        "inputs_fingerprint": inputs,
+        "completed_at": now.isoformat(),
+        "known_until": known,
+    }
     write_bytes(json.dumps(stamp).encode(), path)
 
 

@@ -26,6 +26,7 @@ class Figure:
     notes are short lines below the drawing: targets, conventions. events names what is marked.
     A wide drawing keeps its width on a phone and is scrolled sideways. reading is the table as
     HTML where a grid would cut it (see plain_table); the rows stand below it as they are stored.
+    nothing says what it means that there is no row, where that is not for want of data.
     """
 
     title: str
@@ -37,6 +38,10 @@ class Figure:
     events: Sequence[str] = field(default_factory=tuple)
     is_wide: bool = False
     reading: str = ""
+    nothing: str = (
+        "Nothing is stored for this choice. Choose another organisation, more months or all "
+        "modalities."
+    )
 
 
 def show(
@@ -57,10 +62,7 @@ def show(
         st.header(figure.title, anchor=False)
         st.html(f'<p class="takeaway">{escape(figure.takeaway)}</p>')
         if figure.table.is_empty():
-            st.info(
-                "Nothing is stored for this choice. Choose another organisation, more months "
-                "or all modalities."
-            )
+            st.info(figure.nothing)
         elif figure.reading:
             st.html(figure.reading)
         elif figure.chart is None:

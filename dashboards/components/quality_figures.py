@@ -82,6 +82,43 @@ def failing(frame: pl.DataFrame, where: str) -> Figure:
     return Figure(title=title, takeaway=takeaway, table=frame)
 
 
+def late_changes(frame: pl.DataFrame, where: str) -> Figure:
+    """Late changes to published months; one row per metric and month, the newest change first."""
+    title = f"Late changes to published months, {where}"
+    if frame.is_empty():
+        return Figure(
+            title=title,
+            takeaway="No published month of this choice has changed since.",
+            table=frame,
+            nothing="Every figure of these months is still the one that was published first.",
+        )
+    newest = frame.row(0, named=True)
+    rows = [
+        (
+            row["metric"] or row["metric_id"],
+            wording.month(row["period_start_on"]),
+            wording.number(row["first_value"], row["unit"]),
+            wording.number(row["previous_value"], row["unit"]),
+            wording.number(row["value"], row["unit"]),
+            wording.change(row["change_since_first"], row["unit"]),
+            wording.day(row["changed_at"]),
+        )
+        for row in frame.to_dicts()
+    ]
+    heads = (
+        "Metric", "Month", "Published first", "Before the last change", "Now",
+        "Change since the first", "Last change (UTC)",
+    )  # fmt: skip
+    return Figure(
+        title=title,
+        takeaway=f"Published figures that changed: {frame.height}, the last on "
+        f"{wording.day(newest['changed_at'])}.",
+        table=frame,
+        reading=plain_table.html(title, heads, [plain_table.Group(rows)], text=2),
+        notes=["All modalities together; the table of the file has each modality."],
+    )
+
+
 def freshness(frame: pl.DataFrame) -> Figure:
     """Newest entry; one row per feed."""
     late = frame.filter(~pl.col("is_level_with_others"))

@@ -36,4 +36,8 @@ page.figure(
 )
 states = page.text(CLOCKS, "clock_state")
 page.figure(draw.device_clocks(quality.device_clocks(page.build), states), source=CLOCKS)
+page.figure(
+    draw.late_changes(quality.late_changes(page.build, page.filters), page.filters.org_name),
+    source="statistics.metric_revisions",
+)
 page.figure(draw.freshness(quality.freshness(page.build)), source="marts.rpt_feed_freshness")

@@ -28,12 +28,20 @@ class Manifest:
     gate: dict[str, Any]
     tables: dict[str, int]
     previous_builds: list[str] = field(default_factory=list)
+    # What had landed by then is in the build; manifests of older releases do not say.
+    known_until: str | None = None
     schema_version: int = SCHEMA_VERSION
 
 
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest readers see now, or None before the first publication."""
     path = folder / MANIFEST
+    return Manifest(**json.loads(path.read_text())) if path.exists() else None
+
+
+def read_manifest_of(folder: Path, build_id: str) -> Manifest | None:
+    """The manifest of one kept build, or None where it is no longer (or not yet) there."""
+    path = folder / f"manifest_{build_id}.json"
     return Manifest(**json.loads(path.read_text())) if path.exists() else None
 
 

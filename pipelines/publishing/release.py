@@ -1,18 +1,30 @@
 """One publication: write the file of the audience, audit it, switch the manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from pipelines.metrics import Metric
 from pipelines.problems import Problem
 from pipelines.publishing.catalogue import column_rows, metric_rows, table_rows
+from pipelines.publishing.history import (
+    as_published,
+    changes_of,
+    publications,
+    read_changes,
+    read_metrics,
+    remember,
+)
 from pipelines.publishing.pointer import Manifest, prune, read_manifest, switch
 from pipelines.publishing.snapshot import Build, as_at, checksum, table_counts, write_snapshot
 
 AUDIENCE = "demo"
+# Made at publication, from the history and the warehouse: only then has the build its name.
+REVISIONS = "statistics.metric_revisions"
 
 
 class NotPublishable(Problem):
@@ -21,21 +33,27 @@ class NotPublishable(Problem):
 
 @dataclass(frozen=True)
 class Source:
-    """What is published: the warehouse file and the descriptions of its tables."""
+    """What is published: the warehouse file and the descriptions of its tables.
+
+    `revise` makes of the history (pipelines/publishing/history.py) the table of late changes.
+    """
 
     warehouse: Path
     models: list[dict[str, Any]]
     statistics: list[dict[str, Any]]
     metrics: list[Metric]
+    revise: Callable[[pl.DataFrame], pl.DataFrame]
 
     def tables(self) -> list[str]:
-        """Published tables as `schema.name`."""
+        """Published tables of the warehouse as `schema.name`."""
         marts = [f"{node['schema']}.{node['name']}" for node in self.models]
-        return marts + [f"statistics.{table['name']}" for table in self.statistics]
+        found = marts + [f"statistics.{table['name']}" for table in self.statistics]
+        return [name for name in found if name != REVISIONS]
 
 
 def release(
     folder: Path,
+    history: Path,
     source: Source,
     *,
     stamp: dict[str, str] | None,
@@ -49,9 +67,11 @@ def release(
 ) -> Manifest:
     """Publish a complete warehouse; the same inputs are not published twice.
 
-    `stamp` names the inputs of the last complete build (None while one is under way), `gate` is
-    the composed verdict, `standing` what is open in the ledger now. Raises NotPublishable when the build is not complete or the gate does
-    not hold, AuditFailed when the copy differs; in both cases readers keep what they have.
+    `history` is the folder of what was published before, which gains this build. `stamp` names the
+    inputs of the last complete build (None while one is under way), `gate` is the composed verdict,
+    `standing` what is open in the ledger now. Raises NotPublishable when the build is not complete
+    or the gate does not hold, AuditFailed when the copy differs; in both cases readers keep what
+    they have.
     """
     if stamp is None:
         raise NotPublishable("the warehouse is not completely built; run `imaging build` first")
@@ -62,6 +82,8 @@ def release(
             "the file would hold real rows without suppression, open to every reader; set "
             "IMAGING_PUBLISH_UNSUPPRESSED=true only where each of them may see every row"
         )
+    # What a killed publication, or a release without a history, left out.
+    remember(folder, history, AUDIENCE)
     current, inputs = read_manifest(folder), stamp["inputs_fingerprint"]
     if current is not None and current.inputs_fingerprint == inputs:
         return current
@@ -73,14 +95,17 @@ def release(
         network_name=network_name,
         suppression="none: every row is synthetic" if is_synthetic else "none",
     )
-    counts = table_counts(source.warehouse, source.tables())
+    revised = source.revise(_with_history(history, source.warehouse, build))
+    counts = table_counts(source.warehouse, source.tables()) | {REVISIONS: revised.height}
     catalogue = {
         "tables": table_rows(source.models, source.statistics, counts),
         "columns": column_rows(source.models, source.statistics),
         "metrics": metric_rows(source.metrics),
     }
     target = folder / f"{AUDIENCE}_{build.build_id}.duckdb"
-    write_snapshot(source.warehouse, target, source.tables(), catalogue, build)
+    write_snapshot(
+        source.warehouse, target, source.tables(), catalogue, build, {REVISIONS: revised}
+    )
     earlier = [current.build_id, *current.previous_builds] if current else []
     manifest = Manifest(
         build_id=build.build_id,
@@ -91,10 +116,24 @@ def release(
         gate={key: gate[key] for key in ("passed", "checked_at", "checks")},
         tables=counts,
         previous_builds=earlier[: keep - 1],
+        known_until=stamp.get("known_until"),
     )
     switch(folder, manifest)
+    remember(folder, history, AUDIENCE)
     prune(folder, keep)
     return manifest
+
+
+def _with_history(history: Path, warehouse: Path, build: Build) -> pl.DataFrame:
+    """One row per change of every publication, the coming one included."""
+    past = read_changes(publications(history))
+    coming = changes_of(
+        read_metrics(warehouse),
+        as_published(past),
+        build_id=build.build_id,
+        published_at=build.created_at,
+    )
+    return pl.concat([past, coming])
 
 
 def _audience(target: Path) -> dict[str, Any]:

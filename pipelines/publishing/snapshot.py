@@ -5,6 +5,7 @@ two builds of the same data hold the same rows in the same order.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -49,10 +50,11 @@ def write_snapshot(
     tables: list[str],
     catalogue: dict[str, pl.DataFrame],
     build: Build,
+    made: Mapping[str, pl.DataFrame] | None = None,
 ) -> pl.DataFrame:
     """Copy `tables` and the catalogue into `target`; returns one row per table: counted rows.
 
-    Raises AuditFailed, and leaves nothing at `target`, when a table came out with other columns
+    `made` are tables (`schema.name`) that the warehouse does not have. Raises AuditFailed, and leaves nothing at `target`, when a table came out with other columns
     or another number of rows than the warehouse has.
     """
     summary: list[pl.DataFrame] = []
@@ -72,15 +74,18 @@ def write_snapshot(
         source = str(warehouse).replace("'", "''")
         with duckdb.connect(str(temporary)) as connection:
             connection.execute(f"attach '{source}' as warehouse (read_only)")
-            for schema in sorted({table.split(".")[0] for table in tables} | {"catalogue"}):
+            named = [*tables, *(made or {})]
+            for schema in sorted({table.split(".")[0] for table in named} | {"catalogue"}):
                 connection.execute(f"create schema if not exists {schema}")
             for table in tables:
                 connection.execute(
                     f"create table {table} as select * from warehouse.{table} order by all"
                 )
-            for name, frame in (catalogue | {"build": _build_row(build)}).items():
+            described = catalogue | {"build": _build_row(build)}
+            frames = {f"catalogue.{name}": frame for name, frame in described.items()}
+            for name, frame in (frames | dict(made or {})).items():
                 connection.register("incoming", frame.to_arrow())
-                connection.execute(f"create table catalogue.{name} as select * from incoming")
+                connection.execute(f"create table {name} as select * from incoming")
                 connection.unregister("incoming")
             summary.append(_audit(connection, tables))
             connection.execute("detach warehouse")

@@ -21,4 +21,49 @@ TURNAROUND_SURVIVAL: dict[str, Any] = {
     ],
 }
 
-STATISTICS_TABLES = [TURNAROUND_SURVIVAL]
+METRIC_REVISIONS: dict[str, Any] = {
+    "name": "metric_revisions",
+    "description": "One row per metric, organisation, modality group and month whose figures "
+    "changed after they had been published: what was published first, before the last change, and "
+    "now. Late deliveries change a month, and so does a new definition.",
+    "grain": "metric_id, org_level, org_code, modality_group, period_start_on",
+    "columns": [
+        ("metric_id", "VARCHAR", "Metric of the registry."),
+        ("org_level", "VARCHAR", "network, party or trust."),
+        ("org_code", "VARCHAR", "NETWORK, party code or trust code."),
+        ("modality_group", "VARCHAR", "Modality group, or All."),
+        ("period_start_on", "DATE", "First day of the month."),
+        (
+            "first_numerator",
+            "DOUBLE",
+            "Numerator in the first publication of this metric and month; null where the row was "
+            "not in it.",
+        ),
+        ("first_denominator", "DOUBLE", "Denominator then; null for a count."),
+        ("first_value", "DOUBLE", "Value then."),
+        (
+            "first_build_id",
+            "VARCHAR",
+            "Build that first published this metric and month, for whichever organisation.",
+        ),
+        ("first_published_at", "TIMESTAMPTZ", "When that was (UTC)."),
+        (
+            "previous_numerator",
+            "DOUBLE",
+            "Numerator as published before the last change; null where the row was not.",
+        ),
+        ("previous_denominator", "DOUBLE", "Denominator then; null for a count."),
+        ("previous_value", "DOUBLE", "Value then."),
+        ("numerator", "DOUBLE", "Numerator now; null where the row is no longer published."),
+        ("denominator", "DOUBLE", "Denominator now; null for a count."),
+        ("value", "DOUBLE", "Value now."),
+        ("is_published", "BOOLEAN", "The row is still published."),
+        ("change_since_first", "DOUBLE", "Value now less the first one; null where either is."),
+        ("change_since_previous", "DOUBLE", "Value now less the previous one."),
+        ("revision_count", "BIGINT", "How often the published figures changed."),
+        ("changed_in_build_id", "VARCHAR", "Build that changed them last."),
+        ("changed_at", "TIMESTAMPTZ", "When that build was published (UTC)."),
+    ],
+}
+
+STATISTICS_TABLES = [TURNAROUND_SURVIVAL, METRIC_REVISIONS]

@@ -303,6 +303,38 @@ def survival(parts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def revisions(metrics: pl.DataFrame) -> pl.DataFrame:
+    """Exams of Bolton that came too late for January, and so for the network."""
+    key = ["metric_id", "org_level", "org_code", "modality_group", "period_start_on"]
+    changed = metrics.filter(
+        (pl.col("metric_id") == "T01")
+        & pl.col("org_code").is_in(["RMC", "NETWORK"])
+        & (pl.col("org_level") != "trust")
+        & (pl.col("period_start_on") == date(2026, 1, 1))
+    )
+    first, changed_at = AS_AT - timedelta(days=30), AS_AT + timedelta(hours=8)
+    return changed.select(
+        *key,
+        (pl.col("numerator") - 7).alias("first_numerator"),
+        pl.col("denominator").alias("first_denominator"),
+        (pl.col("value") - 7).alias("first_value"),
+        pl.lit("20260301T060000Z").alias("first_build_id"),
+        pl.lit(first).alias("first_published_at"),
+        (pl.col("numerator") - 2).alias("previous_numerator"),
+        pl.col("denominator").alias("previous_denominator"),
+        (pl.col("value") - 2).alias("previous_value"),
+        "numerator",
+        "denominator",
+        "value",
+        pl.lit(True).alias("is_published"),
+        pl.lit(7.0).alias("change_since_first"),
+        pl.lit(2.0).alias("change_since_previous"),
+        pl.lit(2, dtype=pl.Int64).alias("revision_count"),
+        pl.lit("20260401T060000Z").alias("changed_in_build_id"),
+        pl.lit(changed_at).alias("changed_at"),
+    )
+
+
 def utilisation_weekly() -> pl.DataFrame:
     rng = np.random.default_rng(3)
     groups = {m["dicom_modality"]: m["modality_group"] for m in seed("national/modalities.csv")}
@@ -888,6 +920,7 @@ def tables() -> dict[str, pl.DataFrame]:
     }
     found = {f"marts.{name}": frame for name, frame in marts.items()}
     found["statistics.turnaround_survival"] = survival(parts)
+    found["statistics.metric_revisions"] = revisions(metrics)
     return found
 
 

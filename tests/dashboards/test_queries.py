@@ -203,6 +203,16 @@ def test_a_clock_shows_its_newest_week_the_furthest_off_first(build):
     assert clocks["week_start_on"].unique().to_list() == [date(2026, 3, 30)]
 
 
+def test_late_changes_are_those_of_the_chosen_organisation_and_months(build):
+    """Failing means that a reader is told of changes elsewhere, or not of those at home."""
+    bolton = quality.late_changes(build, BOLTON)
+    assert bolton.select("metric", "period_start_on", "change_since_first").rows() == [
+        ("Exams performed", date(2026, 1, 1), 7.0)
+    ]
+    assert quality.late_changes(build, NETWORK).height == 1
+    assert quality.late_changes(build, CLOSED).is_empty()
+
+
 def test_every_query_of_the_page_answers_for_every_kind_of_organisation(build):
     """An error for one kind of reader is found here, not by that reader."""
     for filters in (NETWORK, BOLTON, CLOSED):

@@ -255,6 +255,15 @@ def test_a_clock_that_is_off_is_named_on_data_quality(open_view):
     assert "State of a clock: What clock_state holds." in text
 
 
+def test_late_changes_of_published_months_are_told_or_that_there_are_none(open_view):
+    """A figure that is not the one of the board pack needs a reason on the page."""
+    text = text_of(open_view("data_quality"))
+    assert "Published figures that changed: 1, the last on 1 April 2026." in text
+    assert "Published first" in text and "+7" in text
+    text = text_of(open_view("data_quality", organisation=PENNINE))
+    assert "No published month of this choice has changed since." in text
+
+
 def test_the_conventions_of_scanner_time_are_printed(open_view):
     """The same week has another utilisation under another convention: the published words say which."""
     text = text_of(open_view("scanner_utilisation"))

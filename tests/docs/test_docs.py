@@ -19,6 +19,7 @@ VERBS = [
     "synthesise",
     "query",
     "receive",
+    "recompute",
     "harvest",
     "build",
     "gate",

@@ -105,6 +105,44 @@ def device_clocks(build: Build) -> pl.DataFrame:
     )
 
 
+def late_changes(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per metric and month whose published figures changed, the newest change first.
+
+    Of the chosen organisation, all modalities together.
+    """
+    return read(
+        build,
+        """
+        select
+            revisions.metric_id,
+            metrics.name as metric,
+            metrics.unit,
+            revisions.period_start_on,
+            revisions.first_value,
+            revisions.first_published_at,
+            revisions.previous_value,
+            revisions.value,
+            revisions.change_since_first,
+            revisions.is_published,
+            revisions.revision_count,
+            revisions.changed_at,
+            revisions.changed_in_build_id,
+        from statistics.metric_revisions as revisions
+        left join catalogue.metrics as metrics on revisions.metric_id = metrics.metric_id
+        where
+            revisions.org_level = $org_level
+            and revisions.org_code = $org_code
+            and revisions.modality_group = 'All'
+            and revisions.period_start_on between $from_on and $to_on
+        order by revisions.changed_at desc, revisions.metric_id, revisions.period_start_on
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
 def failing_by_month(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per quality metric, rule and month: failing and checked records."""
     return read(

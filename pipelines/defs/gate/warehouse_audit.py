@@ -26,12 +26,18 @@ def warehouse_audit(
     pipeline.record("warehouse_audit", found, context.run_id)
     if found:
         raise dg.Failure("; ".join(failure.message for failure in found))
-    write_stamp(settings.build_stamp, built_inputs(pipeline), pipeline.now())
+    begun = built_inputs(pipeline)
+    write_stamp(
+        settings.build_stamp,
+        begun["inputs_fingerprint"],
+        pipeline.now(),
+        begun["known_until"],
+    )
     return dg.MaterializeResult(metadata={"failures": 0})
 
 
-def built_inputs(pipeline: Pipeline) -> str:
-    """Inputs the whole build began with; raises dg.Failure when they are no longer what lands.
+def built_inputs(pipeline: Pipeline) -> dict[str, str]:
+    """The note of inputs the whole build began with; raises dg.Failure when they are no longer what lands.
 
     A build of some models only, or one that new deliveries overtook, is not a complete build.
     """
@@ -40,7 +46,7 @@ def built_inputs(pipeline: Pipeline) -> str:
         raise dg.Failure("only a part of the warehouse was built; run `imaging build`")
     if begun["inputs_fingerprint"] != pipeline.inputs_fingerprint():
         raise dg.Failure("something landed during the build; run `imaging run` again")
-    return begun["inputs_fingerprint"]
+    return begun
 
 
 def points_in_points_out(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:

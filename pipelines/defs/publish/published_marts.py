@@ -10,6 +10,7 @@ from pipelines.journal import Entry, Journal
 from pipelines.metrics import read_registry
 from pipelines.publishing.catalogue import public_models
 from pipelines.publishing.release import Source, release
+from pipelines.statistics.revisions import revisions
 from pipelines.statistics.tables import STATISTICS_TABLES
 from pipelines.warehouse import manifest_path, read_stamp
 
@@ -29,10 +30,15 @@ def published_marts(
     began, settings = time.monotonic(), pipeline.settings
     dbt = manifest_path(settings.dbt_project)
     source = Source(
-        settings.warehouse_file, public_models(dbt), STATISTICS_TABLES, read_registry(dbt)
+        settings.warehouse_file,
+        public_models(dbt),
+        STATISTICS_TABLES,
+        read_registry(dbt),
+        revisions,
     )
     manifest = release(
         settings.published_dir,
+        settings.history_dir,
         source,
         stamp=read_stamp(settings.build_stamp),
         gate=composed(settings.gate_dir),

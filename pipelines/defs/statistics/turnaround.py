@@ -28,17 +28,22 @@ def turnaround_survival(
     """Read exams with their organisations, estimate, store."""
     began = time.monotonic()
     with duckdb.connect(str(pipeline.settings.warehouse_file)) as connection:
-        exams = connection.sql("select * from intermediate.int_report_turnarounds").pl()
-        result = survival_by_group(rolled_up(exams), KEYS)
-        connection.execute("create schema if not exists statistics")
-        connection.register("result", result.to_arrow())
-        connection.execute(
-            "create or replace table statistics.turnaround_survival as "
-            "select * from result order by org_level, org_code, modality_group, acquired_month_on"
-        )
+        rows, exams = store_survival(connection)
     journal.add(
-        Entry(
-            "statistics", "turnaround_survival", rows=len(result), seconds=time.monotonic() - began
-        )
+        Entry("statistics", "turnaround_survival", rows=rows, seconds=time.monotonic() - began)
     )
-    return dg.MaterializeResult(metadata={"rows": len(result), "exams": len(exams)})
+    return dg.MaterializeResult(metadata={"rows": rows, "exams": exams})
+
+
+def store_survival(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    """Write statistics.turnaround_survival of an open warehouse; returns its rows and exams."""
+    exams = connection.sql("select * from intermediate.int_report_turnarounds").pl()
+    result = survival_by_group(rolled_up(exams), KEYS)
+    connection.execute("create schema if not exists statistics")
+    connection.register("result", result.to_arrow())
+    connection.execute(
+        "create or replace table statistics.turnaround_survival as "
+        "select * from result order by org_level, org_code, modality_group, acquired_month_on"
+    )
+    connection.unregister("result")
+    return len(result), len(exams)

@@ -198,16 +198,19 @@ def test_the_manifest_is_what_its_schema_says(tmp_path: Path):
     publish(tmp_path, 2)
     document = json.loads((tmp_path / "manifest.json").read_text())
     validator.validate(document)
-    assert set(schema["properties"]) == set(schema["required"]) == set(document)
+    assert set(schema["properties"]) == {*schema["required"], "known_until"} == set(document)
     assert document == json.loads((tmp_path / f"manifest_{build_id(2)}.json").read_text())
     for wrong in (
         document | {"extra": 1},
         document | {"build_id": "x"},
         document | {"gate": document["gate"] | {"passed": False}},
         document | {"created_at": "2026-04-02 06:00"},
+        document | {"known_until": "yesterday"},
         {key: value for key, value in document.items() if key != "as_at"},
     ):
         assert not validator.is_valid(wrong)
+    validator.validate(document | {"known_until": "2026-04-02T05:30:00.250000+00:00"})
+    validator.validate({key: value for key, value in document.items() if key != "known_until"})
 
 
 def test_switching_makes_a_build_current_and_rolling_back_the_one_before(tmp_path: Path):
