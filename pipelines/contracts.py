@@ -17,7 +17,7 @@ class ContractBroken(Problem):
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a contract."""
+    """One column of a contract; `pseudonym` is the domain of an identity that is never landed."""
 
     name: str
     logical_type: str
@@ -25,6 +25,7 @@ class Column:
     required: bool
     description: str
     may_be_absent: bool = False
+    pseudonym: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Contract:
     def column_names(self) -> list[str]:
         """Names of the columns in contract order."""
         return [column.name for column in self.columns]
+
+    def identities(self) -> dict[str, str]:
+        """Columns that hold an identity, with the domain in which it is hashed."""
+        return {column.name: column.pseudonym for column in self.columns if column.pseudonym}
 
     def needed_columns(self) -> list[str]:
         """Names of the columns without which a delivery is refused."""
@@ -106,13 +111,15 @@ def read_contracts(folder: Path) -> dict[str, Contract]:
 def _column(path: Path, item: dict[str, Any]) -> Column:
     if item["logicalType"] not in LOGICAL_TYPES:
         raise ContractBroken(f"{path}: {item['name']}: unknown logicalType {item['logicalType']}")
+    custom = _custom(item.get("customProperties", []))
     return Column(
         name=item["name"],
         logical_type=item["logicalType"],
         physical_type=item.get("physicalType", ""),
         required=bool(item.get("required", False)),
         description=item["description"],
-        may_be_absent=bool(_custom(item.get("customProperties", [])).get("mayBeAbsent", False)),
+        may_be_absent=bool(custom.get("mayBeAbsent", False)),
+        pseudonym=custom.get("pseudonym"),
     )
 
 

@@ -8,9 +8,10 @@ from datetime import datetime
 import polars as pl
 
 from pipelines.contracts import Contract
-from pipelines.feeds import FEEDS
+from pipelines.feeds import FEEDS, WORKBOOK
 from pipelines.harvest.model import Failure, HarvestResult, Setup, SourceFile, contract_of
 from pipelines.harvest.tables import column_map_of
+from pipelines.harvest.workbooks import kept_workbook
 from pipelines.landing.quarantine import Entry, entry_for
 from pipelines.landing.schema import landing_schema
 from pipelines.landing.writer import PARSER_VERSION
@@ -150,6 +151,8 @@ def _kept(
         messages = split_messages(file.data)
         # Framed, so that one without a header is not read as the end of the one before it.
         return b"".join(b"\x0b" + messages[number - 1] + b"\x1c\r" for number in numbers)
+    if feed_kind == WORKBOOK:
+        return kept_workbook(file, numbers)
     column_map = column_map_of(file, contract, setup)
     if column_map is not None:
         return column_map.rows(file.data, numbers)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from pipelines.feeds import FEEDS
+from pipelines.feeds import FEEDS, WORKBOOK
 from pipelines.harvest.accounting import account
 from pipelines.harvest.dicom import TABLE, DicomHarvest, unseen_folders
 from pipelines.harvest.dose import land_doses
@@ -14,6 +14,7 @@ from pipelines.harvest.messages import read_hl7
 from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, SourceFile, contract_of
 from pipelines.harvest.opening import is_known, known_deliveries, open_files
 from pipelines.harvest.tables import read_tables
+from pipelines.harvest.workbooks import land_sheets, read_workbooks
 from pipelines.quality.batches import judge, tolerated
 from pipelines.quality.suites import violations
 from pipelines.sources.extract_tables import Refused
@@ -94,7 +95,7 @@ def _harvest_group(
     files, known = open_files(feed_kind, deliveries, setup, replay_of)
     if not files:
         return HarvestResult(feed_kind, files_seen=len(deliveries), files_known=known)
-    read = read_hl7 if feed_kind == "hl7" else read_tables
+    read = {"hl7": read_hl7, WORKBOOK: read_workbooks}.get(feed_kind, read_tables)
     batch = read(feed_kind, files, setup, tell)
     found = _judged_and_landed(feed_kind, files, batch, setup, now, tell, is_selection)
     return replace(found, files_seen=len(deliveries), files_known=known)
@@ -166,6 +167,8 @@ def _land(
         return {}
     if feed_kind == "dicom":
         land_doses(accepted, setup, now)
+    if feed_kind == WORKBOOK:
+        land_sheets(accepted, batch, lambda kind, sheets: harvest(kind, sheets, setup, now=now))
     rows = batch.landing_rows(accepted).with_columns(
         landed_at=pl.lit(now).cast(pl.Datetime("us", "UTC"))
     )
