@@ -19,6 +19,7 @@ select
     received_at as arrived_at
 from image_transfers
 qualify row_number() over (
-    partition by from_party_code, to_party_code, accession_number, purpose, method, requested_at_local
+    partition by
+        from_party_code, to_party_code, accession_number, purpose, method, requested_at_local
     order by received_at desc nulls last, source_sha, row_no desc
 ) = 1
