@@ -170,6 +170,5 @@ def scanner_downtimes(truth: Path) -> pl.DataFrame:
     parameters = json.loads((truth / "parameters.json").read_text("utf-8"))
     told_from = date.fromisoformat(parameters["history_extract_on"]).replace(day=1)
     return pl.read_parquet(truth / "downtime.parquet").filter(
-        pl.col("site_code").is_not_null()
-        & (pl.col("month_on") >= told_from)
+        pl.col("site_code").is_not_null() & (pl.col("month_on") >= told_from)
     )

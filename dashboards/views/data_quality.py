@@ -37,3 +37,4 @@ page.figure(
 states = page.text(CLOCKS, "clock_state")
 page.figure(draw.device_clocks(quality.device_clocks(page.build), states), source=CLOCKS)
 page.figure(draw.freshness(quality.freshness(page.build)), source="marts.rpt_feed_freshness")
+page.figure(draw.evidence(quality.evidence(page.build)), source="marts.rpt_feed_metric_matrix")

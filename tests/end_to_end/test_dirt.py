@@ -461,7 +461,9 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("outsourcing_invoices", "charged_again"): lambda f, feed: int(
         f.invoice_lines["is_charged_again"].sum()
     ),
-    ("outsourcing_invoices", "credit_note"): lambda f, feed: int(f.invoice_lines["is_credit"].sum()),
+    ("outsourcing_invoices", "credit_note"): lambda f, feed: int(
+        f.invoice_lines["is_credit"].sum()
+    ),
     ("outsourcing_invoices", "missing_code"): lambda f, feed: int(
         f.invoice_lines["is_without_modality"].sum()
     ),
