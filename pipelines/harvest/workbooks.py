@@ -113,14 +113,13 @@ def _sign_off(sheet: Sheet | None, contract: Contract) -> tuple[dict[str, str], 
             "is_signed_off", f"no sheet {SIGN_OFF}; have the workbook signed off and send it again"
         )
     date_format = contract.settings["dateFormat"]
-    lines = [
-        tuple(cell_text(value, date_format, date_format) for value in row[:2])
-        for row in sheet.rows
-        if row
-    ]
-    pairs = [line if len(line) == 2 else (*line, "") for line in lines]
+    pairs = []
+    for row in sheet.rows:
+        name, value = (cell_text(cell, date_format, date_format) for cell in (*row, None, None)[:2])
+        pairs.append((name, value))
     at = pairs.index(ROWS_FROM_HERE) if ROWS_FROM_HERE in pairs else len(pairs)
-    head = {name: dict(pairs[:at]).get(name, "") for name in _HEAD}
+    said = dict(pairs[:at])
+    head = {name: said.get(name, "") for name in _HEAD}
     missing = [name for name, value in head.items() if not value]
     if missing:
         raise WorkbookRefused(
@@ -135,8 +134,7 @@ def _check_head(head: dict[str, str], file: SourceFile, contract: Contract) -> N
     if head["party_code"] != file.issuer:
         raise WorkbookRefused(
             "is_of_its_party",
-            f"signed off for party {head['party_code'][:8]}, and the file name says {file.issuer}; "
-            "mend one of them",
+            f"signed off for another party than {file.issuer} of the file name; mend one of them",
         )
     month = pl.Series([head["month_on"]]).str.to_date(contract.settings["dateFormat"], strict=False)
     first: date | None = month[0]
@@ -156,7 +154,9 @@ def _unfit(
 ) -> tuple[str, str] | None:
     """Rule and reason for which the rows of a sheet are not read; None where they are."""
     if sheet is None:
-        return "sheet_is_there", f"the sign-off names sheet {name[:32]}, and the workbook has none."
+        # Only the name of a feed is repeated: any other is free text of the sender.
+        named = name if name in FEEDS else "that no feed has the name of"
+        return "sheet_is_there", f"the sign-off names a sheet {named}, and the workbook has none."
     if (
         name not in FEEDS
         or name == WORKBOOK
@@ -167,7 +167,8 @@ def _unfit(
         places = ", ".join(sheet.merged[:_PLACES_NAMED])
         return "sheet_has_no_merged_cells", f"cells are merged at {places}; fill in every cell."
     header = sheet.rows[0] if sheet.rows else ()
-    if not all(isinstance(cell, str) for cell in header) or len(set(header)) < len(header):
+    is_named = all(isinstance(cell, str) for cell in header)
+    if not header or not is_named or len(set(header)) < len(header):
         return "sheet_has_a_header", "row 1 must name each column once, as the contract does."
     for column, rule, told in (
         ("month_on", "sheet_is_of_its_month", "month"),

@@ -111,11 +111,13 @@ def test_a_corrected_workbook_brings_its_changed_sheet_only(new_setup: NewSetup,
     [
         ("sheet_is_there", workbook({"workforce": [STAFF, ROW]}, stated={"storage": 1})),
         ("sheet_is_of_a_feed", workbook({"notes": [("text",), ("Mr Smith was late",)]})),
+        ("sheet_is_there", workbook({}, stated={"Mr Smith": 1})),
         (
             "sheet_has_no_merged_cells",
             workbook({"workforce": [STAFF, ROW]}, change=lambda b: b["workforce"].merge_cells("A2:A3")),
         ),
         ("sheet_has_a_header", workbook({"workforce": [(1, 2, 3), (4, 5, 6)]})),
+        ("sheet_has_a_header", workbook({"workforce": []}, stated={"workforce": 0})),
         (
             "sheet_is_of_its_month",
             workbook({"workforce": [STAFF, ROW, ("RBV", date(2026, 2, 1), *ROW[2:])]}),
@@ -136,6 +138,7 @@ def test_an_unfit_sheet_is_rejected_with_its_reason_and_lands_nothing(
     assert staff.is_empty()
     assert found.rows_received == found.rows_landed + found.rows_rejected
     assert rule in set(rejects["rule"])
+    assert not rejects["reason"].str.contains("Smith").any()
     assert all(reason.endswith(".") for reason in rejects["reason"])
 
 
