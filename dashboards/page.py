@@ -32,6 +32,7 @@ FILTERED_BY = {
     "marts.rpt_device_clocks_weekly": (),
     "marts.rpt_feed_freshness": (),
     "statistics.metric_revisions": ("Organisation", "Months"),
+    "marts.rpt_feed_metric_matrix": (),
     "marts.rpt_waiting_times_monthly": ("Organisation", "Waiting list test", "Months"),
 }
 

@@ -18,7 +18,7 @@ class ContractBroken(Problem):
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a contract."""
+    """One column of a contract; `pseudonym` is the domain of an identity that is never landed."""
 
     name: str
     logical_type: str
@@ -28,6 +28,7 @@ class Column:
     may_be_absent: bool = False
     business_name: str = ""
     also_called: tuple[str, ...] = ()
+    pseudonym: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Contract:
     def column_names(self) -> list[str]:
         """Names of the columns in contract order."""
         return [column.name for column in self.columns]
+
+    def identities(self) -> dict[str, str]:
+        """Columns that hold an identity, with the domain in which it is hashed."""
+        return {column.name: column.pseudonym for column in self.columns if column.pseudonym}
 
     def needed_columns(self) -> list[str]:
         """Names of the columns without which a delivery is refused."""
@@ -127,6 +132,7 @@ def _column(path: Path, item: dict[str, Any]) -> Column:
         may_be_absent=bool(custom.get("mayBeAbsent", False)),
         business_name=str(item.get("businessName", "")),
         also_called=tuple(custom.get("alsoCalled", [])),
+        pseudonym=custom.get("pseudonym"),
     )
 
 

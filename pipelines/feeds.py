@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+WORKBOOK = "monthly_workbook"
+
 
 @dataclass(frozen=True)
 class FeedKind:
@@ -9,7 +11,7 @@ class FeedKind:
 
     `registered_as` is the kind under which the registry of feeds knows it, where that is another;
     the two share feed ids there, receipts and freshness keep them apart by kind.
-    `lands_beside` are tables that get more of the same records, which no receipt counts.
+    `lands_beside` are tables that get more of the same records, which no receipt of it counts.
     """
 
     name: str
@@ -108,6 +110,39 @@ FEEDS = {
             "Register of the promised benefits.",
         ),
         FeedKind("unit_costs", "unit_costs", "unit_costs", "Unit costs that value a benefit."),
+        *(
+            FeedKind(name, name, name, description)
+            for name, description in (
+                ("meeting_lists", "Cases of the multidisciplinary meetings."),
+                ("image_transfers", "Images sent to other trusts by portal, disc or courier."),
+                ("reporting_rota", "Rostered reporting sessions of teams, with their pay type."),
+                ("outsourcing_invoices", "Invoice lines of bought reports and insourced sessions."),
+                ("storage", "Terabytes of images held, where, and at what cost."),
+                ("contract_lines", "Contracts of image systems, discs and courier journeys."),
+                ("workforce", "Posts, staff in post, leavers, agency and bank hours."),
+                ("admissions", "Discharges of inpatients who were imaged."),
+                ("staff_survey", "Scores of the staff survey by staff group."),
+                ("booking_diary", "Slots of the booking diary, past and next six weeks."),
+                ("time_studies", "Measured minutes of tasks."),
+            )
+        ),
+        FeedKind(
+            WORKBOOK,
+            WORKBOOK,
+            WORKBOOK,
+            "Sign-off of a monthly workbook; each sheet lands as a delivery of its own feed.",
+            lands_beside=(
+                "downtime",
+                "reporting_rota",
+                "outsourcing_invoices",
+                "storage",
+                "contract_lines",
+                "workforce",
+                "admissions",
+                "staff_survey",
+                "time_studies",
+            ),
+        ),
     )
 }
 

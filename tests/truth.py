@@ -166,16 +166,11 @@ def minutes_by_day(start: datetime, end: datetime) -> list[tuple[date, float]]:
 
 
 def scanner_downtimes(truth: Path) -> pl.DataFrame:
-    """Downtimes of scanners that a delivered feed tells of: one row per downtime.
-
-    Parties that send their live months as a workbook have no such feed.
-    """
+    """Downtimes of scanners of the live months: one row per downtime."""
     parameters = json.loads((truth / "parameters.json").read_text("utf-8"))
     told_from = date.fromisoformat(parameters["history_extract_on"]).replace(day=1)
     return pl.read_parquet(truth / "downtime.parquet").filter(
-        pl.col("site_code").is_not_null()
-        & (pl.col("month_on") >= told_from)
-        & ~pl.col("party_code").is_in(parameters["workbook_parties"])
+        pl.col("site_code").is_not_null() & (pl.col("month_on") >= told_from)
     )
 
 

@@ -150,6 +150,29 @@ def freshness(frame: pl.DataFrame) -> Figure:
     return Figure(title=title, takeaway=takeaway, table=frame, reading=reading)
 
 
+def evidence(frame: pl.DataFrame) -> Figure:
+    """Feeds that are missing; one row per party and metric or benefit line."""
+    takeaway = "Every party has the feeds that the metrics and benefit lines need."
+    if frame.height:
+        subjects = frame.unique("subject_id", maintain_order=True)
+        named = [f"{row['subject_name']} ({row['subject_id']})" for row in subjects.to_dicts()]
+        takeaway = f"Lacking a feed at one party or more: {', '.join(named)}."
+    title = "Feeds missing for a metric or benefit line, whole network"
+    rows = [
+        (
+            f"{row['subject_id']} {row['subject_name']}",
+            row["party"],
+            row["missing_feeds"] or "no feed tells it",
+            row["held_feeds"] or "none",
+            row["evidence_status"],
+        )
+        for row in frame.to_dicts()
+    ]
+    heads = ("Metric or benefit line", "Party", "Missing feeds", "Feeds there", "Evidence")
+    reading = plain_table.html(title, heads, [plain_table.Group(rows)], text=5)
+    return Figure(title=title, takeaway=takeaway, table=frame, reading=reading)
+
+
 def device_clocks(frame: pl.DataFrame, states: str) -> Figure:
     """Clocks of the scanners; one row per scanner, the furthest off first.
 

@@ -41,3 +41,4 @@ page.figure(
     source="statistics.metric_revisions",
 )
 page.figure(draw.freshness(quality.freshness(page.build)), source="marts.rpt_feed_freshness")
+page.figure(draw.evidence(quality.evidence(page.build)), source="marts.rpt_feed_metric_matrix")

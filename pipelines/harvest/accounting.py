@@ -8,9 +8,10 @@ from datetime import datetime
 import polars as pl
 
 from pipelines.contracts import Contract
-from pipelines.feeds import FEEDS
+from pipelines.feeds import FEEDS, WORKBOOK
 from pipelines.harvest.model import Failure, HarvestResult, Setup, SourceFile, contract_of
 from pipelines.harvest.tables import column_map_of
+from pipelines.harvest.workbooks import kept_workbook
 from pipelines.landing.quarantine import Entry, entry_for
 from pipelines.landing.schema import landing_schema
 from pipelines.landing.writer import PARSER_VERSION
@@ -160,6 +161,8 @@ def _kept(
     if feed_kind == "image_access":
         messages = split_audit(file.data)
         return framed_audit(messages[number - 1] for number in numbers)
+    if feed_kind == WORKBOOK:
+        return kept_workbook(file, numbers)
     column_map = column_map_of(file, contract, setup)
     if column_map is not None:
         return column_map.rows(file.data, numbers)

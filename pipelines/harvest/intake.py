@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from pipelines.feeds import FEEDS
+from pipelines.feeds import FEEDS, WORKBOOK
 from pipelines.harvest.accounting import account
 from pipelines.harvest.dicom import TABLE, DicomHarvest, unseen_folders
 from pipelines.harvest.dose import land_doses
@@ -16,6 +16,7 @@ from pipelines.harvest.model import Batch, HarvestResult, Progress, Setup, Sourc
 from pipelines.harvest.opening import is_known, known_deliveries, open_files
 from pipelines.harvest.resources import read_fhir
 from pipelines.harvest.tables import read_tables
+from pipelines.harvest.workbooks import land_sheets, read_workbooks
 from pipelines.quality.batches import judge, tolerated
 from pipelines.quality.suites import violations
 from pipelines.sources.extract_tables import Refused
@@ -24,7 +25,12 @@ from pipelines.sources.inbox import Delivery, fingerprint
 # Deliveries are read in groups of about so many bytes, which bounds what a harvest keeps in memory.
 GROUP_BYTES = 32 * 1024 * 1024
 # Feeds of messages; all others are tables.
-READERS = {"hl7": read_hl7, "fhir": read_fhir, "image_access": read_image_access}
+READERS = {
+    "hl7": read_hl7,
+    "fhir": read_fhir,
+    "image_access": read_image_access,
+    WORKBOOK: read_workbooks,
+}
 
 
 def harvest(
@@ -181,6 +187,8 @@ def _land(
         return {}
     if feed_kind == "dicom":
         land_doses(accepted, setup, now)
+    if feed_kind == WORKBOOK:
+        land_sheets(accepted, batch, lambda kind, sheets: harvest(kind, sheets, setup, now=now))
     rows = batch.landing_rows(accepted).with_columns(
         landed_at=pl.lit(now).cast(pl.Datetime("us", "UTC"))
     )

@@ -138,6 +138,8 @@ class Batch:
     rejected: pl.DataFrame
     landing_rows: Callable[[pl.DataFrame], pl.DataFrame]
     tallies: dict[str, int] = field(default_factory=dict)
+    # Of a workbook: by source hash and record the sheet as a delivery of its own feed.
+    beside: dict[tuple[str, int], Delivery] = field(default_factory=dict)
 
 
 def contract_of(feed_kind: str, setup: Setup) -> Contract:

@@ -48,7 +48,6 @@ from pipelines.synthetic.worlds import World
 from pipelines.synthetic.writer import write_csv
 
 REFERENCE_FEEDS = ("rota", "opening_hours", "go_lives", "benefit_register", "unit_costs")
-DOWNTIME = "downtime"
 # Extract files that one process reads together: one at a time bounds the memory of the processes.
 FILES_AT_ONCE = 1
 
@@ -119,7 +118,7 @@ def land_network(
         told.add_other_scans(dicom_files.series_truth(scans, series, set()), images.clocks)
         found = activity.operations(simulation, scale)
         operations.write_operations_truth(found, truth)
-        _land_downtime(found, simulation, harvesters)
+        _land_operations(found, simulation, harvesters)
         write_csv(truth / "scanner_register.csv", simulation.network.scanner_register)
         rota = reference_feeds.session_instants(simulation.sessions, period)
         parameters = describe_run(simulation, scale)
@@ -175,16 +174,17 @@ def _land_reference_feeds(simulation: Simulation, harvesters: _Harvesters) -> No
             _hand_folder(inbox, kind, harvesters)
 
 
-def _land_downtime(
+def _land_operations(
     found: operations.Operations, simulation: Simulation, harvesters: _Harvesters
 ) -> None:
-    """The one feed of the operations that is read; the faults of the others are not landed."""
+    """The feeds that follow from counts; their faults are not told in the truth."""
     with tempfile.TemporaryDirectory() as folder:
         inbox = Path(folder)
-        operations.write_operations(
+        written = operations.write_operations(
             found, simulation.network, simulation.period, inbox, DirtLedger()
         )
-        _hand_folder(inbox, DOWNTIME, harvesters)
+        for kind in written:
+            _hand_folder(inbox, kind, harvesters)
 
 
 def _hand_folder(inbox: Path, kind: str, harvesters: _Harvesters) -> None:

@@ -12,6 +12,7 @@ from pipelines.landing.pseudonymise import (
     nhs_number_is_valid,
     pseudonymise_events,
     pseudonymise_series,
+    pseudonymise_table,
 )
 from pipelines.landing.schema import landing_schema
 from pipelines.quality.dids_rules import judged
@@ -21,6 +22,8 @@ from pipelines.sources.epic_audit import events_from_actions, read_actions
 from pipelines.sources.extract_tables import Refused, first_row, header_of, read_table
 from pipelines.sources.ris_extracts import ColumnMap, events_from_extract
 from pipelines.sources.series_list_maps import SeriesListMap
+
+FORMULA = r"^[=+\-@]"
 
 
 def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progress) -> Batch:
@@ -54,9 +57,35 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
             )
         if feed_kind == "dicom_series":
             accepted = pseudonymise_series(accepted, setup.keys)
-        return _landed_reference(accepted, FEEDS[feed_kind].landing_table, setup)
+        accepted = pseudonymise_table(accepted, contract.identities(), setup.keys)
+        return landed_reference(accepted, FEEDS[feed_kind].landing_table, setup)
 
-    return Batch(records, empty_rejects(), landing_rows)
+    return Batch(records, formulas(records, contract), landing_rows)
+
+
+def formulas(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """One reject (VIOLATION_SCHEMA) per text cell that a spreadsheet would compute.
+
+    Such a cell is a formula of the sender's workbook, not a value, and would be one again in every
+    download. Only contracts with `refusesFormulas`; a formula in another column breaks its type.
+    """
+    if records.is_empty() or not contract.settings.get("refusesFormulas"):
+        return empty_rejects()
+    texts = [column.name for column in contract.columns if column.logical_type == "string"]
+    return pl.concat(
+        [
+            records.filter(pl.col(name).str.contains(FORMULA)).select(
+                "source_sha",
+                "row_no",
+                rule=pl.lit("cell_is_no_formula"),
+                reason=pl.lit(
+                    f"{name} begins with = + - or @, as a formula does; send its value, as text."
+                ),
+                column_name=pl.lit(name),
+            )
+            for name in texts
+        ]
+    )
 
 
 def _read(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFrame | Refused:
@@ -114,7 +143,7 @@ def column_map_of(file: SourceFile, contract: Contract, setup: Setup) -> SeriesL
     return column_map
 
 
-def _landed_reference(accepted: pl.DataFrame, table: str, setup: Setup) -> pl.DataFrame:
+def landed_reference(accepted: pl.DataFrame, table: str, setup: Setup) -> pl.DataFrame:
     """Landing rows of a table feed: `<column>_utc` and `<column>_local` where it is a timestamp."""
     wanted = landing_schema(setup.landing.tables[table])
     have = set(accepted.columns)

@@ -6,7 +6,7 @@ equal (NHS Data Dictionary).
 """
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -268,6 +268,24 @@ def pseudonymise_series(series: pl.DataFrame, keys: Keys) -> pl.DataFrame:
             for name, domain in domains.items()
         ),
     )
+
+
+def pseudonymise_table(table: pl.DataFrame, domains: Mapping[str, str], keys: Keys) -> pl.DataFrame:
+    """The rows with the columns of `domains` hashed as the same numbers of other feeds are.
+
+    A `patient` is a number of the sender's own index, so `issuer_ods` is part of it; an NHS number
+    (`nhs`) is hashed without blanks and hyphens.
+    """
+    hashed = []
+    for name, domain in domains.items():
+        value = pl.col(name)
+        if domain == "patient":
+            value = pl.format("{}|{}", pl.col("issuer_ods").fill_null(""), name)
+        elif domain == "nhs":
+            value = value.str.replace_all(r"[\s-]", "")
+        given = table.select(value.alias(name))[name]
+        hashed.append(pseudonyms(given, domain, keys.pseudonym))
+    return table.with_columns(hashed)
 
 
 def pseudonymise_doses(doses: pl.DataFrame, keys: Keys) -> pl.DataFrame:

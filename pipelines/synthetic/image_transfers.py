@@ -32,7 +32,7 @@ _NEVER_SENT = 0.02
 
 COLUMNS = (
     "from_party_code", "to_party_code", "nhs_number", "accession_number", "study_instance_uid",
-    "purpose", "method", "requested_at", "sent_at", "received_at", "staff_minutes",
+    "purpose", "method", "requested_at", "sent_at", "arrived_at", "staff_minutes",
 )  # fmt: skip
 
 
@@ -186,6 +186,7 @@ def write_transfers(
         wall_clock(pl.when(pl.col(name) < pl.col("delivered")).then(pl.col(name))).alias(name)
         for name in ("requested_at", "sent_at", "received_at")
     )
+    rows = rows.rename({"received_at": "arrived_at"})
     return month_end_files(rows, FEED, "from_party", COLUMNS, parties, period, inbox)
 
 

@@ -1,7 +1,4 @@
-"""Workforce, finance and operations of the network: simulated from counts, written as feeds.
-
-Of these feeds only `downtime` is read; a harvest does not look into the folders of the others.
-"""
+"""Workforce, finance and operations of the network: simulated from counts, written as feeds."""
 
 from __future__ import annotations
 
@@ -43,6 +40,7 @@ class Operations:
     contract_lines: pl.DataFrame
     admissions: pl.DataFrame
     downtime: pl.DataFrame
+    time_studies: pl.DataFrame
 
 
 def simulate_operations(
@@ -75,6 +73,7 @@ def simulate_operations(
         downtime=downtime.record_downtime(
             scanner_downtime, network, period, effects, np.random.default_rng([seed, 44])
         ),
+        time_studies=workforce.time_studies(months, effects, np.random.default_rng([seed, 48])),
     )
 
 
@@ -162,6 +161,7 @@ def delivered_feeds(found: Operations) -> dict[str, pl.DataFrame]:
         "admissions": _admission_rows(found.admissions),
         "downtime": found.downtime.with_columns(_clock("down_from"), _clock("down_to")),
         "staff_survey": found.survey,
+        "time_studies": found.time_studies,
     }
 
 
@@ -280,6 +280,7 @@ def write_operations_truth(found: Operations, folder: Path) -> None:
             for name in ("admitted", "ready", "discharged")
         ).drop("admitted", "ready", "discharged"),
         "downtime": _instants(found.downtime, "down_from", "down_to"),
+        "time_studies": found.time_studies,
     }
     for name, frame in frames.items():
         write_parquet(folder / f"{name}.parquet", frame)

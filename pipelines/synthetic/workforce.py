@@ -23,6 +23,8 @@ _RESPONSE_RATE = 0.55
 _SCORE_SPREAD = 2.2
 _HOURS_PER_WTE_MONTH = 150
 SURVEY_MONTH, SURVEY_PUBLISHED = 11, 3
+_STUDY_MONTH, _SENDING_MINUTES = 2, 8.0
+_TIMED_TASKS = [("prepare_case", "consultant_radiologist"), ("send_images", "administrative")]
 
 
 def _numbers(table: str, *names: str) -> pl.DataFrame:
@@ -187,6 +189,39 @@ def staff_survey(
         pl.Series("score", np.round(np.clip(score, 0, 10), 2)),
         "respondents_count",
     ).filter(pl.col("respondents_count") > 0)
+
+
+def time_studies(months: list[date], effects: Adoption, rng: np.random.Generator) -> pl.DataFrame:
+    """One row per party, February, task and staff group: a small study of the minutes of a task.
+
+    Only preparing a case follows a go-live (`worlds.csv`); sending images is there to be found
+    unchanged. The sample is small on purpose, so that the spread matters.
+    """
+    grid = pl.DataFrame(_TIMED_TASKS, schema=["task", "staff_group"], orient="row")
+    rows = (
+        pl.DataFrame({"party_code": effects.parties})
+        .join(
+            pl.DataFrame({"month_on": [m for m in months if m.month == _STUDY_MONTH]}), how="cross"
+        )
+        .join(grid, how="cross")
+        .sort("party_code", "month_on", "task")
+    )
+    party, day = rows["party_code"].to_list(), middle_of(rows["month_on"].to_list())
+    preparing = effects.level_at("preparation_minutes_per_own_case", party, day)
+    mean = np.where((rows["task"] == "prepare_case").to_numpy(), preparing, _SENDING_MINUTES)
+    count = rng.integers(12, 40, len(rows))
+    spread = mean * 0.6
+    measured = mean + spread / np.sqrt(count) * rng.standard_normal(len(rows))
+    return rows.select(
+        "party_code",
+        "month_on",
+        pl.col("month_on").dt.offset_by("9d").alias("studied_on"),
+        "task",
+        "staff_group",
+        pl.Series("sample_count", count),
+        pl.Series("mean_minutes", np.round(np.maximum(measured, 0.1), 2)),
+        pl.Series("sd_minutes", np.round(spread, 2)),
+    )
 
 
 def whole_number(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:

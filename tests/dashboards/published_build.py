@@ -729,6 +729,29 @@ def events() -> pl.DataFrame:
     )
 
 
+def evidence() -> pl.DataFrame:
+    """Every party has what B01 needs and a part of what B13 needs; one has nothing for B09."""
+    rows = []
+    for party in seed("network/programme_parties.csv"):
+        code = party["party_code"]
+        held = "hl7, ris_extract"
+        is_silent = code == "RMP"
+        rows += [
+            (code, "benefit", "B01", "Cross-site reporting share", "hl7 or ris_extract; go_lives",
+             f"{held}; go_lives", None, "available"),
+            (code, "benefit", "B09", "Meeting preparation time", "meeting_lists",
+             None if is_silent else "meeting_lists", "meeting_lists" if is_silent else None,
+             "no evidence" if is_silent else "available"),
+            (code, "benefit", "B13", "Images opened in the patient record",
+             "hl7 or ris_extract; image_access", held, "image_access", "partly"),
+        ]  # fmt: skip
+    names = [
+        "party_code", "subject_kind", "subject_id", "subject_name", "needed_feeds", "held_feeds",
+        "missing_feeds", "evidence_status",
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
+
+
 def feeds(as_at: datetime) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     fresh, reconciled, rejects = [], [], []
     live = [f for f in seed("network/feeds.csv")]
@@ -914,6 +937,7 @@ def tables() -> dict[str, pl.DataFrame]:
                 pl.lit(True),
             )
         ),
+        "rpt_feed_metric_matrix": evidence(),
         "rpt_device_clocks_weekly": device_clocks(),
         "rpt_reconciliation": reconciled,
         "rpt_rejects": rejects,

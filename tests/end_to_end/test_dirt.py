@@ -1,6 +1,8 @@
 """Every known fault that was put in, and what became of it: put in equals found."""
 
+import json
 from collections.abc import Callable
+from datetime import date
 from functools import cached_property
 
 import duckdb
@@ -282,6 +284,27 @@ class Found:
         )
         return mine.height - missed.unique(["station_name", "valid_from_at"]).height
 
+    @cached_property
+    def invoice_lines(self) -> pl.DataFrame:
+        """Invoice lines as the warehouse reads them, each once."""
+        with duckdb.connect(str(self.home.path / "warehouse.duckdb"), read_only=True) as connection:
+            return connection.sql(
+                "select invoice_no, line_no, is_credit, is_charged_again, is_without_modality "
+                "from staging.stg_finance__invoice_lines"
+            ).pl()
+
+    def invoiced_twice(self) -> int:
+        return self.landed("outsourcing_invoices").height - self.invoice_lines.height
+
+    def late_months(self) -> int:
+        """Months of the live weeks, by party, that came later than on the first of the next month."""
+        live = json.loads((self.home.path / "truth" / "parameters.json").read_text())
+        told_from = date.fromisoformat(live["history_extract_on"]).replace(day=1)
+        rows = self.landed("workforce").filter(pl.col("month_on") >= told_from)
+        came = pl.col("received_at").dt.convert_time_zone("Europe/London").dt.date()
+        late = rows.filter(came > pl.col("month_on").dt.offset_by("1mo"))
+        return late.unique(["party_code", "month_on"]).height
+
     def old_studies(self) -> int:
         """Studies that came more than half a year after they were made."""
         headers = self.landed("dicom_headers")
@@ -443,6 +466,17 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("image_access", "repeated_message"): lambda f, feed: f.repeated_accesses(),
     ("image_access", "truncated_message"): lambda f, feed: f.rejects(feed, "message_is_whole"),
     ("image_access", "unescaped_text"): lambda f, feed: f.rejects(feed, "text_is_escaped"),
+    ("outsourcing_invoices", "duplicate_line"): lambda f, feed: f.invoiced_twice(),
+    ("outsourcing_invoices", "charged_again"): lambda f, feed: int(
+        f.invoice_lines["is_charged_again"].sum()
+    ),
+    ("outsourcing_invoices", "credit_note"): lambda f, feed: int(
+        f.invoice_lines["is_credit"].sum()
+    ),
+    ("outsourcing_invoices", "missing_code"): lambda f, feed: int(
+        f.invoice_lines["is_without_modality"].sum()
+    ),
+    ("workforce", "late_month"): lambda f, feed: f.late_months(),
     ("dicom", "damaged_text"): lambda f, feed: f.damaged(),
     ("dicom", "damaged_empty"): lambda f, feed: f.damaged(),
     ("dicom", "damaged_truncated"): lambda f, feed: f.damaged(),

@@ -13,6 +13,7 @@ from tests.published_files import OF_LISTS_AND_FILES, differences
 # here, a list of series there.
 OF_DELIVERIES = {
     "marts.rpt_feed_freshness",
+    "marts.rpt_feed_metric_matrix",
     "marts.rpt_reconciliation",
     "marts.rpt_rejects",
     "catalogue.tables",

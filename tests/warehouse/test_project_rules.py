@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.feeds import FEEDS
 from tests.warehouse.conftest import Project
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
@@ -236,6 +237,18 @@ def test_every_finding_of_the_comparison_names_a_metric_of_the_registry(manifest
     with (PROJECT / "seeds/national/reconciliation_findings.csv").open() as file:
         touched = {row["metric_id"] for row in csv.DictReader(file)}
     assert touched <= {entry["metric_id"] for entry in registry(manifest)}
+
+
+def test_every_metric_and_benefit_line_names_the_feeds_it_needs(manifest):
+    """Failure: nobody can say what a trust has to send for a figure, or a feed is misspelt."""
+    with (PROJECT / "seeds/national/feed_needs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    named = {(row["subject_kind"], row["subject_id"]): row["subject_name"] for row in rows}
+    metrics = {("metric", entry["metric_id"]): entry["name"] for entry in registry(manifest)}
+    assert {key: name for key, name in named.items() if key[0] == "metric"} == metrics
+    assert {key[1] for key in named if key[0] == "benefit"} == {f"B{n:02d}" for n in range(1, 17)}
+    # audit messages of image systems have no reader: what rests on them is said to lack evidence
+    assert {row["feed_kind"] for row in rows} - set(FEEDS) <= {"image_access"}
 
 
 def test_the_words_for_conventions_of_utilisation_hold_no_number_of_their_own():

@@ -35,6 +35,29 @@ def freshness(build: Build) -> pl.DataFrame:
     )
 
 
+def evidence(build: Build) -> pl.DataFrame:
+    """One row per party and metric or benefit line that lacks a feed: what is there, what is not."""
+    return read(
+        build,
+        """
+        select
+            coalesce(parties.short_name, matrix.party_code) as party,
+            matrix.party_code,
+            matrix.subject_kind,
+            matrix.subject_id,
+            matrix.subject_name,
+            matrix.needed_feeds,
+            matrix.held_feeds,
+            matrix.missing_feeds,
+            matrix.evidence_status,
+        from marts.rpt_feed_metric_matrix as matrix
+        left join marts.dim_party as parties on matrix.party_code = parties.party_code
+        where matrix.evidence_status <> 'available'
+        order by matrix.subject_kind, matrix.subject_id, parties.sort_order nulls last
+        """,
+    )
+
+
 def reconciliation(build: Build) -> pl.DataFrame:
     """One row per feed: source records received, landed and rejected."""
     return read(

@@ -3,7 +3,10 @@
 {{ config(meta={'dagster': {'ref': {'name': 'stg_landing__receipts'}}}) }}
 {%- set landing_tables = [
     'imaging_events', 'dicom_headers', 'dicom_series', 'rota_sessions', 'opening_hours',
-    'downtime', 'go_lives', 'benefit_register', 'unit_costs'
+    'downtime', 'go_lives', 'benefit_register', 'unit_costs',
+    'meeting_lists', 'image_transfers', 'reporting_rota', 'outsourcing_invoices', 'storage',
+    'contract_lines', 'workforce', 'admissions', 'staff_survey', 'booking_diary', 'time_studies',
+    'monthly_workbook'
 ] %}
 with receipts as (
     select

@@ -186,10 +186,10 @@ def test_what_happens_to_a_transfer_after_the_delivery_is_not_in_its_file(
     received = 0
     for file in sorted(tmp_path.glob("image_transfers/*/*.csv")):
         rows = pl.read_csv(file, infer_schema=False)
-        for name in ("sent_at", "received_at"):
+        for name in ("sent_at", "arrived_at"):
             days = rows[name].drop_nulls().str.slice(0, 10).str.to_date("%d/%m/%Y")
             assert (days < date.fromisoformat(file.parent.name)).all()
-        received += rows["received_at"].count()
+        received += rows["arrived_at"].count()
     assert 100 < received < sharing.transfers["received_at"].count()
 
 
