@@ -20,10 +20,13 @@ def harvest_asset(kind: FeedKind) -> dg.AssetsDefinition:
     """Build the asset of one feed; all feeds have the same shape."""
 
     feed_kind = kind.name
+    # Sheets of a workbook land first, so that the check of their feed sees them too.
+    before = [other.name for other in FEEDS.values() if kind.landing_table in other.lands_beside]
 
     @dg.asset(
         key=["harvest", feed_kind],
         group_name="harvest",
+        deps=[dg.AssetKey(["harvest", name]) for name in before],
         description=f"{kind.description} Lands in {kind.landing_table}.",
         owners=[OWNER],
         kinds={"polars", "parquet"},

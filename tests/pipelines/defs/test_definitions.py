@@ -65,6 +65,13 @@ def test_harvest_is_partitioned_by_delivery_day(graph):
     assert all(graph.get(key).partitions_def is not None for key in harvest)
 
 
+def test_feeds_are_judged_after_the_workbooks_that_bring_rows_of_them(graph):
+    """Without the order, a refused sheet would not close the gate of its own run."""
+    workbook = dg.AssetKey(["harvest", "monthly_workbook"])
+    for name in FEEDS["monthly_workbook"].lands_beside:
+        assert workbook in graph.get(dg.AssetKey(["harvest", name])).parent_keys
+
+
 def test_the_graph_changes_only_in_review(definitions, graph):
     """The committed list shows what a change does to assets, checks, jobs and schedules.
 

@@ -19,7 +19,8 @@ select
     -- the same charge under a later number; a credit note may take it back
     amount_gbp > 0 and dense_rank() over (
         partition by
-            supplier_code, party_code, month_on, service, modality_group, urgency, quantity, amount_gbp
+            supplier_code, party_code, month_on, service, modality_group, urgency, quantity,
+            amount_gbp
         order by invoice_no
     ) > 1 as is_charged_again,
     service = 'outsourced_report' and modality_group is null as is_without_modality,
