@@ -32,7 +32,7 @@ from pipelines.publishing.history import (
 )
 from pipelines.publishing.pointer import read_manifest_of
 from pipelines.publishing.release import AUDIENCE
-from pipelines.settings import AS_KNOWN_ON, Settings
+from pipelines.settings import Settings, environment_as_known
 
 BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 MODELS = ("rpt_metrics_monthly", "int_report_turnarounds")
@@ -158,12 +158,8 @@ def _build(settings: Settings, known: Known, work: Path) -> None:
     command += ["--target-path", str(work / "target"), "--log-path", str(work / "logs")]
     command += ["--resource-type", "model", "--resource-type", "seed", "--quiet"]
     command += ["--select", *(f"+{name}" for name in MODELS)]
-    places = settings.dbt_environment() | {
-        "IMAGING_WAREHOUSE": str((work / "warehouse.duckdb").resolve()),
-        AS_KNOWN_ON: known.until.isoformat(),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    }
-    done = subprocess.run(command, env=os.environ | places, capture_output=True, text=True)
+    environment = environment_as_known(settings, work / "warehouse.duckdb", known.until)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise CannotRecompute(

@@ -89,7 +89,10 @@ def test_a_month_that_late_messages_change_is_listed_with_both_figures(changed):
 def test_every_row_that_differs_between_two_builds_is_listed_and_no_other(changed):
     """Failing means that the list of late changes is not the list of late changes."""
     home, first = changed
-    months = "period_start_on in (select period_start_on from old.marts.rpt_metrics_monthly)"
+    months = (
+        "(metric_id, period_start_on) in "
+        "(select (metric_id, period_start_on) from old.marts.rpt_metrics_monthly)"
+    )
     key = "metric_id, org_level, org_code, modality_group, period_start_on"
     with duckdb.connect(str(home.published_file()), read_only=True) as connection:
         connection.execute(f"attach '{home.published / f'demo_{first}.duckdb'}' as old (read_only)")
