@@ -39,7 +39,7 @@ MODELS = ("rpt_metrics_monthly", "int_report_turnarounds")
 SURVIVAL = "statistics.turnaround_survival"
 SURVIVAL_KEYS = ("org_level", "org_code", "modality_group", "acquired_month_on")
 SURVIVAL_FIGURES = ("exam_count", "open_count", "p50_hours", "p90_hours")
-LINES_TOLD = 5
+LINES_TOLD, BUILDS_TOLD = 5, 10
 
 
 class CannotRecompute(Problem):
@@ -68,7 +68,8 @@ def read_known(settings: Settings, text: str, now: datetime) -> Known:
     """
     published = publications(settings.history_dir)
     zone = ZoneInfo(Network.load(settings.seeds).time_zone)
-    known = _of_build(text, published) if BUILD_ID.fullmatch(text) else _of_time(text, zone)
+    is_build = BUILD_ID.fullmatch(text) is not None
+    known = _of_build(settings, text, published) if is_build else _of_time(text, zone)
     if known.publication is None:
         shown = [one for one in published if one.published_at <= known.until]
         known = Known(known.until, known.name, shown[-1] if shown else None)
@@ -87,12 +88,13 @@ def read_known(settings: Settings, text: str, now: datetime) -> Known:
     return known
 
 
-def _of_build(text: str, published: Sequence[Publication]) -> Known:
+def _of_build(settings: Settings, text: str, published: Sequence[Publication]) -> Known:
     found = {one.build_id: one for one in published}
     if text not in found:
-        listed = ", ".join(found) or "none yet"
+        listed = ", ".join(list(found)[-BUILDS_TOLD:]) or "none yet"
         raise CannotRecompute(
-            f"no build {text} was published{nearest(text, found)}; builds published: {listed}"
+            f"no build {text} was published{nearest(text, found)}; the newest of {len(found)} "
+            f"published: {listed} (all: {settings.history_dir})"
         )
     return Known(found[text].known_until, text, found[text])
 
