@@ -1,14 +1,17 @@
 """A published month that late messages change: listed as changed, and there again as it was."""
 
 import hashlib
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from pipelines.recompute import compare, read_known
+from pipelines.settings import Settings
 from tests.demo_home import Home
 
-PARTY = "R0A"
+PARTY, MONTH = "R0A", "period_start_on"
 # What makes a message, an exam and a visit of its own of a repeated one.
 RENAMED = {
     b"A26": b"A96",
@@ -121,3 +124,12 @@ def test_a_month_recomputed_as_known_by_its_build_equals_what_was_published(chan
         query = f"from {table} order by all"
         assert _rows(recomputed, query) == _rows(published, query), table
     assert _exams_of_january(recomputed) < _exams_of_january(home.published_file())
+    # Long after the published file was deleted, the history still tells what it held.
+    settings = Settings(home=home.path, key_file=home.key_file)
+    known = read_known(settings, first, datetime.now(UTC))
+    published.rename(published.with_suffix(".gone"))
+    found = compare(settings, known, recomputed, None)
+    published.with_suffix(".gone").rename(published)
+    assert found.turnaround is None and found.metrics.is_empty()
+    (late,) = set(compare(settings, known, home.published_file(), date(2026, 1, 1)).metrics[MONTH])
+    assert late == date(2026, 1, 1)
