@@ -32,14 +32,14 @@ from pipelines.publishing.history import (
 )
 from pipelines.publishing.pointer import read_manifest_of
 from pipelines.publishing.release import AUDIENCE
-from pipelines.settings import AS_KNOWN_ON, Settings
+from pipelines.settings import Settings, environment_as_known
 
 BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 MODELS = ("rpt_metrics_monthly", "int_report_turnarounds")
 SURVIVAL = "statistics.turnaround_survival"
 SURVIVAL_KEYS = ("org_level", "org_code", "modality_group", "acquired_month_on")
 SURVIVAL_FIGURES = ("exam_count", "open_count", "p50_hours", "p90_hours")
-LINES_TOLD = 5
+LINES_TOLD, BUILDS_TOLD = 5, 10
 
 
 class CannotRecompute(Problem):
@@ -68,7 +68,8 @@ def read_known(settings: Settings, text: str, now: datetime) -> Known:
     """
     published = publications(settings.history_dir)
     zone = ZoneInfo(Network.load(settings.seeds).time_zone)
-    known = _of_build(text, published) if BUILD_ID.fullmatch(text) else _of_time(text, zone)
+    is_build = BUILD_ID.fullmatch(text) is not None
+    known = _of_build(settings, text, published) if is_build else _of_time(text, zone)
     if known.publication is None:
         shown = [one for one in published if one.published_at <= known.until]
         known = Known(known.until, known.name, shown[-1] if shown else None)
@@ -87,12 +88,13 @@ def read_known(settings: Settings, text: str, now: datetime) -> Known:
     return known
 
 
-def _of_build(text: str, published: Sequence[Publication]) -> Known:
+def _of_build(settings: Settings, text: str, published: Sequence[Publication]) -> Known:
     found = {one.build_id: one for one in published}
     if text not in found:
-        listed = ", ".join(found) or "none yet"
+        listed = ", ".join(list(found)[-BUILDS_TOLD:]) or "none yet"
         raise CannotRecompute(
-            f"no build {text} was published{nearest(text, found)}; builds published: {listed}"
+            f"no build {text} was published{nearest(text, found)}; the newest of {len(found)} "
+            f"published: {listed} (all: {settings.history_dir})"
         )
     return Known(found[text].known_until, text, found[text])
 
@@ -158,12 +160,8 @@ def _build(settings: Settings, known: Known, work: Path) -> None:
     command += ["--target-path", str(work / "target"), "--log-path", str(work / "logs")]
     command += ["--resource-type", "model", "--resource-type", "seed", "--quiet"]
     command += ["--select", *(f"+{name}" for name in MODELS)]
-    places = settings.dbt_environment() | {
-        "IMAGING_WAREHOUSE": str((work / "warehouse.duckdb").resolve()),
-        AS_KNOWN_ON: known.until.isoformat(),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    }
-    done = subprocess.run(command, env=os.environ | places, capture_output=True, text=True)
+    environment = environment_as_known(settings, work / "warehouse.duckdb", known.until)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise CannotRecompute(

@@ -1,7 +1,7 @@
 """`imaging recompute`: a published month as it was known on an earlier day."""
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 console = Console(markup=False)
 errors = Console(stderr=True, markup=False)
 ROWS_SHOWN = 40
+# Shown beside a value: it can stay the same while these change.
+METRIC_COUNTS = ("numerator", "denominator")
+TURNAROUND_COUNTS = ("open_count", "exam_count")
 
 
 def recompute(
@@ -113,32 +116,41 @@ def _print_comparison(found: "Comparison") -> bool:
     if not count:
         console.print(f"no difference from build {build.build_id}", highlight=False)
         return True
-    _print_differences("metric", found.metrics, "value", "period_start_on")
+    _print_differences("metric", found.metrics, ("value", *METRIC_COUNTS), "period_start_on")
     if found.turnaround is not None:
-        _print_differences("turnaround", found.turnaround, "p50_hours", "acquired_month_on")
+        figures = ("p50_hours", *TURNAROUND_COUNTS)
+        _print_differences("turnaround", found.turnaround, figures, "acquired_month_on")
     console.print(f"{count} rows differ from build {build.build_id}", highlight=False)
     if found.landed_since:
         console.print(
-            f"{found.landed_since} source files landed after that build knew of them "
-            f"({build.known_until.isoformat()}); name the build to leave them out",
+            f"landed since {build.known_until.isoformat()}, when that build began: "
+            f"{found.landed_since} source file(s); name the build to leave them out",
             soft_wrap=True,
             highlight=False,
         )
     return False
 
 
-def _print_differences(what: str, rows: "pl.DataFrame", figure: str, month: str) -> None:
+def _told(row: dict[str, Any], prefix: str, figures: tuple[str, str, str]) -> str:
+    """A value with the counts it stands on, where it has them: 0.9091 (10 of 11)."""
+    value, part, whole = (_figure(row[prefix + name]) for name in figures)
+    return f"{value or 'no value'} ({part} of {whole})" if whole else value
+
+
+def _print_differences(
+    what: str, rows: "pl.DataFrame", figures: tuple[str, str, str], month: str
+) -> None:
     if rows.is_empty():
         return
     table = Table(what, "organisation", "modality", "month", "published", "recomputed")
     for row in rows.head(ROWS_SHOWN).iter_rows(named=True):
         table.add_row(
-            row.get("metric_id", figure),
+            row.get("metric_id", figures[0]),
             f"{row['org_level']} {row['org_code']}",
             row["modality_group"],
             f"{row[month]:%Y-%m}",
-            _figure(row[f"before_{figure}"]) if row["was_published"] else "not there",
-            _figure(row[figure]) if row["is_published"] else "not there",
+            _told(row, "before_", figures) if row["was_published"] else "not there",
+            _told(row, "", figures) if row["is_published"] else "not there",
         )
     console.print(table)
     if rows.height > ROWS_SHOWN:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -276,6 +277,19 @@ class Settings(BaseSettings):
 def environment_value(name: str) -> str | None:
     """Value of a variable that a file of settings names, for example the password of an archive."""
     return os.environ.get(name)
+
+
+def environment_as_known(settings: Settings, warehouse: Path, until: datetime) -> dict[str, str]:
+    """Variables of a dbt that builds another warehouse from what had landed until an instant."""
+    return (
+        dict(os.environ)
+        | settings.dbt_environment()
+        | {
+            "IMAGING_WAREHOUSE": str(warehouse.resolve()),
+            AS_KNOWN_ON: until.astimezone(UTC).isoformat(),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+    )
 
 
 def export_environment(settings: Settings) -> None:

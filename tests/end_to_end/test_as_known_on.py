@@ -1,14 +1,17 @@
 """A published month that late messages change: listed as changed, and there again as it was."""
 
 import hashlib
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from pipelines.recompute import compare, read_known
+from pipelines.settings import Settings
 from tests.demo_home import Home
 
-PARTY = "R0A"
+PARTY, MONTH = "R0A", "period_start_on"
 # What makes a message, an exam and a visit of its own of a repeated one.
 RENAMED = {
     b"A26": b"A96",
@@ -89,7 +92,10 @@ def test_a_month_that_late_messages_change_is_listed_with_both_figures(changed):
 def test_every_row_that_differs_between_two_builds_is_listed_and_no_other(changed):
     """Failing means that the list of late changes is not the list of late changes."""
     home, first = changed
-    months = "period_start_on in (select period_start_on from old.marts.rpt_metrics_monthly)"
+    months = (
+        "(metric_id, period_start_on) in "
+        "(select (metric_id, period_start_on) from old.marts.rpt_metrics_monthly)"
+    )
     key = "metric_id, org_level, org_code, modality_group, period_start_on"
     with duckdb.connect(str(home.published_file()), read_only=True) as connection:
         connection.execute(f"attach '{home.published / f'demo_{first}.duckdb'}' as old (read_only)")
@@ -118,3 +124,12 @@ def test_a_month_recomputed_as_known_by_its_build_equals_what_was_published(chan
         query = f"from {table} order by all"
         assert _rows(recomputed, query) == _rows(published, query), table
     assert _exams_of_january(recomputed) < _exams_of_january(home.published_file())
+    # Long after the published file was deleted, the history still tells what it held.
+    settings = Settings(home=home.path, key_file=home.key_file)
+    known = read_known(settings, first, datetime.now(UTC))
+    published.rename(published.with_suffix(".gone"))
+    found = compare(settings, known, recomputed, None)
+    published.with_suffix(".gone").rename(published)
+    assert found.turnaround is None and found.metrics.is_empty()
+    (late,) = set(compare(settings, known, home.published_file(), date(2026, 1, 1)).metrics[MONTH])
+    assert late == date(2026, 1, 1)
