@@ -71,6 +71,11 @@ def dids(
     contract = pipeline.inbound_contracts[f"dids_v{version}"]
     key = load_keys(settings.key_file).pseudonym
     people = None if identities is None else read_identities(identities)
+    registry = pipeline.network.feeds.drop_nulls(["party_code", "issuer_ods"])
+    issuers = {
+        str(code): frozenset(rows["issuer_ods"])
+        for (code,), rows in registry.group_by("party_code")
+    }
     folder = to or settings.home / "exports" / "dids"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for one in [party] if party else parties:
@@ -79,7 +84,7 @@ def dids(
             console.print(f"{one}: no exam done in {month:%Y-%m}; nothing written")
             continue
         made = submission(
-            with_identities(exams, people, key),
+            with_identities(exams, people, key, issuers.get(one, frozenset())),
             contract,
             zone=pipeline.network.time_zone,
             submitted_on=(submitted_on or pipeline.now()).date(),

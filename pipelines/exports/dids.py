@@ -7,7 +7,7 @@ are hashed in memory with the network's key, meet the pseudonyms there, and are 
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -139,7 +139,8 @@ def exams_done(warehouse: Path, landing: Path, party: str, month: date) -> pl.Da
 def read_identities(path: Path) -> pl.DataFrame:
     """One row per line of a trust's list of identities (CSV with a header, all text).
 
-    Needs `accession_number` or `patient_id`; may have the demographic items and `referrer_code`.
+    Needs `accession_number` or `patient_id`; may have the demographic items, `referrer_code`,
+    and `issuer_ods`, who gave the number.
     Raises ExportProblem that names the columns.
     """
     try:
@@ -153,7 +154,7 @@ def read_identities(path: Path) -> pl.DataFrame:
         raise ExportProblem(
             f"{path}: no column accession_number or patient_id; by one of them a line finds its exam"
         )
-    wanted = ("accession_number", "patient_id", *PEOPLE, *OF_EXAM)
+    wanted = ("issuer_ods", "accession_number", "patient_id", *PEOPLE, *OF_EXAM)
     return frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None, pl.String))
         .str.strip_chars()
@@ -164,42 +165,40 @@ def read_identities(path: Path) -> pl.DataFrame:
 
 
 def with_identities(
-    exams: pl.DataFrame, identities: pl.DataFrame | None, key: bytes
+    exams: pl.DataFrame, identities: pl.DataFrame | None, key: bytes, issuers: Collection[str]
 ) -> pl.DataFrame:
     """Exams with demographic items, accession number and referrer where a line tells them.
 
-    The line of the exam's accession number comes first, then that of its patient. Lines that name
-    one number twice are used once, the last one.
+    The line of the exam's accession number comes first, then that of its patient. Numbers are
+    unique within their issuer only: a line without one stands for those of `issuers`, the party's
+    own. Lines that name one number twice are used once, the last one.
     """
     items = [*PEOPLE, *OF_EXAM, "accession_number"]
     if identities is None:
         return exams.with_columns(pl.lit(None, pl.String).alias(name) for name in items)
-    by_exam = identities.filter(pl.col("accession_number").is_not_null())
-    by_exam = by_exam.with_columns(
-        pseudonyms(by_exam["accession_number"], "accession", key).alias("accession")
-    ).unique("accession", keep="last", maintain_order=True)
-    by_exam = by_exam.select(
-        "accession", *(pl.col(name).alias(f"exam_{name}") for name in [*items, "patient_id"])
+    own = pl.Series("issuer_ods", sorted(issuers), dtype=pl.String).implode()
+    lines = identities.with_columns(
+        issuer_ods=pl.when(pl.col("issuer_ods").is_null())
+        .then(pl.lit(own))
+        .otherwise(pl.concat_list("issuer_ods"))
+    ).explode("issuer_ods")
+    place = ["issuer_ods", "accession"]
+    by_exam = lines.with_columns(
+        accession=pseudonyms(lines["accession_number"], "accession", key)
+    ).filter(pl.col("accession").is_not_null())
+    by_exam = by_exam.unique(place, keep="last", maintain_order=True).select(
+        *place, *(pl.col(name).alias(f"exam_{name}") for name in items)
     )
-    found = exams.join(by_exam, on="accession", how="left", maintain_order="left")
-    people = identities.filter(pl.col("patient_id").is_not_null())
-    issuers = exams["issuer_ods"].drop_nulls().unique(maintain_order=True)
-    told = pl.concat(
-        [
-            people.with_columns(
-                pseudonyms(
-                    people.select(pl.format("{}|{}", pl.lit(issuer), "patient_id")).to_series(),
-                    "patient",
-                    key,
-                ).alias("patient_key")
-            )
-            for issuer in issuers
-        ]
-        or [people.with_columns(patient_key=pl.lit(None, pl.String))]
+    patients = lines.select(pl.format("{}|{}", "issuer_ods", "patient_id")).to_series()
+    people = lines.with_columns(patient_key=pseudonyms(patients, "patient", key)).filter(
+        pl.col("patient_key").is_not_null()
     )
-    told = told.unique("patient_key", keep="last", maintain_order=True)
-    told = told.select("patient_key", *(pl.col(name).alias(f"person_{name}") for name in PEOPLE))
-    found = found.join(told, on="patient_key", how="left", maintain_order="left")
+    people = people.unique("patient_key", keep="last", maintain_order=True).select(
+        "patient_key", *(pl.col(name).alias(f"person_{name}") for name in PEOPLE)
+    )
+    found = exams.join(by_exam, on=place, how="left", maintain_order="left").join(
+        people, on="patient_key", how="left", maintain_order="left"
+    )
     return found.with_columns(
         *(pl.coalesce(f"exam_{name}", f"person_{name}").alias(name) for name in PEOPLE),
         *(pl.col(f"exam_{name}").alias(name) for name in (*OF_EXAM, "accession_number")),

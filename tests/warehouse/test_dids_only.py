@@ -171,7 +171,7 @@ def exported(
     exams = exams_done(built.file, home / "landing", "RMC", month)
     people = None if identities is None else read_identities(identities)
     return submission(
-        with_identities(exams, people, KEYS.pseudonym),
+        with_identities(exams, people, KEYS.pseudonym, {"RMC"}),
         CONTRACTS_IN[f"dids_v{version}"],
         zone=LONDON,
         submitted_on=date(2026, 3, 16),
