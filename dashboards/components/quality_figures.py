@@ -115,7 +115,10 @@ def late_changes(frame: pl.DataFrame, where: str) -> Figure:
         f"{wording.day(newest['changed_at'])}.",
         table=frame,
         reading=plain_table.html(title, heads, [plain_table.Group(rows)], text=2),
-        notes=["All modalities together; the table of the file has each modality."],
+        notes=[
+            "All modalities together; the published table has each modality. A rate is listed, too, "
+            "where only the counts below it changed.",
+        ],
     )
 
 
