@@ -198,11 +198,10 @@ def time_studies(months: list[date], effects: Adoption, rng: np.random.Generator
     unchanged. The sample is small on purpose, so that the spread matters.
     """
     grid = pl.DataFrame(_TIMED_TASKS, schema=["task", "staff_group"], orient="row")
+    studied = pl.Series("month_on", [m for m in months if m.month == _STUDY_MONTH], dtype=pl.Date)
     rows = (
         pl.DataFrame({"party_code": effects.parties})
-        .join(
-            pl.DataFrame({"month_on": [m for m in months if m.month == _STUDY_MONTH]}), how="cross"
-        )
+        .join(studied.to_frame(), how="cross")
         .join(grid, how="cross")
         .sort("party_code", "month_on", "task")
     )
