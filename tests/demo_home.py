@@ -29,6 +29,15 @@ class Home:
     def published(self) -> Path:
         return self.path / "published"
 
+    def take_beside(self, delivered: "Home") -> None:
+        """Copy what a network that is landed at once lacks: dose reports and audit messages."""
+        sent = delivered.path / "inbox"
+        for file in (*sent.glob("dicom/*/*/*/SR*.dcm"), *sent.glob("image_access/**/*")):
+            if file.is_file():
+                beside = self.path / "inbox" / file.relative_to(sent)
+                beside.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, beside)
+
     def imaging(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "pipelines.cli", *arguments],

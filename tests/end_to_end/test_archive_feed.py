@@ -129,6 +129,8 @@ def test_series_lists_lead_to_the_same_marts(delivered):
     """Failing means that a test at scale says nothing about phantoms, clocks or migrations."""
     home = Home(delivered.path.with_name("landed"), delivered.key_file)
     _run(home, "synthesise", "--as", "landing", *WANTED)
+    home.take_beside(delivered)
+    _run(home, "harvest")
     _run(home, "build")
     found = differences(delivered.path / WAREHOUSE, home.path / WAREHOUSE, OF_LISTS_AND_FILES)
     tables = {line.split(":")[0] for line in found}

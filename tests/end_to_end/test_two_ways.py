@@ -1,6 +1,5 @@
 """One network delivered as files and landed at once: the marts must not tell which."""
 
-import shutil
 from collections import Counter
 
 import polars as pl
@@ -28,16 +27,12 @@ OF_LISTS = [
 
 @pytest.fixture(scope="module")
 def landed(demo, tmp_path_factory) -> Home:
-    """The demo's network, landed without files and published; its dose reports came beside."""
+    """The demo's network, landed without files and published; what it lacks came beside."""
     home = Home(tmp_path_factory.mktemp("landed") / "home", demo.key_file)
     made = home.imaging("synthesise", "--as", "landing", "--scale", str(SCALE))
     assert made.returncode == 0, made.stderr[-3000:]
-    # A series list knows no dose; the ends that reports tell move the use of scanners.
-    inbox = demo.path / "inbox"
-    for report in sorted(inbox.glob("dicom/*/*/*/SR*.dcm")):
-        beside = home.path / "inbox" / report.relative_to(inbox)
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(report, beside)
+    # The ends that dose reports tell move the use of scanners.
+    home.take_beside(demo)
     built = home.imaging("run")
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
     return home
