@@ -275,7 +275,12 @@ class AuditReceiver:
                 break
             if not data:
                 break
-            self._keep(listener, frames.feed(data), address, PATIENCE_SECONDS)
+            try:
+                found = frames.feed(data)
+            except FrameTooLarge as error:
+                self._keep(listener, error.before, address, PATIENCE_SECONDS)
+                raise
+            self._keep(listener, found, address, PATIENCE_SECONDS)
         # The harvest rejects a piece of a message by its rule, where all can see it.
         left = frames.end()
         with self._lock:

@@ -127,6 +127,32 @@ def test_a_message_that_never_ends_is_not_kept_in_memory():
             SyslogFrames(2000).feed(endless)
 
 
+def test_messages_before_one_too_large_are_handed_over():
+    """Failing means that one odd message loses those that came whole before it."""
+    for endless in (b"9999999 <85>1 ", b"<85>1 " + b"x" * 3000):
+        with pytest.raises(FrameTooLarge) as told:
+            SyslogFrames(2000).feed(counted(message(1), message(2)) + endless)
+        assert told.value.before == [message(1), message(2)]
+
+
+def test_a_number_before_anything_but_a_priority_is_no_length():
+    """Failing means that a line that begins with its date ends its connection."""
+    line = b"20261126 101500 viewer opened"
+    for size in (1, 9, 1000):
+        frames = SyslogFrames(2000)
+        stream = line + b"\n" + counted(message()) + b"7 days\n"
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        found = [one for piece in pieces for one in frames.feed(piece)]
+        assert found == [line, message(), b"7 days"]
+
+
+def test_a_length_beyond_the_limit_at_the_end_is_a_piece_of_a_message():
+    """Failing means that what came before it is lost with it."""
+    frames = SyslogFrames(2000)
+    assert frames.feed(b"<85>1 <AuditMessage>\n9999999 <85>1 ") == []
+    assert frames.end() == [b"<85>1 <AuditMessage>", b"9999999 <85>1"]
+
+
 def test_what_is_sent_over_tcp_and_udp_lies_encrypted_under_its_feed(
     new_audit_receiver: NewReceiver, tmp_path: Path
 ):
@@ -213,11 +239,11 @@ def test_a_message_too_large_costs_its_connection_only(
 ):
     """Failing means that one odd sender stops the others."""
     receiver = new_audit_receiver(largest_message=2000)
-    send(receiver, b"5000 <85>1 ")
+    send(receiver, counted(message(1), message(2)) + b"5000 <85>1 ")
     until(lambda: receiver.counts.refused["message is too large"] == 1)
-    send(receiver, counted(message()))
-    until(lambda: receiver.counts.received == 1)
-    assert kept(receiver, tmp_path) == [message()]
+    send(receiver, counted(message(3)))
+    until(lambda: receiver.counts.received == 3)
+    assert kept(receiver, tmp_path) == [message(n) for n in (1, 2, 3)]
 
 
 def test_stopping_keeps_what_has_arrived(new_audit_receiver: NewReceiver, tmp_path: Path):
