@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pipelines.harvest import Setup, harvest_arrived, waiting_segments
 from pipelines.landing.keys import create_key_file
 from pipelines.receivers.addresses import networks
-from pipelines.receivers.spool import CLOSED, SpoolWriter, segments
+from pipelines.receivers.spool import CLOSED, SpoolRefused, SpoolWriter, segments
 from pipelines.receivers.syslog import (
     AuditListener,
     AuditListenersProblem,
@@ -255,6 +255,59 @@ def test_stopping_keeps_what_has_arrived(new_audit_receiver: NewReceiver, tmp_pa
         until(lambda: receiver.counts.received > 0)
         assert kept(receiver, tmp_path) == sent
     assert threading.active_count() < 50
+
+
+def test_stopping_ends_though_senders_go_on(new_audit_receiver: NewReceiver, tmp_path: Path):
+    """Failing means that a busy receiver cannot be stopped, or counts what is not in its spool."""
+    receiver = new_audit_receiver(RMC, replace(RMC, transport="udp"))
+    is_over = threading.Event()
+
+    def send_on(transport: socket.SocketKind, port: int) -> None:
+        with socket.socket(socket.AF_INET, transport) as wire:
+            wire.connect(("127.0.0.1", port))
+            while not is_over.is_set():
+                try:
+                    wire.send(counted(message()) if transport == socket.SOCK_STREAM else message())
+                except ConnectionError:
+                    return
+                time.sleep(0.002)
+
+    kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    ports = (receiver.ports[0], *receiver.ports)
+    senders = [threading.Thread(target=send_on, args=one) for one in zip(kinds, ports, strict=True)]
+    try:
+        for sender in senders:
+            sender.start()
+        until(lambda: receiver.counts.connections == 2 and receiver.counts.received > 20)
+        mine = [*receiver._threads, *receiver._open]
+        receiver.stop(grace=0.3)
+        assert not any(thread.is_alive() for thread in mine)
+        assert receiver.document()["connections_open"] == 0
+    finally:
+        is_over.set()
+        for sender in senders:
+            sender.join()
+    assert len(kept(receiver, tmp_path)) == receiver.counts.received
+
+
+def test_what_the_spool_took_before_it_refused_is_counted(
+    new_audit_receiver: NewReceiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Failing means that the counts of receiver and warehouse never agree after a bad day."""
+    receiver = new_audit_receiver()
+    append, taken = receiver.spool.append, []
+
+    def append_two(payload: bytes, **rest):
+        if len(taken) == 2:
+            raise SpoolRefused("the disk is too slow")
+        taken.append(payload)
+        return append(payload, **rest)
+
+    monkeypatch.setattr(receiver.spool, "append", append_two)
+    send(receiver, counted(message(1), message(2), message(3)))
+    until(lambda: receiver.counts.refused["the disk is too slow"] == 1)
+    assert receiver.counts.received == 2
+    assert kept(receiver, tmp_path) == [message(1), message(2)]
 
 
 def test_what_was_received_lands_once_for_its_party(
