@@ -27,6 +27,7 @@ def receive_audit(
         host=host or settings.receive_audit_host,
         most_connections=settings.receive_audit_connections,
         largest_message=settings.receive_audit_message_mb << 20,
+        idle_seconds=settings.receive_audit_idle_seconds,
         tls=_tls(settings),
     )
     with _spooling(FEED_KIND, settings) as (spool, stop):

@@ -23,6 +23,7 @@ from typing import Any
 
 from pipelines.problems import Problem
 from pipelines.receivers.addresses import Networks, is_among, networks
+from pipelines.receivers.keepalive import notice_dead_peer
 from pipelines.receivers.spool import Position, SpoolRefused, SpoolWriter
 from pipelines.receivers.syslog_frames import FrameTooLarge, SyslogFrames
 
@@ -42,6 +43,9 @@ DATAGRAM_PATIENCE_SECONDS = 1.0
 # What was read when the time to stop is over has so long to reach the disk, its thread to end.
 LAST_PATIENCE_SECONDS = 1.0
 LAST_SECONDS = 5.0
+# The log names a reason and an address once in so long, and so many of them.
+REPEAT_SECONDS = 60.0
+MOST_TOLD = 1024
 
 
 class AuditListenersProblem(Problem):
@@ -60,11 +64,16 @@ class AuditListener:
 
 @dataclass(frozen=True)
 class AuditListening:
-    """How to listen: address, TLS of the TCP ports, bounds."""
+    """How to listen: address, TLS of the TCP ports, bounds.
+
+    `largest_message` in bytes; `idle_seconds` is how long a connection may be silent: long, since
+    a syslog sender learns that its connection has ended by losing a message.
+    """
 
     host: str = "127.0.0.1"
     most_connections: int = 64
     largest_message: int = 4 << 20
+    idle_seconds: float = 86_400.0
     tls: ssl.SSLContext | None = None
 
 
@@ -169,6 +178,8 @@ class AuditReceiver:
         # When reading ends though senders go on (monotonic seconds).
         self._ends = math.inf
         self._lock = threading.Lock()
+        # When the log was last told a reason of an address (monotonic seconds), oldest first.
+        self._told: dict[tuple[str, str], float] = {}
 
     def start(self) -> None:
         """Listen; returns when every port is open. Raises OSError when one cannot be had."""
@@ -237,7 +248,7 @@ class AuditReceiver:
             except OSError as error:  # too many open files, or a peer that left at once
                 if self._stopping.is_set():
                     return
-                log.warning("port %d: %s", listener.port, error.strerror)
+                self._tell(f"no connection: {error.strerror}", f"port {listener.port}")
                 self._stopping.wait(TICK_SECONDS)
                 continue
             refusal = self._refusal(listener, address[0])
@@ -277,7 +288,7 @@ class AuditReceiver:
                 self._open.discard(threading.current_thread())
 
     def _secured(self, wire: socket.socket) -> socket.socket:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        notice_dead_peer(wire)
         if self.listening.tls is None:
             wire.settimeout(TICK_SECONDS)
             return wire
@@ -289,6 +300,7 @@ class AuditReceiver:
     def _read(self, listener: AuditListener, wire: socket.socket, address: str) -> None:
         frames = SyslogFrames(self.listening.largest_message)
         broken: OSError | None = None
+        heard = time.monotonic()
         while not self._is_over():
             try:
                 data = wire.recv(READ_BYTES)
@@ -296,12 +308,16 @@ class AuditReceiver:
                 # What has arrived is read to its end before the receiver stops.
                 if self._stopping.is_set():
                     break
+                if time.monotonic() - heard > self.listening.idle_seconds:
+                    self._refuse("connection was silent for too long", address)
+                    break
                 continue
             except OSError as error:
                 broken = error
                 break
             if not data:
                 break
+            heard = time.monotonic()
             try:
                 found = frames.feed(data)
             except FrameTooLarge as error:
@@ -329,7 +345,7 @@ class AuditReceiver:
             except OSError as error:
                 if self._stopping.is_set():
                     return
-                log.warning("port %d: %s", listener.port, error.strerror)
+                self._tell(f"no datagram: {error.strerror}", f"port {listener.port}")
                 self._stopping.wait(TICK_SECONDS)
                 continue
             if not is_among(address[0], listener.addresses):
@@ -389,7 +405,19 @@ class AuditReceiver:
     def _refuse(self, reason: str, whom: str) -> None:
         with self._lock:
             self.counts.refused[reason] += 1
-        log.warning("%s: %s", whom, reason)
+        self._tell(reason, whom)
+
+    def _tell(self, reason: str, whom: str) -> None:
+        """Log it, unless it was within the last minute: any stranger could fill the disk."""
+        at = time.monotonic()
+        with self._lock:
+            while self._told and next(iter(self._told.values())) <= at - REPEAT_SECONDS:
+                del self._told[next(iter(self._told))]
+            if (reason, whom) in self._told or len(self._told) >= MOST_TOLD:
+                return
+            self._told[reason, whom] = at
+            count = self.counts.refused[reason]
+        log.warning("%s: %s (%d in all)", whom, reason, count)
 
 
 def _bound(listener: AuditListener, host: str) -> socket.socket:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from pipelines.harvest import Setup, harvest_arrived, waiting_segments
 from pipelines.landing.keys import create_key_file
+from pipelines.receivers import syslog
 from pipelines.receivers.addresses import networks
 from pipelines.receivers.spool import CLOSED, SpoolRefused, SpoolWriter, segments
 from pipelines.receivers.syslog import (
@@ -224,6 +226,50 @@ def test_more_connections_than_places_are_let_go(new_audit_receiver: NewReceiver
         until(lambda: receiver.counts.refused["too many connections"] == 1)
         first.sendall(counted(message(3)))
         until(lambda: receiver.counts.received == 2)
+
+
+def test_who_is_silent_for_too_long_makes_room(new_audit_receiver: NewReceiver, tmp_path: Path):
+    """Failing means that connections nobody uses shut out those that have something to say."""
+    receiver = new_audit_receiver(most_connections=1, idle_seconds=0.1)
+    with socket.create_connection(("127.0.0.1", receiver.ports[0]), PATIENCE) as silent:
+        silent.sendall(counted(message(1)))
+        assert silent.recv(1) == b""
+    until(lambda: receiver.document()["connections_open"] == 0)
+    assert receiver.counts.refused["connection was silent for too long"] == 1
+    send(receiver, counted(message(2)))
+    until(lambda: receiver.counts.received == 2)
+    assert kept(receiver, tmp_path) == [message(1), message(2)]
+
+
+def test_a_peer_that_is_gone_is_noticed(new_audit_receiver: NewReceiver):
+    """Failing means that a viewer that lost its power holds its place for ever."""
+    receiver = new_audit_receiver()
+    with socket.create_connection(("127.0.0.1", receiver.ports[0]), PATIENCE) as wire:
+        receiver._secured(wire)
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
+def test_the_log_names_a_refusal_once_a_minute(
+    new_audit_receiver: NewReceiver,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Failing means that a stranger who tries again and again fills the disk with the log."""
+    receiver, at = new_audit_receiver(), [1000.0]
+    monkeypatch.setattr(syslog, "time", SimpleNamespace(monotonic=lambda: at[0]))
+    for _ in range(3):
+        receiver._refuse("address is not listed", "10.9.9.9")
+    receiver._refuse("address is not listed", "10.9.9.8")
+    at[0] += syslog.REPEAT_SECONDS
+    receiver._refuse("address is not listed", "10.9.9.9")
+    monkeypatch.undo()
+    assert [one.getMessage() for one in caplog.records] == [
+        "10.9.9.9: address is not listed (1 in all)",
+        "10.9.9.8: address is not listed (4 in all)",
+        "10.9.9.9: address is not listed (5 in all)",
+    ]
+    assert receiver.counts.refused["address is not listed"] == 5
 
 
 def test_a_full_disk_ends_the_connection_and_is_told(new_audit_receiver: NewReceiver):
