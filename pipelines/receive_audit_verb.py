@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.receive_verbs import _run, _spooling, _tls
+from pipelines.receive_verbs import run_receiver, spooling, tls_context
 from pipelines.settings import Settings
 
 FEED_KIND = "image_access"
@@ -27,9 +27,10 @@ def receive_audit(
         host=host or settings.receive_audit_host,
         most_connections=settings.receive_audit_connections,
         largest_message=settings.receive_audit_message_mb << 20,
-        tls=_tls(settings),
+        idle_seconds=settings.receive_audit_idle_seconds,
+        tls=tls_context(settings),
     )
-    with _spooling(FEED_KIND, settings) as (spool, stop):
+    with spooling(FEED_KIND, settings) as (spool, stop):
         receiver = AuditReceiver(spool, listeners, listening)
 
         def listens() -> list[str]:
@@ -40,4 +41,6 @@ def receive_audit(
             ]
 
         where = f"{listening.host}, ports " + ", ".join(str(one.port) for one in listeners)
-        _run(receiver, spool, stop, where=where, listens=listens, document=receiver.document)
+        run_receiver(
+            receiver, spool, stop, where=where, listens=listens, document=receiver.document
+        )

@@ -78,7 +78,7 @@ def receive_dicom(
     feeds = set(Network.load(settings.seeds).feeds["feed_id"])
     callers = read_callers(settings.dicom_callers_file, feeds)
     listening = _dicom_listening(settings, host, port)
-    with _spooling("dicom", settings) as (spool, stop):
+    with spooling("dicom", settings) as (spool, stop):
         classes = storage_classes(settings.receive_dicom_accept)
         receiver = DicomReceiver(spool, callers, classes, listening)
 
@@ -92,7 +92,7 @@ def receive_dicom(
             return {"port": receiver.port, **receiver.counts.document()}
 
         where = f"{listening.host}:{listening.port}"
-        _run(receiver, spool, stop, where=where, listens=listens, document=document)
+        run_receiver(receiver, spool, stop, where=where, listens=listens, document=document)
 
 
 @receive_app.command("hl7")
@@ -116,9 +116,9 @@ def receive_hl7(
         largest_message=settings.receive_hl7_message_mb << 20,
         idle_seconds=settings.receive_hl7_idle_seconds,
         time_zone=network.time_zone,
-        tls=_tls(settings),
+        tls=tls_context(settings),
     )
-    with _spooling("hl7", settings) as (spool, stop):
+    with spooling("hl7", settings) as (spool, stop):
         receiver = Hl7Receiver(spool, listeners, listening, on_end=stop.set)
 
         def listens() -> list[str]:
@@ -128,11 +128,13 @@ def receive_hl7(
             ]
 
         where = f"{listening.host}, ports " + ", ".join(str(one.port) for one in listeners)
-        _run(receiver, spool, stop, where=where, listens=listens, document=receiver.document)
+        run_receiver(
+            receiver, spool, stop, where=where, listens=listens, document=receiver.document
+        )
 
 
 @contextmanager
-def _spooling(kind: str, settings: Settings) -> Generator[tuple["SpoolWriter", threading.Event]]:
+def spooling(kind: str, settings: Settings) -> Generator[tuple["SpoolWriter", threading.Event]]:
     """The spool of a receiver, mended, and the event that SIGTERM and Ctrl+C set."""
     from pipelines.receivers.spool import Limits, SpoolWriter
 
@@ -162,7 +164,7 @@ def _spooling(kind: str, settings: Settings) -> Generator[tuple["SpoolWriter", t
         spool.close()
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """TLS of the receivers as set; raises CannotListen for half a setting."""
     from pipelines.receivers.tls import server_context
 
@@ -198,11 +200,11 @@ def _dicom_listening(settings: Settings, host: str | None, port: int | None) -> 
         ae_title=settings.receive_dicom_ae_title,
         most_associations=settings.receive_dicom_associations,
         largest_header=settings.receive_dicom_header_mb << 20,
-        tls=_tls(settings),
+        tls=tls_context(settings),
     )
 
 
-def _run(
+def run_receiver(
     receiver: Receiver,
     spool: "SpoolWriter",
     stop: threading.Event,

@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     receive_audit_message_mb: int = Field(
         4, ge=1, description="Largest audit message; the connection of a larger one is closed."
     )
+    receive_audit_idle_seconds: int = Field(
+        86_400, ge=1, description="Seconds that a connection to the audit receiver may be silent."
+    )
     receive_tls_certificate: Path | None = Field(
         None, description="Certificate (PEM) of the receivers; with it they speak TLS only."
     )

@@ -10,6 +10,7 @@ from pipelines.sources.hl7 import (
     Feed,
     MessageBatch,
     events_from_messages,
+    frames_that_disagree,
     read_batches,
     read_event_map,
     stated_count,
@@ -39,7 +40,10 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
             file.refused = Refused(
                 "is_not_empty", "the file holds no message; ask the sender to deliver it again"
             )
-        stated = stated_count(file.data)
+        # A segment of a spool holds many deliveries of its sender: none may cost the others.
+        stated = None if file.delivery.is_spooled else stated_count(file.data)
+        if file.delivery.is_spooled:
+            file.notes += _notes_on_frames(file.data)
         if stated is not None and stated != file.received and file.refused is None:
             file.refused = Refused(
                 "batch_count_agrees",
@@ -79,6 +83,17 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
         return landed_events(kept, files, setup)
 
     return Batch(records, pl.concat(rejects), landing_rows)
+
+
+def _notes_on_frames(data: bytes) -> list[str]:
+    """A note where frames and their batch trailers disagree; it names the first that do."""
+    odd = frames_that_disagree(data)
+    if not odd:
+        return []
+    pairs = "; ".join(f"{stated}, not {held}" for stated, held in odd[:5])
+    who = "1 frame states" if len(odd) == 1 else f"{len(odd)} frames state"
+    what = "it holds" if len(odd) == 1 else "they hold"
+    return [f"{who} (BTS-1) another number of messages than {what}: {pairs}; ask the sender"]
 
 
 def _batches(files: list[SourceFile], setup: Setup) -> dict[str, MessageBatch]:

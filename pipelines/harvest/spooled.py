@@ -34,11 +34,11 @@ from pipelines.receivers.spool import (
     read_segment,
     segments,
 )
-from pipelines.sources.image_access import framed
-from pipelines.sources.inbox import Delivery, fingerprint
+from pipelines.sources.hl7 import framed as framed_hl7
+from pipelines.sources.image_access import framed as framed_audit
+from pipelines.sources.inbox import SPOOLED, Delivery, fingerprint
 
 log = logging.getLogger("imaging.harvest.spool")
-PREFIX = "spool-"
 DIGEST_CHARACTERS = 16
 RAM_DISK = Path("/dev/shm")
 FOLDER_PREFIX = "imaging-spool-"
@@ -118,10 +118,8 @@ def _message_deliveries(feed_kind: str, segment: Segment, setup: Setup) -> list[
     zone = ZoneInfo(setup.network.time_zone)
     found = []
     for feed_id, records in _by_feed(segment):
-        if feed_kind == "image_access":
-            payload = framed(record.payload for record in records)
-        else:
-            payload = b"".join(b"\x0b" + record.payload + b"\x1c\r" for record in records)
+        framed = framed_audit if feed_kind == "image_access" else framed_hl7
+        payload = framed(record.payload for record in records)
         at = records[-1].received_at
         path = segment.path.with_name(_name_of(segment, feed_id))
         found.append(Delivery(feed_kind, path, at.astimezone(zone).date(), payload, at))
@@ -149,7 +147,7 @@ def _by_feed(segment: Segment) -> list[tuple[str, list[Record]]]:
 
 def _name_of(segment: Segment, feed_id: str) -> str:
     """Name of the delivery of one feed: of what segment, and of which bytes."""
-    return f"{PREFIX}{segment.path.stem}_{segment.digest[:DIGEST_CHARACTERS]}_{feed_id}"
+    return f"{SPOOLED}{segment.path.stem}_{segment.digest[:DIGEST_CHARACTERS]}_{feed_id}"
 
 
 def _harvest_headers(setup: Setup, now: datetime, progress: Progress | None) -> HarvestResult:
@@ -210,7 +208,7 @@ def at_hand(entry: Entry, payload: bytes, setup: Setup) -> Generator[bytes]:
 def _stem_of(path: Path) -> str | None:
     """Name of the segment that a file was unpacked from; None for a file that was delivered."""
     name = path.parent.name
-    return name.removeprefix(PREFIX).split("_")[0] if name.startswith(PREFIX) else None
+    return name.removeprefix(SPOOLED).split("_")[0] if name.startswith(SPOOLED) else None
 
 
 @contextmanager

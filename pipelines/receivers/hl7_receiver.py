@@ -31,6 +31,7 @@ from pipelines.receivers.hl7_acknowledge import (
     reply_code,
 )
 from pipelines.receivers.hl7_listeners import Listener
+from pipelines.receivers.keepalive import notice_dead_peer
 from pipelines.receivers.mllp_frames import END, Frames, TooLarge
 from pipelines.receivers.spool import Position, SpoolRefused, SpoolWriter
 from pipelines.receivers.timing import spread_ms
@@ -54,9 +55,6 @@ MOST_SKIPPED = 1 << 16
 REPEAT_SECONDS = 60.0
 REPLIES_TIMED = 4096
 BACKLOG = 128
-# A peer that is gone without a word is noticed within two minutes.
-KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-UNSENT_MILLISECONDS = 60_000
 
 
 @dataclass(frozen=True)
@@ -422,7 +420,8 @@ class _Connection(asyncio.Protocol):
             return
         receiver.connections.add(self)
         self.socket = transport.get_extra_info("socket")
-        _set_options(self.socket)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        notice_dead_peer(self.socket)
         if receiver.listening.tls is None:
             self._begin(transport)
             return
@@ -635,14 +634,6 @@ class _Connection(asyncio.Protocol):
             self._drop("a message took too long")
         elif not self.replies and now - self.heard > listening.idle_seconds:
             self._drop("it was silent for too long")
-
-
-def _set_options(opened: Any) -> None:
-    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (*KEEPALIVE, ("TCP_USER_TIMEOUT", UNSENT_MILLISECONDS)):
-        if hasattr(socket, name):
-            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _named_only(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -7,12 +7,15 @@ is lost with its connection. Over UDP nothing tells a sender anything.
 
 import contextlib
 import logging
+import math
 import socket
 import ssl
 import threading
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +23,8 @@ from typing import Any
 
 from pipelines.problems import Problem
 from pipelines.receivers.addresses import Networks, is_among, networks
-from pipelines.receivers.spool import SpoolRefused, SpoolWriter
+from pipelines.receivers.keepalive import notice_dead_peer
+from pipelines.receivers.spool import Position, SpoolRefused, SpoolWriter
 from pipelines.receivers.syslog_frames import FrameTooLarge, SyslogFrames
 
 log = logging.getLogger("imaging.receive.audit")
@@ -36,6 +40,12 @@ HANDSHAKE_SECONDS = 10.0
 # The disk may be behind for so long; over UDP the system's buffer is full by then.
 PATIENCE_SECONDS = 30.0
 DATAGRAM_PATIENCE_SECONDS = 1.0
+# What was read when the time to stop is over has so long to reach the disk, its thread to end.
+LAST_PATIENCE_SECONDS = 1.0
+LAST_SECONDS = 5.0
+# The log names a reason and an address once in so long, and so many of them.
+REPEAT_SECONDS = 60.0
+MOST_TOLD = 1024
 
 
 class AuditListenersProblem(Problem):
@@ -54,11 +64,16 @@ class AuditListener:
 
 @dataclass(frozen=True)
 class AuditListening:
-    """How to listen: address, TLS of the TCP ports, bounds."""
+    """How to listen: address, TLS of the TCP ports, bounds.
+
+    `largest_message` in bytes; `idle_seconds` is how long a connection may be silent: long, since
+    a syslog sender learns that its connection has ended by losing a message.
+    """
 
     host: str = "127.0.0.1"
     most_connections: int = 64
     largest_message: int = 4 << 20
+    idle_seconds: float = 86_400.0
     tls: ssl.SSLContext | None = None
 
 
@@ -160,7 +175,11 @@ class AuditReceiver:
         self._threads: list[threading.Thread] = []
         self._open: set[threading.Thread] = set()
         self._stopping = threading.Event()
+        # When reading ends though senders go on (monotonic seconds).
+        self._ends = math.inf
         self._lock = threading.Lock()
+        # When the log was last told a reason of an address (monotonic seconds), oldest first.
+        self._told: dict[tuple[str, str], float] = {}
 
     def start(self) -> None:
         """Listen; returns when every port is open. Raises OSError when one cannot be had."""
@@ -179,15 +198,32 @@ class AuditReceiver:
             thread.start()
 
     def stop(self, *, grace: float = 10.0) -> None:
-        """Take nothing new, spool what has arrived within `grace` seconds, close connections."""
+        """Take nothing new, spool what has arrived within `grace` seconds, close connections.
+
+        Returns when all is spooled and closed, at the latest some seconds after the grace: a
+        thread that the disk still holds then counts nothing that is not in the spool.
+        """
+        self._ends = time.monotonic() + grace
         self._stopping.set()
+        for opened in self._sockets:
+            if opened.type == socket.SOCK_STREAM:
+                with contextlib.suppress(OSError):  # not every system wakes who accepts
+                    opened.shutdown(socket.SHUT_RDWR)
+        self._join(self._threads)
+        # Nobody accepts any more: what is open now is all there is.
         with self._lock:
-            waiting = [*self._threads, *self._open]
-        for thread in waiting:
-            thread.join(grace)
+            waiting = list(self._open)
+        self._join(waiting)
         for opened in self._sockets:
             opened.close()
         self._sockets.clear()
+
+    def _join(self, threads: Sequence[threading.Thread]) -> None:
+        for thread in threads:
+            thread.join(max(self._ends + LAST_SECONDS - time.monotonic(), 0.0))
+
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self._ends
 
     def document(self) -> dict[str, Any]:
         """State and counts, for JSON."""
@@ -210,7 +246,9 @@ class AuditReceiver:
             except TimeoutError:
                 continue
             except OSError as error:  # too many open files, or a peer that left at once
-                log.warning("port %d: %s", listener.port, error.strerror)
+                if self._stopping.is_set():
+                    return
+                self._tell(f"no connection: {error.strerror}", f"port {listener.port}")
                 self._stopping.wait(TICK_SECONDS)
                 continue
             refusal = self._refusal(listener, address[0])
@@ -250,7 +288,7 @@ class AuditReceiver:
                 self._open.discard(threading.current_thread())
 
     def _secured(self, wire: socket.socket) -> socket.socket:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        notice_dead_peer(wire)
         if self.listening.tls is None:
             wire.settimeout(TICK_SECONDS)
             return wire
@@ -262,12 +300,16 @@ class AuditReceiver:
     def _read(self, listener: AuditListener, wire: socket.socket, address: str) -> None:
         frames = SyslogFrames(self.listening.largest_message)
         broken: OSError | None = None
-        while True:
+        heard = time.monotonic()
+        while not self._is_over():
             try:
                 data = wire.recv(READ_BYTES)
             except TimeoutError:
                 # What has arrived is read to its end before the receiver stops.
                 if self._stopping.is_set():
+                    break
+                if time.monotonic() - heard > self.listening.idle_seconds:
+                    self._refuse("connection was silent for too long", address)
                     break
                 continue
             except OSError as error:
@@ -275,7 +317,13 @@ class AuditReceiver:
                 break
             if not data:
                 break
-            self._keep(listener, frames.feed(data), address, PATIENCE_SECONDS)
+            heard = time.monotonic()
+            try:
+                found = frames.feed(data)
+            except FrameTooLarge as error:
+                self._keep(listener, error.before, address, PATIENCE_SECONDS)
+                raise
+            self._keep(listener, found, address, PATIENCE_SECONDS)
         # The harvest rejects a piece of a message by its rule, where all can see it.
         left = frames.end()
         with self._lock:
@@ -287,7 +335,7 @@ class AuditReceiver:
     # ------------------------------------------------------------ UDP
 
     def _take_datagrams(self, listener: AuditListener, opened: socket.socket) -> None:
-        while True:
+        while not self._is_over():
             try:
                 data, address = opened.recvfrom(LARGEST_DATAGRAM)
             except TimeoutError:
@@ -295,7 +343,9 @@ class AuditReceiver:
                     return
                 continue
             except OSError as error:
-                log.warning("port %d: %s", listener.port, error.strerror)
+                if self._stopping.is_set():
+                    return
+                self._tell(f"no datagram: {error.strerror}", f"port {listener.port}")
                 self._stopping.wait(TICK_SECONDS)
                 continue
             if not is_among(address[0], listener.addresses):
@@ -315,34 +365,59 @@ class AuditReceiver:
         self, listener: AuditListener, messages: list[bytes], address: str, patience: float
     ) -> None:
         """Spool messages and wait until they are safe; raises SpoolRefused."""
-        if not messages:
-            return
         at = self.now()
-        tickets = [
-            self.spool.append(
-                message,
-                feed_id=listener.feed_id,
-                sender=address,
-                received_at=at,
-                patience=patience,
-            )
-            for message in messages
-        ]
-        for message, ticket in zip(messages, tickets, strict=True):
+        tickets: list[tuple[bytes, Future[Position]]] = []
+        refused: SpoolRefused | None = None
+        for message in messages:
             try:
-                ticket.result(PATIENCE_SECONDS)
+                ticket = self.spool.append(
+                    message,
+                    feed_id=listener.feed_id,
+                    sender=address,
+                    received_at=at,
+                    patience=self._within(patience),
+                )
+            except SpoolRefused as error:
+                refused = error
+                break
+            tickets.append((message, ticket))
+        # What the spool took beside what it refused is safe none the less, and counts.
+        for message, ticket in tickets:
+            try:
+                ticket.result(self._within(PATIENCE_SECONDS))
             except TimeoutError:
                 raise SpoolRefused("the disk is too slow") from None
+            except SpoolRefused as error:
+                refused = error
+                continue
             with self._lock:
                 self.counts.received += 1
                 self.counts.received_bytes += len(message)
                 self.counts.feeds[listener.feed_id] += 1
                 self.counts.last_at[listener.feed_id] = at
+        if refused is not None:
+            raise refused
+
+    def _within(self, patience: float) -> float:
+        """So much patience with the disk as is left when the receiver stops."""
+        return min(patience, max(self._ends - time.monotonic(), LAST_PATIENCE_SECONDS))
 
     def _refuse(self, reason: str, whom: str) -> None:
         with self._lock:
             self.counts.refused[reason] += 1
-        log.warning("%s: %s", whom, reason)
+        self._tell(reason, whom)
+
+    def _tell(self, reason: str, whom: str) -> None:
+        """Log it, unless it was within the last minute: any stranger could fill the disk."""
+        at = time.monotonic()
+        with self._lock:
+            while self._told and next(iter(self._told.values())) <= at - REPEAT_SECONDS:
+                del self._told[next(iter(self._told))]
+            if (reason, whom) in self._told or len(self._told) >= MOST_TOLD:
+                return
+            self._told[reason, whom] = at
+            count = self.counts.refused[reason]
+        log.warning("%s: %s (%d in all)", whom, reason, count)
 
 
 def _bound(listener: AuditListener, host: str) -> socket.socket:

@@ -2,7 +2,8 @@
 
 import re
 
-_LENGTH = re.compile(rb"([1-9]\d{0,9}) ")
+# Before anything but a priority a number is text, as a date at the beginning of a line.
+_LENGTH = re.compile(rb"([1-9]\d{0,9}) (?=<)")
 _HEADER = re.compile(rb"(?:[1-9]\d{0,9} )?<\d{1,3}>\d")
 # So many bytes tell whether a line begins with a length or a priority.
 _HEADER_BYTES = 18
@@ -12,7 +13,15 @@ _BLANK = b" \t\r\n\x00"
 
 
 class FrameTooLarge(Exception):
-    """A message does not end within the limit; what follows cannot be told apart any more."""
+    """A message does not end within the limit; what follows cannot be told apart any more.
+
+    `before` are the messages that came whole before it, for the caller to keep.
+    """
+
+    def __init__(self) -> None:
+        """Nothing came before it, as far as is known here."""
+        super().__init__("message is too large")
+        self.before: list[bytes] = []
 
 
 class SyslogFrames:
@@ -33,14 +42,15 @@ class SyslogFrames:
         """Whole messages, without length and line end; raises FrameTooLarge."""
         self._bytes += data
         found = []
-        while True:
-            frame = self._next(is_end=False)
-            if frame is None:
-                break
-            if frame:
-                found.append(frame)
-        if len(self._bytes) > self.largest + _HEADER_BYTES:
-            raise FrameTooLarge
+        try:
+            while (frame := self._next(is_end=False)) is not None:
+                if frame:
+                    found.append(frame)
+            if len(self._bytes) > self.largest + _HEADER_BYTES:
+                raise FrameTooLarge
+        except FrameTooLarge as error:
+            error.before = found
+            raise
         return found
 
     def end(self) -> list[bytes]:
@@ -63,6 +73,8 @@ class SyslogFrames:
         if counted is not None:
             length = int(counted[1])
             if length > self.largest:
+                if is_end:
+                    return None
                 raise FrameTooLarge
             return self._taken(counted.end(), counted.end() + length)
         while True:

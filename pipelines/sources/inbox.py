@@ -11,6 +11,8 @@ from pipelines.sources.archives import is_archive
 from pipelines.sources.clock import end_of_day
 
 FEED_KINDS = tuple(FEEDS)
+# Begins the name of a delivery that a receiver took, in its replays too.
+SPOOLED = "spool-"
 TEMPORARY_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
 
 
@@ -37,6 +39,11 @@ class Delivery:
     def name(self) -> str:
         """Name under which receipts and rejects speak of this delivery."""
         return self.path.name
+
+    @property
+    def is_spooled(self) -> bool:
+        """It holds what a receiver took within some time, not what a sender put into one file."""
+        return self.name.startswith(SPOOLED)
 
     def data(self) -> bytes:
         """Bytes of the delivery; those of a payload are in memory only."""

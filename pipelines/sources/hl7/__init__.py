@@ -12,7 +12,12 @@ from pipelines.sources.hl7.events import (
 )
 from pipelines.sources.hl7.feed_files import Feed, FeedFileProblem
 from pipelines.sources.hl7.field_map import FIELDS
-from pipelines.sources.hl7.framing import framed, split_messages, stated_count
+from pipelines.sources.hl7.framing import (
+    framed,
+    frames_that_disagree,
+    split_messages,
+    stated_count,
+)
 from pipelines.sources.hl7.reading import MessageBatch, read_batches, read_messages
 
 __all__ = [
@@ -23,6 +28,7 @@ __all__ = [
     "MessageBatch",
     "events_from_messages",
     "framed",
+    "frames_that_disagree",
     "read_batches",
     "read_event_map",
     "read_messages",

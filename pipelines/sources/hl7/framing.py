@@ -54,6 +54,24 @@ def stated_count(data: bytes) -> int | None:
     return sum(map(int, counts)) if counts and all(counts) else None
 
 
+def frames_that_disagree(data: bytes) -> list[tuple[int, int]]:
+    """Of every MLLP frame whose batch trailers state another number of messages than it holds: both.
+
+    A frame with nothing but the end of a batch tells nothing of the frames before it.
+    """
+    if b"BTS" not in data:
+        return []
+    found = []
+    for frame in _frames(_narrow(data)):
+        stated = stated_count(frame)
+        if stated is None:
+            continue
+        held = len(split_messages(frame))
+        if stated != held and (held or b"BHS" in frame):
+            found.append((stated, held))
+    return found
+
+
 def tidy(piece: bytes) -> bytes:
     """A piece without envelope segments and blank lines, its line ends carriage returns."""
     lines = re.split(rb"[\r\n]+", piece)

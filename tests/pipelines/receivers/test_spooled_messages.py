@@ -168,6 +168,21 @@ def test_a_refused_segment_is_replayed_when_the_cause_is_mended(
     assert "hl7_RBV" in set(landed(home)["feed_id"])
 
 
+def test_a_batch_trailer_in_one_frame_counts_that_frame_only(
+    new_setup: Callable[..., Setup], tmp_path: Path
+):
+    """Failing means that one sender's batch makes every message of its segment be refused."""
+    batch = b"BHS|^~\\&|RIS\r" + message(2) + message(3) + b"BTS|2\r"
+    torn = b"BHS|^~\\&|RIS\r" + message(4) + b"BTS|9\r"
+    sent = (message(1), batch, torn, b"BTS|7\r", message(5))
+    folder = spool_of(tmp_path / "spool", *(("hl7_RMC", payload) for payload in sent))
+    setup = replace(new_setup(tmp_path / "landed"), spools={"hl7": folder})
+    result = harvest_spool("hl7", setup, now=NOW)
+    assert (result.rows_landed, result.rows_rejected, result.files_refused) == (5, 0, 0)
+    (note,) = result.notes
+    assert "1 frame states (BTS-1) another number of messages than it holds: 9, not 1" in note
+
+
 def test_the_hl7_feed_takes_files_and_segments(home: Setup):
     """Failing means that a run forgets the spool, or that other feeds look into it."""
     assert harvest_arrived("dicom", [], home, now=NOW).rows_received == 0

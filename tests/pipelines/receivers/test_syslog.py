@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -21,8 +22,9 @@ from hypothesis import strategies as st
 
 from pipelines.harvest import Setup, harvest_arrived, waiting_segments
 from pipelines.landing.keys import create_key_file
+from pipelines.receivers import syslog
 from pipelines.receivers.addresses import networks
-from pipelines.receivers.spool import CLOSED, SpoolWriter, segments
+from pipelines.receivers.spool import CLOSED, SpoolRefused, SpoolWriter, segments
 from pipelines.receivers.syslog import (
     AuditListener,
     AuditListenersProblem,
@@ -127,6 +129,32 @@ def test_a_message_that_never_ends_is_not_kept_in_memory():
             SyslogFrames(2000).feed(endless)
 
 
+def test_messages_before_one_too_large_are_handed_over():
+    """Failing means that one odd message loses those that came whole before it."""
+    for endless in (b"9999999 <85>1 ", b"<85>1 " + b"x" * 3000):
+        with pytest.raises(FrameTooLarge) as told:
+            SyslogFrames(2000).feed(counted(message(1), message(2)) + endless)
+        assert told.value.before == [message(1), message(2)]
+
+
+def test_a_number_before_anything_but_a_priority_is_no_length():
+    """Failing means that a line that begins with its date ends its connection."""
+    line = b"20261126 101500 viewer opened"
+    for size in (1, 9, 1000):
+        frames = SyslogFrames(2000)
+        stream = line + b"\n" + counted(message()) + b"7 days\n"
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        found = [one for piece in pieces for one in frames.feed(piece)]
+        assert found == [line, message(), b"7 days"]
+
+
+def test_a_length_beyond_the_limit_at_the_end_is_a_piece_of_a_message():
+    """Failing means that what came before it is lost with it."""
+    frames = SyslogFrames(2000)
+    assert frames.feed(b"<85>1 <AuditMessage>\n9999999 <85>1 ") == []
+    assert frames.end() == [b"<85>1 <AuditMessage>", b"9999999 <85>1"]
+
+
 def test_what_is_sent_over_tcp_and_udp_lies_encrypted_under_its_feed(
     new_audit_receiver: NewReceiver, tmp_path: Path
 ):
@@ -200,6 +228,50 @@ def test_more_connections_than_places_are_let_go(new_audit_receiver: NewReceiver
         until(lambda: receiver.counts.received == 2)
 
 
+def test_who_is_silent_for_too_long_makes_room(new_audit_receiver: NewReceiver, tmp_path: Path):
+    """Failing means that connections nobody uses shut out those that have something to say."""
+    receiver = new_audit_receiver(most_connections=1, idle_seconds=0.1)
+    with socket.create_connection(("127.0.0.1", receiver.ports[0]), PATIENCE) as silent:
+        silent.sendall(counted(message(1)))
+        assert silent.recv(1) == b""
+    until(lambda: receiver.document()["connections_open"] == 0)
+    assert receiver.counts.refused["connection was silent for too long"] == 1
+    send(receiver, counted(message(2)))
+    until(lambda: receiver.counts.received == 2)
+    assert kept(receiver, tmp_path) == [message(1), message(2)]
+
+
+def test_a_peer_that_is_gone_is_noticed(new_audit_receiver: NewReceiver):
+    """Failing means that a viewer that lost its power holds its place for ever."""
+    receiver = new_audit_receiver()
+    with socket.create_connection(("127.0.0.1", receiver.ports[0]), PATIENCE) as wire:
+        receiver._secured(wire)
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
+def test_the_log_names_a_refusal_once_a_minute(
+    new_audit_receiver: NewReceiver,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Failing means that a stranger who tries again and again fills the disk with the log."""
+    receiver, at = new_audit_receiver(), [1000.0]
+    monkeypatch.setattr(syslog, "time", SimpleNamespace(monotonic=lambda: at[0]))
+    for _ in range(3):
+        receiver._refuse("address is not listed", "10.9.9.9")
+    receiver._refuse("address is not listed", "10.9.9.8")
+    at[0] += syslog.REPEAT_SECONDS
+    receiver._refuse("address is not listed", "10.9.9.9")
+    monkeypatch.undo()
+    assert [one.getMessage() for one in caplog.records] == [
+        "10.9.9.9: address is not listed (1 in all)",
+        "10.9.9.8: address is not listed (4 in all)",
+        "10.9.9.9: address is not listed (5 in all)",
+    ]
+    assert receiver.counts.refused["address is not listed"] == 5
+
+
 def test_a_full_disk_ends_the_connection_and_is_told(new_audit_receiver: NewReceiver):
     """Failing means that messages vanish and nobody is told."""
     receiver = new_audit_receiver(limits={"free_bytes": 1 << 60})
@@ -213,11 +285,11 @@ def test_a_message_too_large_costs_its_connection_only(
 ):
     """Failing means that one odd sender stops the others."""
     receiver = new_audit_receiver(largest_message=2000)
-    send(receiver, b"5000 <85>1 ")
+    send(receiver, counted(message(1), message(2)) + b"5000 <85>1 ")
     until(lambda: receiver.counts.refused["message is too large"] == 1)
-    send(receiver, counted(message()))
-    until(lambda: receiver.counts.received == 1)
-    assert kept(receiver, tmp_path) == [message()]
+    send(receiver, counted(message(3)))
+    until(lambda: receiver.counts.received == 3)
+    assert kept(receiver, tmp_path) == [message(n) for n in (1, 2, 3)]
 
 
 def test_stopping_keeps_what_has_arrived(new_audit_receiver: NewReceiver, tmp_path: Path):
@@ -229,6 +301,59 @@ def test_stopping_keeps_what_has_arrived(new_audit_receiver: NewReceiver, tmp_pa
         until(lambda: receiver.counts.received > 0)
         assert kept(receiver, tmp_path) == sent
     assert threading.active_count() < 50
+
+
+def test_stopping_ends_though_senders_go_on(new_audit_receiver: NewReceiver, tmp_path: Path):
+    """Failing means that a busy receiver cannot be stopped, or counts what is not in its spool."""
+    receiver = new_audit_receiver(RMC, replace(RMC, transport="udp"))
+    is_over = threading.Event()
+
+    def send_on(transport: socket.SocketKind, port: int) -> None:
+        with socket.socket(socket.AF_INET, transport) as wire:
+            wire.connect(("127.0.0.1", port))
+            while not is_over.is_set():
+                try:
+                    wire.send(counted(message()) if transport == socket.SOCK_STREAM else message())
+                except ConnectionError:
+                    return
+                time.sleep(0.002)
+
+    kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    ports = (receiver.ports[0], *receiver.ports)
+    senders = [threading.Thread(target=send_on, args=one) for one in zip(kinds, ports, strict=True)]
+    try:
+        for sender in senders:
+            sender.start()
+        until(lambda: receiver.counts.connections == 2 and receiver.counts.received > 20)
+        mine = [*receiver._threads, *receiver._open]
+        receiver.stop(grace=0.3)
+        assert not any(thread.is_alive() for thread in mine)
+        assert receiver.document()["connections_open"] == 0
+    finally:
+        is_over.set()
+        for sender in senders:
+            sender.join()
+    assert len(kept(receiver, tmp_path)) == receiver.counts.received
+
+
+def test_what_the_spool_took_before_it_refused_is_counted(
+    new_audit_receiver: NewReceiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Failing means that the counts of receiver and warehouse never agree after a bad day."""
+    receiver = new_audit_receiver()
+    append, taken = receiver.spool.append, []
+
+    def append_two(payload: bytes, **rest):
+        if len(taken) == 2:
+            raise SpoolRefused("the disk is too slow")
+        taken.append(payload)
+        return append(payload, **rest)
+
+    monkeypatch.setattr(receiver.spool, "append", append_two)
+    send(receiver, counted(message(1), message(2), message(3)))
+    until(lambda: receiver.counts.refused["the disk is too slow"] == 1)
+    assert receiver.counts.received == 2
+    assert kept(receiver, tmp_path) == [message(1), message(2)]
 
 
 def test_what_was_received_lands_once_for_its_party(
