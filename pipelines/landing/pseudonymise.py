@@ -118,7 +118,7 @@ def pseudonymise_events(
     event type, raw time, actor and report text; where the time is only the message's own
     (MSH-7), the message content stands in for it, so that a resend is not a second event. A merge
     of two patient numbers has no exam; the two numbers stand in its place, and of an audit message
-    the study and the system that was sent to.
+    the study, the systems that sent and were sent to, and its event code, action and outcome.
     """
     events = events.with_columns(pl.col("nhs_number").str.replace_all(r"[\s-]", ""))
     text = events["report_text"]
@@ -126,8 +126,18 @@ def pseudonymise_events(
     raw_exam = events.select(
         pl.when(pl.col("source_kind") == "audit")
         .then(
+            # one study begins to be sent and is sent within a second, and from two systems at once
             pl.concat_str(
-                pl.coalesce("study_uid", pl.lit("")), pl.lit("|"), pl.coalesce("aet", pl.lit(""))
+                [
+                    told.fill_null("")
+                    for told in (
+                        pl.col("study_uid"),
+                        pl.col("aet"),
+                        pl.col("attrs").str.json_path_match("$.source_aet"),
+                        pl.col("status_raw"),
+                    )
+                ],
+                separator="|",
             )
         )
         .when(pl.col("accession").is_not_null())

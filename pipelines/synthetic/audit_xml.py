@@ -21,7 +21,7 @@ import polars as pl
 from pipelines.synthetic import calendar
 from pipelines.synthetic.calendar import DAY, HOUR, MINUTE
 from pipelines.synthetic.dirt import AUDIT_COUNTS, DirtLedger, scaled
-from pipelines.synthetic.period import Period
+from pipelines.synthetic.period import Period, midnight
 from pipelines.synthetic.writer import write_bytes
 
 FEED = "image_access"
@@ -313,6 +313,15 @@ def _portal_messages(transfers: pl.DataFrame) -> Iterator[Message]:
         yield _transferred(party, at, "vna", (party, "VNA"), (other, "PACS"), study)
 
 
+def _nightly(parties: list[str], period: Period) -> Iterator[Message]:
+    """Every archive's own query of each night: a small network's audit is quiet, never silent."""
+    for number, party in enumerate(parties):
+        scheduler = Participant(f"{party}VNA", True, False, "110150", "scheduler")
+        for day in period.live_days:
+            at = (midnight(day) + 2 * HOUR + number * MINUTE) * 1000
+            yield Message(party, at, "110112", "E", 0, "vna", (scheduler,), None)
+
+
 def _study_of(row: dict, nhs_number: str | None) -> Study:
     modality = row["dicom_modality"]
     return Study(
@@ -364,6 +373,10 @@ def write_audit(
         (m for m in messages if first <= m.at < last), key=lambda m: (m.at, m.party, m.event)
     )
     lines: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for message in _nightly(parties, period):
+        sender = senders[message.party]
+        line = syslog_line(message, sender, message_xml(message, sender), message.at)
+        lines[_file_of(message)].append((message.at, line))
     for message, delay in zip(messages, rng.integers(20, 900, len(messages)).tolist(), strict=True):
         sender = senders[message.party]
         sent = message.at + delay

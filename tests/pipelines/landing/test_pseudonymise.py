@@ -138,6 +138,40 @@ def test_an_event_is_known_by_what_it_says_and_not_by_how_it_came(
     assert (found[0] == found[1]) == is_same
 
 
+SENT = {
+    "source_kind": "audit",
+    "event_type": "archive_activity",
+    "ts_source": "EventDateTime",
+    "event_ts_raw": "2026-05-21T08:15:44+01:00",
+    "actor_id": None,
+    "report_text": None,
+    "aet": "RBVPACS",
+    "attrs": '{"audit_source":"rmc-vna","source_aet":"RMCVNA"}',
+    "status_raw": "EventID=110104|Action=R|Outcome=0",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        ({"message_id": 9, "source_sha": "t", "content_sha": b"d" * 16}, True),
+        ({"status_raw": "EventID=110102|Action=R|Outcome=0"}, False),
+        ({"status_raw": "EventID=110104|Action=C|Outcome=0"}, False),
+        ({"status_raw": "EventID=110104|Action=R|Outcome=4"}, False),
+        ({"attrs": '{"audit_source":"rmc-vna","source_aet":"RMCPACS"}'}, False),
+        ({"attrs": '{"audit_source":"rmc-vna","source_aet":null}'}, False),
+        ({"aet": "RM3PACS"}, False),
+        ({"study_uid": "2.25.772"}, False),
+    ],
+)
+def test_an_audit_event_is_known_by_study_systems_and_what_was_done(
+    network: Network, change: dict[str, object], is_same: bool
+):
+    """Failing means that a transfer is lost in its own beginning, or that a resend counts twice."""
+    found = landed(network, SENT, SENT | change)["event_id"].to_list()
+    assert (found[0] == found[1]) == is_same
+
+
 def test_a_time_that_is_only_the_message_s_is_replaced_by_its_content(network: Network):
     """Failing means that an appointment sent again is booked twice."""
     base = {"ts_source": "MSH-7"}

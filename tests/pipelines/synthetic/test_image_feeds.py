@@ -129,6 +129,13 @@ def test_every_view_of_the_live_weeks_is_in_the_audit(written: Written):
     assert seconds == expected
 
 
+def test_every_archive_is_heard_on_every_live_day(written: Written):
+    """Failing means that a small network's audit passes for one that was switched off."""
+    days = [f"{day:%Y%m%d}" for day in Period.of(date(2021, 2, 1), 8).live_days]
+    wanted = {f"{party}_{day}.log" for party in written.parties for day in days}
+    assert {file.name for file in written.inbox.glob(f"{audit_xml.FEED}/*/*.log")} == wanted
+
+
 def test_a_line_lies_in_the_file_of_its_local_day(written: Written):
     """Failing means that a day counts views of another."""
     for file, party, line in lines_by_party(written.inbox):

@@ -1,7 +1,11 @@
 with receipts as (
     select feed_id
     from {{ ref('stg_landing__receipts') }}
-    where landing_table = 'imaging_events' and status = 'landed'
+    -- what is known of image access says nothing of who waits
+    where
+        landing_table = 'imaging_events'
+        and status = 'landed'
+        and feed_kind is distinct from 'image_access'
 ),
 
 feeds as (

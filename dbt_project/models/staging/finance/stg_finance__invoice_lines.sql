@@ -27,8 +27,8 @@ select
     feed_id,
     received_at as arrived_at
 from outsourcing_invoices
--- a line that came twice is one line
+-- a line that came twice is one line; suppliers number their invoices each by itself
 qualify row_number() over (
-    partition by invoice_no, line_no
+    partition by supplier_code, party_code, invoice_no, line_no
     order by received_at desc nulls last, source_sha, row_no desc
 ) = 1
