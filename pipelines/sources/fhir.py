@@ -111,8 +111,8 @@ def read_resources(data: bytes, fhir_map: FhirMap, event_map: pl.DataFrame) -> R
         row |= {f"time:{path}": _text(_get(resource, path)) for path in paths}
         if any(_LONE_SURROGATE.search(value) for value in row.values() if isinstance(value, str)):
             reason = (
-                "a value holds half a character (a lone surrogate such as \\ud83d), which is no text; "
-                "have the sender escape whole characters"
+                "a value holds half a character (a lone surrogate such as \\ud83d), which is no "
+                "text; have the sender escape whole characters"
             )
             rejected.append((number, "line_is_a_resource", reason))
             continue
