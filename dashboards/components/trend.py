@@ -81,8 +81,9 @@ def bars(
 ) -> Figure:
     """Bars over time: stacked parts of a whole, or nested (each inside the one before it).
 
-    hatched draws up to seven parts, told apart by hatching too. above names what stands on top of the outermost nested bar, since it is not inside it.
-    timing and said_of are about the sentence: see wording.latest and lines().
+    hatched draws up to seven parts, told apart by hatching too. above names what stands on top of
+    the outermost nested bar, since it is not inside it. timing and said_of are about the sentence:
+    see wording.latest and lines().
     """
     table = _with_gaps(frame, on)
     spoken = table if said_of is None else said_of

@@ -154,8 +154,8 @@ def _judged_and_landed(
             detail = f"{rule}: {count} of {rows} records; the contract tolerates {limit}"
             by_sha[sha].refused = Refused(rule, detail)
             by_sha[sha].refused_count = count
-    landed = _land(feed_kind, files, batch, verdict.rejected, setup, now, tell)
-    return account(feed_kind, files, verdict.rejected, landed, setup, now)
+    landed, within = _land(feed_kind, files, batch, verdict.rejected, setup, now, tell)
+    return account(feed_kind, files, verdict.rejected, landed, setup, now).telling(within)
 
 
 def _note_warnings(files: list[SourceFile], warned: pl.DataFrame) -> None:
@@ -174,8 +174,11 @@ def _land(
     setup: Setup,
     now: datetime,
     tell: Progress,
-) -> dict[str, int]:
-    """Write the landing files of the accepted records; rows written per source hash."""
+) -> tuple[dict[str, int], list[HarvestResult]]:
+    """Write the landing files of the accepted records: rows written per source hash.
+
+    And the results of what is harvested by the way: the sheets of a workbook.
+    """
     refused = [file.sha for file in files if file.refused is not None]
     accepted = batch.records.filter(~pl.col("source_sha").is_in(refused)).join(
         rejected.select("source_sha", "row_no"),
@@ -184,11 +187,14 @@ def _land(
         maintain_order="left",
     )
     if accepted.is_empty():
-        return {}
+        return {}, []
     if feed_kind == "dicom":
         land_doses(accepted, setup, now)
+    within = []
     if feed_kind == WORKBOOK:
-        land_sheets(accepted, batch, lambda kind, sheets: harvest(kind, sheets, setup, now=now))
+        within = land_sheets(
+            accepted, batch, lambda kind, sheets: harvest(kind, sheets, setup, now=now)
+        )
     rows = batch.landing_rows(accepted).with_columns(
         landed_at=pl.lit(now).cast(pl.Datetime("us", "UTC"))
     )
@@ -198,7 +204,7 @@ def _land(
         setup.landing.write(FEEDS[feed_kind].landing_table, str(sha), part)
         written[str(sha)] = len(part)
         tell(f"land {feed_kind}", number, len(parts))
-    return written
+    return written, within
 
 
 def unseen(feed_kind: str, waiting: Sequence[Delivery], setup: Setup) -> list[Delivery]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -65,8 +65,8 @@ class Failure:
 class HarvestResult:
     """Counts of one harvest; received = landed + rejected, in records of the source.
 
-    `quarantined` are the ids of the quarantine entries that hold what did not land; `notes` say of a file that
-    landed which rules only warned, or could not be evaluated. `tallies` are
+    `quarantined` are the ids of the quarantine entries that hold what did not land; `notes` say
+    of a file that landed which rules only warned, or could not be evaluated. `tallies` are
     further counts of a feed kind by name: of DICOM the headers per reader.
     """
 
@@ -106,6 +106,17 @@ class HarvestResult:
             quarantined=tuple(entry for part in parts for entry in part.quarantined),
             rejects_by_rule=dict(sorted(rules.items())),
             tallies=dict(tallies),
+        )
+
+    def telling(self, others: Sequence["HarvestResult"]) -> "HarvestResult":
+        """The same with what others failed, rejected, kept and noted; the counts stay its own."""
+        both = HarvestResult.merged(self.feed_kind, [self, *others])
+        return replace(
+            self,
+            failures=both.failures,
+            quarantined=both.quarantined,
+            notes=both.notes,
+            rejects_by_rule=both.rejects_by_rule,
         )
 
 

@@ -1,10 +1,10 @@
 """What receivers have spooled, as deliveries of their feeds.
 
-A closed segment of HL7 or audit messages is decrypted in memory and read like a delivered file, one for each
-feed. A segment of DICOM headers is decrypted into a private folder on a RAM disk, read like a
-delivered folder, and the folder is gone when it has been read. The name of such a delivery holds
-the name of its segment and the beginning of the segment's hash, so that a receipt or a quarantined
-header leads back to the segment as long as that is kept.
+A closed segment of HL7 or audit messages is decrypted in memory and read like a delivered file, one
+for each feed. A segment of DICOM headers is decrypted into a private folder on a RAM disk, read
+like a delivered folder, and the folder is gone when it has been read. The name of such a delivery
+holds the name of its segment and the beginning of the segment's hash, so that a receipt or a
+quarantined header leads back to the segment as long as that is kept.
 """
 
 import json

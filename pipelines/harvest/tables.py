@@ -49,7 +49,9 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
 
     def landing_rows(accepted: pl.DataFrame) -> pl.DataFrame:
         if feed_kind == EPIC:
-            told = events_from_actions(accepted, read_actions(), ColumnMap.of_feed(feed_kind))
+            told = events_from_actions(
+                accepted, read_actions(), ColumnMap.of_feed(feed_kind), delivered=records
+            )
             return landed_events(told, files, setup)
         if FEEDS[feed_kind].landing_table == "imaging_events":
             return landed_events(

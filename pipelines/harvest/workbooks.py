@@ -10,7 +10,15 @@ import polars as pl
 
 from pipelines.contracts import Contract
 from pipelines.feeds import FEEDS, WORKBOOK
-from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of, empty_rejects
+from pipelines.harvest.model import (
+    Batch,
+    HarvestResult,
+    Progress,
+    Setup,
+    SourceFile,
+    contract_of,
+    empty_rejects,
+)
 from pipelines.harvest.opening import latest_allowed
 from pipelines.harvest.tables import landed_reference
 from pipelines.quality.suites import VIOLATION_SCHEMA
@@ -32,8 +40,8 @@ def read_workbooks(feed_kind: str, files: list[SourceFile], setup: Setup, tell: 
 
     The deliveries of the sheets are in `Batch.beside`. Refused whole: what is no workbook within
     its limits, is not signed off, or speaks for another party or a month that is not over. A
-    sheet is rejected that is missing, has merged cells, a header that is no text, or rows of
-    another month or party.
+    sheet is rejected that is missing, has merged cells, a header that does not name each column
+    once, cells beyond its header, or rows of another month or party.
     """
     contract = contract_of(feed_kind, setup)
     frames, rejects, beside = [], [empty_rejects()], {}
@@ -63,21 +71,24 @@ def read_workbooks(feed_kind: str, files: list[SourceFile], setup: Setup, tell: 
 
 def kept_workbook(file: SourceFile, rejected: list[int]) -> bytes:
     """What quarantine keeps: the workbook, and the numbers of the records that did not land."""
-    return _ONLY + json.dumps(rejected).encode() + b"\n" + _chosen(file.data)[1]
+    return _ONLY + json.dumps(rejected).encode() + b"\n" + _chosen(file)[1]
 
 
-def _chosen(data: bytes) -> tuple[set[int] | None, bytes]:
-    """Numbers of the records to be read, None for all of them, and the workbook."""
-    if not data.startswith(_ONLY):
-        return None, data
-    head, _, rest = data.partition(b"\n")
+def _chosen(file: SourceFile) -> tuple[set[int] | None, bytes]:
+    """Numbers of the records to be read, None for all of them, and the workbook.
+
+    Only what quarantine kept may choose; in a delivery such a beginning is no workbook.
+    """
+    if file.replay_of is None or not file.data.startswith(_ONLY):
+        return None, file.data
+    head, _, rest = file.data.partition(b"\n")
     return set(json.loads(head.removeprefix(_ONLY))), rest
 
 
 def _read(
     file: SourceFile, contract: Contract, setup: Setup
 ) -> tuple[pl.DataFrame, pl.DataFrame, Sheets]:
-    chosen, data = _chosen(file.data)
+    chosen, data = _chosen(file)
     sheets = read_workbook(data)
     head, stated = _sign_off(sheets.get(SIGN_OFF), contract)
     _check_head(head, file, contract)
@@ -166,10 +177,20 @@ def _unfit(
     if sheet.merged:
         places = ", ".join(sheet.merged[:_PLACES_NAMED])
         return "sheet_has_no_merged_cells", f"cells are merged at {places}; fill in every cell."
-    header = sheet.rows[0] if sheet.rows else ()
-    is_named = all(isinstance(cell, str) for cell in header)
-    if not header or not is_named or len(set(header)) < len(header):
+    header = _header(sheet)
+    if not header or not all(header) or len(set(header)) < len(header):
         return "sheet_has_a_header", "row 1 must name each column once, as the contract does."
+    beyond = [
+        number
+        for number, row in enumerate(sheet.rows[1:], start=FIRST_ROW)
+        if any(cell_text(cell, "", "") for cell in row[len(header) :])
+    ]
+    if beyond:
+        places = ", ".join(map(str, beyond[:_PLACES_NAMED]))
+        return (
+            "sheet_has_no_cells_beyond_its_header",
+            f"{len(beyond)} row(s) have cells in columns that row 1 does not name: {places}.",
+        )
     for column, rule, told in (
         ("month_on", "sheet_is_of_its_month", "month"),
         ("party_code", "sheet_is_of_its_party", "party"),
@@ -181,9 +202,15 @@ def _unfit(
     return None
 
 
+def _header(sheet: Sheet) -> tuple[str, ...]:
+    """Column names of a sheet without blanks around them; empty for a cell that is no text."""
+    cells = sheet.rows[0] if sheet.rows else ()
+    return tuple(cell.strip() if isinstance(cell, str) else "" for cell in cells)
+
+
 def _rows_of_another(sheet: Sheet, column: str, expected: str) -> list[int]:
     """Numbers of the rows that hold another value than the sign-off."""
-    header = sheet.rows[0] if sheet.rows else ()
+    header = _header(sheet)
     if column not in header:
         return []
     at = header.index(column)
@@ -201,7 +228,7 @@ def _delivery(file: SourceFile, sheet: Sheet, setup: Setup) -> Delivery:
     contract = setup.inbound[FEEDS[sheet.name].contract]
     kinds = {column.name: column.logical_type for column in contract.columns}
     day, moment = contract.settings["dateFormat"], contract.settings["timestampFormat"]
-    header = [str(cell).strip() for cell in sheet.rows[0]]
+    header = _header(sheet)
     width = len(header)
     texts = [
         [
@@ -218,9 +245,11 @@ def _delivery(file: SourceFile, sheet: Sheet, setup: Setup) -> Delivery:
 
 
 def land_sheets(
-    accepted: pl.DataFrame, batch: Batch, harvest_all: Callable[[str, list[Delivery]], object]
-) -> None:
-    """Harvest the sheets of accepted records as deliveries of their feeds, feed by feed.
+    accepted: pl.DataFrame,
+    batch: Batch,
+    harvest_all: Callable[[str, list[Delivery]], HarvestResult],
+) -> list[HarvestResult]:
+    """Harvest the sheets of accepted records as deliveries of their feeds; a result per feed.
 
     Before the receipt of the workbook is written: a harvest that was killed in between reads the
     workbook again and knows the sheets that have landed.
@@ -229,5 +258,4 @@ def land_sheets(
     for sha, row_no in accepted.select("source_sha", "row_no").iter_rows():
         sheet = batch.beside[sha, row_no]
         by_kind.setdefault(sheet.feed_kind, []).append(sheet)
-    for kind, sheets in by_kind.items():
-        harvest_all(kind, sheets)
+    return [harvest_all(kind, sheets) for kind, sheets in by_kind.items()]

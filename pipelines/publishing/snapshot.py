@@ -54,8 +54,9 @@ def write_snapshot(
 ) -> pl.DataFrame:
     """Copy `tables` and the catalogue into `target`; returns one row per table: counted rows.
 
-    `made` are tables (`schema.name`) that the warehouse does not have. Raises AuditFailed, and leaves nothing at `target`, when a table came out with other columns
-    or another number of rows than the warehouse has.
+    `made` are tables (`schema.name`) that the warehouse does not have. Raises AuditFailed, and
+    leaves nothing at `target`, when a table came out with other columns or another number of rows
+    than the warehouse has.
     """
     summary: list[pl.DataFrame] = []
 

@@ -17,11 +17,15 @@ def read_actions(path: Path = ACTIONS) -> pl.DataFrame:
 
 
 def events_from_actions(
-    records: pl.DataFrame, actions: pl.DataFrame, column_map: ColumnMap
+    records: pl.DataFrame,
+    actions: pl.DataFrame,
+    column_map: ColumnMap,
+    delivered: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """One row per event of accepted records (RAW_EVENT_SCHEMA).
 
-    An action whose `unless_action` the order has too, in the same file, is no event. The time an
+    An action whose `unless_action` the order has too, in the same file, is no event; `delivered`
+    are the records of the file before any was rejected, where they are not all there. The time an
     order was placed, which its rows repeat, is one event. The extract restates history: all is
     asserted at the time it was received.
     """
@@ -29,7 +33,8 @@ def events_from_actions(
         actions.rename({"note": "_note"}), on="action", how="left", maintain_order="left"
     )
     order = ["source_sha", "order_id"]
-    others = known.select(*order, pl.col("action").alias("unless_action")).unique()
+    said = records if delivered is None else delivered
+    others = said.select(*order, pl.col("action").alias("unless_action")).unique()
     done = known.filter(pl.col("event_type").is_not_null()).join(
         others, on=[*order, "unless_action"], how="anti", maintain_order="left"
     )

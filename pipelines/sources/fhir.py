@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ RECORD_SCHEMA = {
     "based_on": pl.String,
     "digest": pl.Binary,
 }
+# JSON can escape one half of a pair; no encoding can write it.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 REJECT_SCHEMA = {"row_no": pl.Int64, "rule": pl.String, "reason": pl.String}
 
 
@@ -105,7 +108,15 @@ def read_resources(data: bytes, fhir_map: FhirMap, event_map: pl.DataFrame) -> R
             rejected.append((number, "line_is_a_resource", reason))
             continue
         row = _record(resource, fhir_map) | {"row_no": number, "digest": _digest(line)}
-        rows.append(row | {f"time:{path}": _text(_get(resource, path)) for path in paths})
+        row |= {f"time:{path}": _text(_get(resource, path)) for path in paths}
+        if any(_LONE_SURROGATE.search(value) for value in row.values() if isinstance(value, str)):
+            reason = (
+                "a value holds half a character (a lone surrogate such as \\ud83d), which is no "
+                "text; have the sender escape whole characters"
+            )
+            rejected.append((number, "line_is_a_resource", reason))
+            continue
+        rows.append(row)
     schema = RECORD_SCHEMA | {f"time:{path}": pl.String for path in paths}
     records = pl.DataFrame(rows, schema=schema, orient="row")
     return Resources(
@@ -263,7 +274,10 @@ def _modality(resource: dict[str, Any]) -> str | None:
 
 
 def _with_numbers_of_the_order(records: pl.DataFrame) -> pl.DataFrame:
-    """Numbers a resource lacks from what it is based on; looked up twice, for report to study to order."""
+    """Numbers a resource lacks from what it is based on.
+
+    Looked up twice, for report to study to order.
+    """
     for _ in range(2):
         known = records.filter(pl.col("resource_id").is_not_null()).select(
             pl.format("{}/{}", "resource_type", "resource_id").alias("reference"),

@@ -62,8 +62,8 @@ def deliveries(inbox: Path, feed_kind: str) -> list[Delivery]:
     """List the deliveries of one feed kind, oldest day first.
 
     The inbox holds `<feed kind>/<YYYY-MM-DD>/<file>`; for DICOM the unit is the folder or the
-    archive below the day. Hidden files and files still being transferred (temporary suffix) are left alone.
-    Raises InboxProblem that names a folder whose name is not a day.
+    archive below the day. Hidden files and files still being transferred (temporary suffix) are
+    left alone. Raises InboxProblem that names a folder whose name is not a day.
     """
     found = []
     for folder in sorted(p for p in (inbox / feed_kind).glob("*") if p.is_dir()):

@@ -132,8 +132,9 @@ def event_frame(events: list[dict[str, Any]]) -> pl.DataFrame:
 
     Columns: exam_no, study_instance_uid, station_name, irradiation_event_uid, modality, series
     (number of its archived series, else null), acquisition, started_at (UTC), started_at_device
-    (by the clock of the scanner), exposure_seconds, ctdi_vol_mgy, dlp_mgy_cm, dap_gy_m2, agd_mgy (null where the modality has no
-    such dose), is_time_told (the report has its start), report_count.
+    (by the clock of the scanner), exposure_seconds, ctdi_vol_mgy, dlp_mgy_cm, dap_gy_m2, agd_mgy
+    (null where the modality has no such dose), is_time_told (the report has its start),
+    report_count.
     """
     numbers = ("exposure_seconds", "ctdi_vol_mgy", "dlp_mgy_cm", "dap_gy_m2", "agd_mgy")
     texts = ("study_instance_uid", "station_name", "irradiation_event_uid", "modality")

@@ -37,8 +37,8 @@ def plan_phantoms(
 
     Columns: station_name, site_code, party_code, dicom_modality, started, completed (UTC
     seconds), every_days, minutes, images. A scanner that has a patient just then or is down
-    (`busy`: station_name, started, completed) misses its check. Below the scale of the demo only as large
-    a share of the checks is done as of exams.
+    (`busy`: station_name, started, completed) misses its check. Below the scale of the demo only as
+    large a share of the checks is done as of exams.
     """
     habits = read_text_table("phantom_habits").select(
         "dicom_modality",

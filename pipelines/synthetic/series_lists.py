@@ -34,8 +34,9 @@ def list_series(scans: pl.DataFrame, series: pl.DataFrame, network: Network) -> 
 
     With it: day (the local day it arrives) and party_code; a series sent again stands in the
     list of either day. Times are what the images would say, frames and exposures included, by the
-    clock of the device; the end is empty where the maker writes no time of the acquisition. In the October hour that occurs
-    twice a list cannot say which one is meant; headers with a time zone can.
+    clock of the device; the end is empty where the maker writes no time of the acquisition. In the
+    October hour that occurs twice a list cannot say which one is meant; headers with a time zone
+    can.
     """
     scanners = pl.DataFrame(
         [

@@ -57,16 +57,16 @@ def exam_truth(exams: pl.DataFrame) -> pl.DataFrame:
     For every event a pair of columns: `<event>_at` (UTC) and `<event>_at_local` (London wall
     clock), null when it has not happened by the end of the period. Times are as delivered:
     to the minute before the history extract, and a report dated before its exam
-    (is_date_order_violation) stands as it was sent; signed_at is when it was really verified. Rows with is_refused cannot be landed, so a
-    warehouse does not know these requests. booked and appointment are the last booking, first_*
-    the one that was missed, moved_* the one cancelled at moved_at by the patient or the hospital
-    (moved_by, with a code of pathway_reasons.csv), of whom only the live weeks tell. A request
-    refused at vetting is cancelled then. has_images: the archive feed holds at least one series.
-    performed_with: the exam_no in whose scan this exam was done; it has the times and the study
-    of that one and no series of its own. report_sharing: how its report came; `one_accession`
-    means that the report of the other exam covers it, which no feed says, so it has none here.
-    is_repeated_hour: an event falls in the October hour that occurs twice, where the wall clock
-    alone does not tell the instant.
+    (is_date_order_violation) stands as it was sent; signed_at is when it was really verified. Rows
+    with is_refused cannot be landed, so a warehouse does not know these requests. booked and
+    appointment are the last booking, first_* the one that was missed, moved_* the one cancelled at
+    moved_at by the patient or the hospital (moved_by, with a code of pathway_reasons.csv), of whom
+    only the live weeks tell. A request refused at vetting is cancelled then. has_images: the
+    archive feed holds at least one series. performed_with: the exam_no in whose scan this exam was
+    done; it has the times and the study of that one and no series of its own. report_sharing: how
+    its report came; `one_accession` means that the report of the other exam covers it, which no
+    feed says, so it has none here. is_repeated_hour: an event falls in the October hour that occurs
+    twice, where the wall clock alone does not tell the instant.
     """
     columns: list[pl.Expr | pl.Series] = [pl.col(name) for name in _PLAIN]
     repeated = np.zeros(exams.height, dtype=bool)

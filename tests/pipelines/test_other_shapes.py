@@ -16,6 +16,7 @@ from pipelines.network import Network
 from pipelines.settings import Settings
 from pipelines.sources.inbox import Delivery
 from pipelines.sources.series_list_maps import SeriesListMap, SeriesListMapProblem
+from tests.pipelines.sources.test_epic_audit import HEADER
 from tests.pipelines.sources.test_fhir import ALL, REQUEST, ndjson
 
 NOW = datetime(2026, 1, 8, 6, tzinfo=UTC)
@@ -70,6 +71,19 @@ def test_an_audit_under_other_names_lands_by_its_map(
     assert setup.quarantine.payload(rows[0]).decode("utf-8-sig") == AUDIT.splitlines()[0] + "\n" + (
         AUDIT.splitlines()[3] + "\n"
     )
+
+
+def test_a_rejected_end_of_an_exam_is_not_replaced_by_its_paperwork(setup: Setup):
+    """Failing means that an exam ends when the paperwork does until its row is mended, or for good."""
+    rows = ["Ended Exam,2 June", "Completed by Tech,2025-06-20 10:55:00"]
+    audit = HEADER + "\n"
+    audit += "".join(
+        f"900417,RMC7700012,Q0000071,2025-06-02 08:05:00,CABDOC,RMC01,{n},{row},RG01,\n"
+        for n, row in enumerate(rows, start=1)
+    )
+    result = deliver(setup, "epic_audit", audit.encode())
+    assert (result.rows_landed, result.rows_rejected, result.failures) == (1, 1, ())
+    assert setup.landing.read("imaging_events")["event_type"].to_list() == ["order_placed"]
 
 
 def test_the_maps_of_a_home_are_named_as_their_feeds(tmp_path: Path):

@@ -118,9 +118,10 @@ def acquisition_ends(headers: pl.DataFrame, starts: pl.DataFrame, zone: str) -> 
 
     `starts` is `acquisition_starts` of the same rows. `end_method`: duration (start and
     AcquisitionDuration), frames (nuclear medicine and PET: start and number of frames times
-    ActualFrameDuration, once where all frames are taken together), exposure (start and ExposureTime) or step_end (end of the performed
-    step, if it is given, is not 00:00:00 and not before the start). An image of a CT or X-ray
-    series tells the end of its own exposure; the last of them is the end of the series.
+    ActualFrameDuration, once where all frames are taken together), exposure (start and
+    ExposureTime) or step_end (end of the performed step, if it is given, is not 00:00:00 and not
+    before the start). An image of a CT or X-ray series tells the end of its own exposure; the last
+    of them is the end of the series.
     """
     step = _in_zone(_parse_dt(_joined(headers, *STEP_END)), headers, zone)
     told = headers.select(

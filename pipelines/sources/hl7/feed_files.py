@@ -36,10 +36,10 @@ class FeedFileProblem(Problem):
 class Feed:
     """How one sender's messages are read; without a file by the default maps.
 
-    `clock` says on whose wall clock times without an offset are, and whether offsets count. `fields` replace the paths
-    of columns. `charset` is the codec whatever MSH-18 says, `default_charset` the one where it
-    says nothing known. `events` are changes of the event map by rank: cells, or None for a rule
-    that this sender's messages do not follow.
+    `clock` says on whose wall clock times without an offset are, and whether offsets count.
+    `fields` replace the paths of columns. `charset` is the codec whatever MSH-18 says,
+    `default_charset` the one where it says nothing known. `events` are changes of the event map by
+    rank: cells, or None for a rule that this sender's messages do not follow.
     """
 
     feed_id: str

@@ -166,6 +166,24 @@ def test_a_line_that_is_no_resource_is_told_by_its_number_and_cut_out_whole():
     assert json.loads(raw_lines(data, [4])) == REQUEST
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        REPORT | {"conclusion": "Seen \ud83d."},
+        REQUEST | {"identifier": [typed("ACSN", "\udc00")]},
+        REQUEST | {"authoredOn": "\ud83d"},
+        {"resourceType": "\ud83d"},
+    ],
+)
+def test_half_a_character_rejects_its_line_and_no_other(wrong: dict[str, Any]):
+    """Failing means that one line of one sender stops the harvest of the feed for good."""
+    whole = REPORT | {"conclusion": "Seen \U0001f600."}
+    found = read_resources(ndjson(whole, wrong, REQUEST), FhirMap.load(), read_event_map())
+    assert found.rejected.select("row_no", "rule").rows() == [(2, "line_is_a_resource")]
+    assert found.records["row_no"].to_list() == [1, 3]
+    assert found.records["report_text"][0] == whole["conclusion"]
+
+
 def test_every_event_of_the_map_exists_and_every_status_stands_once(network: Network):
     """Failing means that a status gives an event nobody counts."""
     event_map = read_event_map()

@@ -118,6 +118,24 @@ def test_a_corrected_workbook_brings_its_changed_sheet_only(new_setup: NewSetup,
         ),
         ("sheet_has_a_header", workbook({"workforce": [(1, 2, 3), (4, 5, 6)]})),
         ("sheet_has_a_header", workbook({"workforce": []}, stated={"workforce": 0})),
+        ("sheet_has_a_header", workbook({"workforce": [(*STAFF, "bank_hours "), (*ROW, 30)]})),
+        ("sheet_has_a_header", workbook({"workforce": [(*STAFF, " ", "more"), ROW]})),
+        ("sheet_has_no_cells_beyond_its_header", workbook({"workforce": [STAFF, (*ROW, 7)]})),
+        (
+            "sheet_is_of_its_month",
+            workbook(
+                {
+                    "workforce": [
+                        ("party_code", "month_on ", *STAFF[2:]),
+                        ("RBV", date(2026, 2, 1), *ROW[2:]),
+                    ]
+                }
+            ),
+        ),
+        (
+            "sheet_is_of_its_party",
+            workbook({"workforce": [(" party_code", *STAFF[1:]), ("RMC", *ROW[1:])]}),
+        ),
         (
             "sheet_is_of_its_month",
             workbook({"workforce": [STAFF, ROW, ("RBV", date(2026, 2, 1), *ROW[2:])]}),
@@ -193,6 +211,32 @@ def test_a_formula_among_numbers_is_rejected_and_never_computed(
     _, staff, rejects = landed(workbook({"workforce": rows}), new_setup(tmp_path))
     assert staff["row_no"].to_list() == [2]
     assert rejects.select("row_no", "column_name").rows() == [(3, "in_post_wte")]
+
+
+def test_a_delivered_file_does_not_choose_its_sheets(new_setup: NewSetup, tmp_path: Path):
+    """Failing means that a sender can have sheets that were signed off left out unseen."""
+    found, staff, _ = landed(b"# sheets: []\n" + GOOD, new_setup(tmp_path))
+    assert (found.rows_received, found.rows_landed, staff.height) == (1, 1, 1)
+
+
+def test_the_harvest_of_a_workbook_tells_what_became_of_its_sheets(
+    new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that a command ends well and says nothing while a sheet was refused."""
+    sheets = {
+        "workforce": [STAFF, ROW, ("RBV", MONTH, "=1", *ROW[3:])],
+        "storage": [("party_code",), ("RBV",)],
+    }
+    setup = new_setup(tmp_path)
+    found, _, _ = landed(workbook(sheets), setup)
+    assert (found.files_landed, found.files_refused, found.rows_landed) == (1, 0, 2)
+    assert [(one.file_name, one.rule) for one in found.failures] == [
+        ("monthly_workbook_RBV.xlsx#storage", "has_all_columns")
+    ]
+    assert found.rejects_by_rule == {"cell_is_no_formula": 1, "has_all_columns": 1}
+    kept = {(entry.entry_id, entry.feed_kind) for entry in setup.quarantine.entries()}
+    assert {entry for entry, _ in kept} == set(found.quarantined)
+    assert {kind for _, kind in kept} == {"workforce", "storage"}
 
 
 def test_a_rejected_sheet_is_replayed_without_the_others(new_setup: NewSetup, tmp_path: Path):
