@@ -57,6 +57,18 @@ def test_every_view_and_failed_launch_of_the_truth_has_landed(harvested, deliver
     assert seen["actor_id"].null_count() == 0 and seen["study_uid"].null_count() == 0
 
 
+def test_every_party_has_landed_audit_of_every_day(harvested):
+    """Failing means that no month of a small network counts as audited."""
+    setup, _ = harvested
+    events = setup.landing.read("imaging_events")
+    source = pl.col("attrs").str.json_path_match("$.audit_source")
+    nightly = events.filter(source.str.ends_with("-vna"), pl.col("event_ts_utc").is_not_null())
+    day = pl.col("event_ts_local").dt.date()
+    days = nightly.group_by("feed_id").agg(day.n_unique(), last=day.max(), first=day.min())
+    wanted = (days["last"].max() - days["first"].min()).days + 1
+    assert days.height == 8 and set(days["event_ts_local"]) == {wanted}
+
+
 def test_the_audit_names_no_person_in_landing(harvested, delivered: Path):
     """Failing means that somebody can see who looked at whose images."""
     setup, _ = harvested

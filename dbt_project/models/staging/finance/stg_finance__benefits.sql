@@ -31,5 +31,5 @@ select
 from register
 qualify row_number() over (
     partition by benefit_id
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

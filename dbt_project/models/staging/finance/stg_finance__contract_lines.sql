@@ -15,5 +15,5 @@ select
 from contract_lines
 qualify row_number() over (
     partition by party_code, month_on, line_type
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

@@ -30,5 +30,5 @@ from outsourcing_invoices
 -- a line that came twice is one line; suppliers number their invoices each by itself
 qualify row_number() over (
     partition by supplier_code, party_code, invoice_no, line_no
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

@@ -15,5 +15,5 @@ select
 from storage
 qualify row_number() over (
     partition by party_code, month_on, archive
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

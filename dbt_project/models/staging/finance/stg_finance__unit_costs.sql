@@ -16,5 +16,5 @@ select
 from unit_costs
 qualify row_number() over (
     partition by assumption_id
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

@@ -17,5 +17,5 @@ select
 from admissions
 qualify row_number() over (
     partition by party_code, admission_id
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

@@ -17,5 +17,5 @@ select
 from booking_diary
 qualify row_number() over (
     partition by party_code, diary_on, resource, slot_start_local
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

@@ -21,5 +21,5 @@ from image_transfers
 qualify row_number() over (
     partition by
         from_party_code, to_party_code, accession_number, purpose, method, requested_at_local
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

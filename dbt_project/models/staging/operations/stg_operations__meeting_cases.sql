@@ -19,5 +19,5 @@ select
 from meeting_lists
 qualify row_number() over (
     partition by feed_id, meeting_id, exam_party_code, accession_number
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

@@ -14,5 +14,5 @@ select
 from monthly_workbook
 qualify row_number() over (
     partition by party_code, month_on, sheet
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

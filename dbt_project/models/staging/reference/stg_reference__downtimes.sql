@@ -21,5 +21,5 @@ select
 from downtime
 qualify row_number() over (
     partition by party_code, asset, down_from_local
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

@@ -15,5 +15,5 @@ select
 from opening_hours
 qualify row_number() over (
     partition by station_name, weekday, valid_from
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

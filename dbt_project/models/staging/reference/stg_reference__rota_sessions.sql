@@ -17,5 +17,5 @@ select
 from rota
 qualify row_number() over (
     partition by station_name, session_start_local, staff_group
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

@@ -15,5 +15,5 @@ select
 from staff_survey
 qualify row_number() over (
     partition by party_code, survey_year, staff_group, question
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1

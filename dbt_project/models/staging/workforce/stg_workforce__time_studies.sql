@@ -16,5 +16,5 @@ select
 from time_studies
 qualify row_number() over (
     partition by party_code, studied_on, task, staff_group
-    order by received_at desc nulls last, source_sha, row_no desc
+    order by received_at desc nulls last, landed_at desc nulls last, source_sha, row_no desc
 ) = 1
