@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 # Of a patient who must not be found anywhere in the clear.
@@ -75,9 +75,16 @@ class Engine:
 
 
 def send_until_it_breaks(
-    port: int, waiting: dict[int, bytes], acknowledged: set[int], enough: threading.Event, many: int
+    port: int,
+    waiting: dict[int, bytes],
+    acknowledged: set[int],
+    many: int,
+    at_many: Callable[[], object],
 ) -> None:
-    """Send what waits over one connection; sets `enough` when `many` are acknowledged."""
+    """Send what waits over one connection; calls `at_many` from `many` acknowledgements on.
+
+    It is called by the sender itself, which cannot send the rest in the meantime.
+    """
     try:
         with Engine(port) as engine:
             for number, content in waiting.items():
@@ -85,6 +92,6 @@ def send_until_it_breaks(
                     return
                 acknowledged.add(number)
                 if len(acknowledged) >= many:
-                    enough.set()
+                    at_many()
     except OSError:
         return  # the receiver is gone

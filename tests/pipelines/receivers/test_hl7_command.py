@@ -88,17 +88,23 @@ def receiving(tmp_path: Path) -> Iterator[Receiving]:
 
 
 def send_side_by_side(
-    port: int, waiting: dict[int, bytes], acknowledged: set[int], many: int
-) -> tuple[threading.Event, list[threading.Thread]]:
+    port: int,
+    waiting: dict[int, bytes],
+    acknowledged: set[int],
+    many: int,
+    at_many: Callable[[], object],
+) -> None:
     """Send what waits over several connections, each message over one of them."""
-    enough, numbers = threading.Event(), sorted(waiting)
+    numbers = sorted(waiting)
     threads = []
     for start in range(CONNECTIONS):
         share = {number: waiting[number] for number in numbers[start::CONNECTIONS]}
-        arguments = (port, share, acknowledged, enough, many)
+        arguments = (port, share, acknowledged, many, at_many)
         threads.append(threading.Thread(target=send_until_it_breaks, args=arguments))
         threads[-1].start()
-    return enough, threads
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_a_receiver_killed_under_load_loses_and_doubles_nothing(
@@ -112,12 +118,8 @@ def test_a_receiver_killed_under_load_loses_and_doubles_nothing(
         waiting = {n: content for n, content in everything.items() if n not in acknowledged}
         before = len(acknowledged)
         process, port = receiving.start()
-        enough, threads = send_side_by_side(port, waiting, acknowledged, before + KILL_AFTER)
-        assert enough.wait(PATIENCE)
-        process.send_signal(signal.SIGKILL)
+        send_side_by_side(port, waiting, acknowledged, before + KILL_AFTER, process.kill)
         process.wait()
-        for thread in threads:
-            thread.join(PATIENCE)
         assert before + KILL_AFTER <= len(acknowledged) < len(everything)
         assert len(segments(receiving.spool, OPEN)) == 1
         found = receiving.all_bytes()
@@ -127,8 +129,7 @@ def test_a_receiver_killed_under_load_loses_and_doubles_nothing(
     waiting = {n: content for n, content in everything.items() if n not in acknowledged}
     # One more than is lacking: the last message is sent again although it was acknowledged.
     waiting[max(acknowledged)] = everything[max(acknowledged)]
-    for thread in send_side_by_side(port, waiting, acknowledged, len(everything) + 1)[1]:
-        thread.join(PATIENCE)
+    send_side_by_side(port, waiting, acknowledged, len(everything) + 1, int)
     assert acknowledged == set(everything)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=PATIENCE)
