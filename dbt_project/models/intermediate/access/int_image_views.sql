@@ -13,31 +13,14 @@ with accesses as (
         acquired_trust_code,
         modality_group,
         acquirer_source,
-        first_image_seconds
-    from {{ ref('int_image_accesses') }}
-    where access_class in ('view', 'failed_launch')
-),
-
-gaps as (
-    select
-        event_id,
-        subject_key,
-        person_key,
-        access_class,
-        event_at,
-        event_at_local,
-        access_context,
-        viewing_party_code,
-        acquired_party_code,
-        acquired_trust_code,
-        modality_group,
-        acquirer_source,
         first_image_seconds,
         lag(event_at) over (
-            partition by person_key, subject_key, access_class
+            partition by
+                person_key, coalesce(subject_key, cast(event_id as varchar)), access_class
             order by event_at, event_id
         ) as previous_at
-    from accesses
+    from {{ ref('int_image_accesses') }}
+    where access_class in ('view', 'failed_launch')
 ),
 
 -- a sitting goes on while the same person comes back to the same study within the gap
@@ -48,13 +31,6 @@ sittings as (
         person_key,
         access_class,
         event_at,
-        event_at_local,
-        access_context,
-        viewing_party_code,
-        acquired_party_code,
-        acquired_trust_code,
-        modality_group,
-        acquirer_source,
         first_image_seconds,
         sum(
             case
@@ -70,23 +46,12 @@ sittings as (
             order by event_at, event_id
             rows between unbounded preceding and current row
         ) as sitting_no
-    from gaps
+    from accesses
 ),
 
 numbered as (
     select
         event_id,
-        subject_key,
-        person_key,
-        access_class,
-        event_at,
-        event_at_local,
-        access_context,
-        viewing_party_code,
-        acquired_party_code,
-        acquired_trust_code,
-        modality_group,
-        acquirer_source,
         row_number() over (
             partition by person_key, subject_key, access_class, sitting_no
             order by event_at, event_id
@@ -107,25 +72,27 @@ numbered as (
 )
 
 select
-    event_id as view_id,
-    person_key,
-    subject_key,
-    access_class = 'failed_launch' as is_failed,
-    event_at as started_at,
-    event_at_local as started_at_local,
-    {{ month_of('event_at_local') }} as month_on,
-    ended_at,
-    access_count,
-    access_context,
-    viewing_party_code,
-    acquired_party_code,
-    acquired_trust_code,
-    modality_group,
-    acquirer_source,
+    accesses.event_id as view_id,
+    accesses.person_key,
+    accesses.subject_key,
+    accesses.access_class = 'failed_launch' as is_failed,
+    accesses.event_at as started_at,
+    accesses.event_at_local as started_at_local,
+    {{ month_of('accesses.event_at_local') }} as month_on,
+    numbered.ended_at,
+    numbered.access_count,
+    accesses.access_context,
+    accesses.viewing_party_code,
+    accesses.acquired_party_code,
+    accesses.acquired_trust_code,
+    accesses.modality_group,
+    accesses.acquirer_source,
     case
-        when acquired_party_code <> 'Unknown' and viewing_party_code <> 'Unknown'
-            then acquired_party_code <> viewing_party_code
+        when accesses.acquired_party_code <> 'Unknown' and accesses.viewing_party_code <> 'Unknown'
+            then accesses.acquired_party_code <> accesses.viewing_party_code
     end as is_cross_party,
-    case when access_class = 'view' then first_image_seconds end as first_image_seconds
-from numbered
-where access_no = 1
+    case when accesses.access_class = 'view' then numbered.first_image_seconds end
+        as first_image_seconds
+from accesses
+inner join numbered on accesses.event_id = numbered.event_id
+where numbered.access_no = 1
