@@ -24,6 +24,9 @@ def month_end_files(
 ) -> dict[str, int]:
     """Write `<feed>/<first of next month>/<feed>_<party>.csv`; returns rows by file.
 
+    Months before the live days come on the first of these, as `<feed>_<month>_<party>.csv`: a
+    run costs something for each day between the first delivery and the last.
+
     A row belongs to the local month of its column `moment` (UTC seconds) and to the party in the
     column `party`. A month in which nothing happened is a header, so that silence is not zero.
     """
@@ -37,6 +40,8 @@ def month_end_files(
         day = calendar.month_after(first)
         for code in parties:
             file = f"{feed}/{day}/{feed}_{code}.csv"
+            if day < period.live_on:
+                file = f"{feed}/{period.live_on}/{feed}_{first:%Y-%m}_{code}.csv"
             part = parts.get((first, code), nothing).select(columns)
             written[file] = write_csv(inbox / file, part)
     return written
