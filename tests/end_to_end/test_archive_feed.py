@@ -19,6 +19,12 @@ from tests.published_files import OF_LISTS_AND_FILES, differences
 WANTED = ("--start", "2020-09", "--months", "4", "--scale", "0.0005")
 WAREHOUSE = "warehouse.duckdb"
 GO_LIVE = date(2020, 11, 30)
+# An exam without a dose report counts against Q10 on days of which files came; beside the lists
+# come the reports alone, so that such a day is not known.
+COMPARED = OF_LISTS_AND_FILES | {
+    "marts.rpt_data_quality_monthly": "metric_id <> 'Q10'",
+    "marts.rpt_metrics_monthly": "metric_id <> 'Q10'",
+}
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +138,6 @@ def test_series_lists_lead_to_the_same_marts(delivered):
     home.take_beside(delivered)
     _run(home, "harvest")
     _run(home, "build")
-    found = differences(delivered.path / WAREHOUSE, home.path / WAREHOUSE, OF_LISTS_AND_FILES)
+    found = differences(delivered.path / WAREHOUSE, home.path / WAREHOUSE, COMPARED)
     tables = {line.split(":")[0] for line in found}
     assert {t for t in tables - OF_DELIVERIES if t.startswith("marts.")} == set()
