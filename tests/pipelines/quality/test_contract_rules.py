@@ -261,6 +261,14 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "untimed_count": 0,
         "last_event_at": EARLIER,
     },
+    "image_access": {
+        "event_code": "110103",
+        "action": "R",
+        "outcome": "0",
+        "event_time": "2025-12-01T09:00:00Z",
+        "event_at": EARLIER,
+        "audit_source_id": "RMC_PACS",
+    },
     "dicom_files": {
         "sop_instance_uid": "2.25.1",
         "study_instance_uid": "2.25.2",
@@ -314,6 +322,12 @@ BREAKERS: dict[str, dict[str, Any]] = {
     "acquisition_is_not_in_the_future": {"start_utc": LATER},
     "study_date_is_a_date": {"study_date": "1 December"},
 }
+# Rules of one name that look at another column in one contract.
+OWN_BREAKERS: dict[tuple[str, str], dict[str, Any]] = {
+    ("fhir", "status_is_mapped"): {"is_mapped": False},
+    ("image_access", "event_time_is_readable"): {"event_at": None},
+    ("image_access", "event_is_not_in_the_future"): {"event_at": LATER},
+}
 UNREADABLE = {"timestamp": "45321.5", "date": "45321", "integer": "many", "number": "some"}
 
 
@@ -328,8 +342,8 @@ def breaker(contract: Contract, rule_name: str) -> dict[str, Any]:
     """The change to a good record that breaks one rule."""
     if rule_name.endswith("_is_not_in_the_future") and contract.name == "ris_extract":
         return {rule_name.removesuffix("_is_not_in_the_future"): "01/01/2027 09:00"}
-    if (contract.name, rule_name) == ("fhir", "status_is_mapped"):
-        return {"is_mapped": False}
+    if (contract.name, rule_name) in OWN_BREAKERS:
+        return OWN_BREAKERS[contract.name, rule_name]
     if rule_name in BREAKERS:
         return BREAKERS[rule_name]
     for column in contract.columns:
