@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_journey import machine
-from pipelines.receivers.hl7_listeners import Listener
 from pipelines.receivers.hl7_receiver import Hl7Listening, Hl7Receiver
+from pipelines.receivers.listeners import Listener
 from pipelines.receivers.spool import Limits, SpoolWriter
 
 KEY = base64.urlsafe_b64encode(b"b" * 32)

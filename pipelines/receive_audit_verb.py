@@ -18,7 +18,8 @@ def receive_audit(
     Runs until SIGTERM or Ctrl+C, then closes its segment of the spool and prints its counts.
     """
     from pipelines.network import Network
-    from pipelines.receivers.syslog import AuditListening, AuditReceiver, read_audit_listeners
+    from pipelines.receivers.listeners import read_audit_listeners
+    from pipelines.receivers.syslog import AuditListening, AuditReceiver
 
     settings = Settings()
     feeds = set(Network.load(settings.seeds).feeds["feed_id"])

@@ -104,8 +104,8 @@ def receive_hl7(
     Runs until SIGTERM or Ctrl+C, then closes its segment of the spool and prints its counts.
     """
     from pipelines.network import Network
-    from pipelines.receivers.hl7_listeners import read_listeners
     from pipelines.receivers.hl7_receiver import Hl7Listening, Hl7Receiver
+    from pipelines.receivers.listeners import read_listeners
 
     settings = Settings()
     network = Network.load(settings.seeds)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipelines.sources.hl7 import split_messages
+from pipelines.sources.hl7.framing import SIGNS
 
 HEADER_BYTES = 4096
 DEFAULT_ENCODING = b"^~\\&"
 LINE_END = re.compile(rb"[\r\n]")
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-SEPARATORS = frozenset(rb"""!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~""")
 
 
 class Outcome(Enum):
@@ -57,7 +57,7 @@ def header_of(message: bytes) -> Header | None:
 
 
 def _is_header(message: bytes) -> bool:
-    return message.startswith(b"MSH") and len(message) > 3 and message[3] in SEPARATORS
+    return message.startswith(b"MSH") and len(message) > 3 and message[3] in SIGNS
 
 
 def reply_code(outcome: Outcome, header: Header, *, always_aa: bool = False) -> str | None:

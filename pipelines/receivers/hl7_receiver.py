@@ -30,8 +30,8 @@ from pipelines.receivers.hl7_acknowledge import (
     header_of,
     reply_code,
 )
-from pipelines.receivers.hl7_listeners import Listener
 from pipelines.receivers.keepalive import notice_dead_peer
+from pipelines.receivers.listeners import Listener
 from pipelines.receivers.mllp_frames import END, Frames, TooLarge
 from pipelines.receivers.spool import Position, SpoolRefused, SpoolWriter
 from pipelines.receivers.timing import spread_ms

@@ -12,25 +12,20 @@ import socket
 import ssl
 import threading
 import time
-import tomllib
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from pipelines.problems import Problem
-from pipelines.receivers.addresses import Networks, is_among, networks
+from pipelines.receivers.addresses import is_among
 from pipelines.receivers.keepalive import notice_dead_peer
+from pipelines.receivers.listeners import AuditListener
 from pipelines.receivers.spool import Position, SpoolRefused, SpoolWriter
 from pipelines.receivers.syslog_frames import FrameTooLarge, SyslogFrames
 
 log = logging.getLogger("imaging.receive.audit")
-EXAMPLE = '[[listener]]\nport = 6514\nparty = "RMC"\ntransport = "tcp"\naddresses = ["10.20.1.5"]'
-KNOWN = {"port", "party", "transport", "addresses"}
-TRANSPORTS = ("tcp", "udp")
 READ_BYTES = 1 << 16
 LARGEST_DATAGRAM = 1 << 16
 DATAGRAM_BUFFER = 4 << 20
@@ -46,20 +41,6 @@ LAST_SECONDS = 5.0
 # The log names a reason and an address once in so long, and so many of them.
 REPEAT_SECONDS = 60.0
 MOST_TOLD = 1024
-
-
-class AuditListenersProblem(Problem):
-    """The list of listeners cannot be used; the message names the file, the entry and the remedy."""
-
-
-@dataclass(frozen=True)
-class AuditListener:
-    """One port: the feed of what arrives there, how it arrives, and the networks it may come from."""
-
-    port: int
-    feed_id: str
-    transport: str = "tcp"
-    addresses: Networks = ()
 
 
 @dataclass(frozen=True)
@@ -102,58 +83,6 @@ class AuditCounts:
                 for name, count in sorted(self.feeds.items())
             },
         }
-
-
-def read_audit_listeners(path: Path, feed_ids: Collection[str]) -> list[AuditListener]:
-    """Read the list of listeners; raises AuditListenersProblem.
-
-    The file holds `[[listener]]` tables with `port` and `party`, and may hold `transport` (tcp or
-    udp) and `addresses` (a list of networks). The feed of a party is `image_access_<party>`, one of
-    `feed_ids`. Port 0 lets the system choose.
-    """
-    try:
-        document = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise AuditListenersProblem(
-            f"no list of listeners at {path}: write one, for example\n{EXAMPLE}"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AuditListenersProblem(f"{path} is not TOML: {error}") from error
-    entries = document.get("listener")
-    if not isinstance(entries, list) or not entries:
-        raise AuditListenersProblem(f"{path} names no listener; add one, for example\n{EXAMPLE}")
-    found: list[AuditListener] = []
-    for number, entry in enumerate(entries, start=1):
-        try:
-            listener = _listener(entry, feed_ids)
-            taken = {(one.port, one.transport) for one in found if one.port}
-            if (listener.port, listener.transport) in taken:
-                raise ValueError(f"another one has {listener.transport} port {listener.port}")
-        except ValueError as error:
-            raise AuditListenersProblem(f"{path}: listener {number}: {error}") from error
-        found.append(listener)
-    return found
-
-
-def _listener(entry: object, feed_ids: Collection[str]) -> AuditListener:
-    """One listener; raises ValueError that names what is wrong."""
-    if not isinstance(entry, dict) or not {"port", "party"} <= set(entry) <= KNOWN:
-        raise ValueError(f"it needs port and party, and may have {', '.join(sorted(KNOWN))}")
-    port, party, transport = entry["port"], entry["party"], entry.get("transport", "tcp")
-    if type(port) is not int or not 0 <= port < 1 << 16:
-        raise ValueError(f"{port!r} is no port")
-    if transport not in TRANSPORTS:
-        raise ValueError(f"transport is {' or '.join(TRANSPORTS)}, not {transport!r}")
-    feed_id = f"image_access_{party}"
-    if feed_id not in feed_ids:
-        raise ValueError(
-            f"party {party!r} has no feed {feed_id} in seeds/network/feeds.csv; register the feed "
-            "or mend the party"
-        )
-    addresses = entry.get("addresses", [])
-    if not isinstance(addresses, list) or (not addresses and "addresses" in entry):
-        raise ValueError("addresses is a list of networks; leave it out to let any connect")
-    return AuditListener(port, feed_id, transport, networks(addresses))
 
 
 class AuditReceiver:

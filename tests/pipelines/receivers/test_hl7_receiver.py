@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.receivers import hl7_receiver
-from pipelines.receivers.hl7_listeners import Listener, ListenersProblem, read_listeners
 from pipelines.receivers.hl7_receiver import Hl7Listening, Hl7Receiver
+from pipelines.receivers.listeners import Listener, ListenersProblem, read_listeners
 from pipelines.receivers.spool import SpoolWriter, segments
 from pipelines.receivers.tls import server_context
 from tests.hl7_sender import NHS_NUMBER, SURNAME, Engine, framed, message

@@ -24,13 +24,11 @@ from pipelines.harvest import Setup, harvest_arrived, waiting_segments
 from pipelines.landing.keys import create_key_file
 from pipelines.receivers import syslog
 from pipelines.receivers.addresses import networks
+from pipelines.receivers.listeners import AuditListener, ListenersProblem, read_audit_listeners
 from pipelines.receivers.spool import CLOSED, SpoolRefused, SpoolWriter, segments
 from pipelines.receivers.syslog import (
-    AuditListener,
-    AuditListenersProblem,
     AuditListening,
     AuditReceiver,
-    read_audit_listeners,
 )
 from pipelines.receivers.syslog_frames import FrameTooLarge, SyslogFrames
 from pipelines.receivers.tls import server_context
@@ -398,7 +396,7 @@ def test_a_faulty_list_of_listeners_is_named(tmp_path: Path, text: str | None, t
     path = tmp_path / "audit_listeners.toml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(AuditListenersProblem, match=told):
+    with pytest.raises(ListenersProblem, match=told):
         read_audit_listeners(path, {"image_access_RMC"})
 
 
