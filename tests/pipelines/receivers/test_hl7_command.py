@@ -1,21 +1,20 @@
 """`imaging receive hl7` as a process: killed under load again and again; nothing is lost or doubled."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from pipelines.harvest import Setup, harvest, harvest_spool
-from pipelines.landing.keys import create_key_file, load_keys
+from pipelines.landing.keys import load_keys
 from pipelines.receivers.spool import CLOSED, OPEN, segments
 from pipelines.settings import PROJECT_ROOT
 from pipelines.sources.inbox import Delivery
@@ -26,6 +25,7 @@ from tests.hl7_sender import (
     message,
     send_until_it_breaks,
 )
+from tests.receiving_home import Receiving, receiving_home
 
 NOW = datetime(2026, 6, 12, 6, tzinfo=UTC)
 KILLS, CONNECTIONS = 2, 4
@@ -34,57 +34,11 @@ OF_A_LIFE, KILL_AFTER = 600, 300
 PATIENCE = 60
 
 
-@dataclass
-class Receiving:
-    """A home in which receivers are started."""
-
-    home: Path
-    environment: dict[str, str]
-    processes: list[subprocess.Popen] = field(default_factory=list)
-
-    @property
-    def spool(self) -> Path:
-        return self.home / "spool" / "hl7"
-
-    def start(self) -> tuple[subprocess.Popen, int]:
-        """A receiver on a port the system chose, when it listens."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", "receive", "hl7"],
-            cwd=PROJECT_ROOT,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.processes.append(process)
-        line = process.stdout.readline()
-        assert line.startswith("listening on 127.0.0.1:"), line + process.stderr.read()
-        return process, int(line.split(":")[1].split()[0])
-
-    def all_bytes(self) -> bytes:
-        """Every file of the home and its name."""
-        return b"".join(
-            str(path).encode() + (path.read_bytes() if path.is_file() else b"")
-            for path in self.home.rglob("*")
-        )
-
-
 @pytest.fixture
 def receiving(tmp_path: Path) -> Iterator[Receiving]:
-    home = tmp_path / "home"
-    home.mkdir()
-    create_key_file(tmp_path / "keys.json")
-    (home / "hl7_listeners.toml").write_text('[[listener]]\nport = 0\nparty = "RMC"\n')
-    settings = {
-        "IMAGING_HOME": str(home),
-        "IMAGING_KEY_FILE": str(tmp_path / "keys.json"),
-        "IMAGING_SPOOL_FREE_MB": "0",
-    }
-    found = Receiving(home, {**os.environ, **settings})
-    yield found
-    for process in found.processes:
-        process.kill()
-        process.communicate()
+    files = {"hl7_listeners.toml": '[[listener]]\nport = 0\nparty = "RMC"\n'}
+    with receiving_home(tmp_path, ("hl7",), files) as found:
+        yield found
 
 
 def send_side_by_side(

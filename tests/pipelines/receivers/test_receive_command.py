@@ -2,13 +2,12 @@
 
 import copy
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,12 +15,13 @@ import polars as pl
 import pytest
 
 from pipelines.harvest import harvest_spool
-from pipelines.landing.keys import create_key_file, load_keys
+from pipelines.landing.keys import load_keys
 from pipelines.landing.pseudonymise import pseudonyms
 from pipelines.receivers.spool import CLOSED, OPEN, segments
 from pipelines.settings import PROJECT_ROOT
 from pipelines.sources.dicom_archives.held_reactor import free_reactor, hold_reactor
 from tests.pipelines.receivers.conftest import associate, ct_object
+from tests.receiving_home import Receiving, receiving_home
 
 NOW = datetime(2026, 6, 12, 6, tzinfo=UTC)
 SENDERS, OBJECTS = 3, 240
@@ -32,51 +32,13 @@ PATIENCE = 60
 ANSWER = 5
 
 
-@dataclass
-class Receiving:
-    """A home in which receivers are started."""
-
-    home: Path
-    environment: dict[str, str]
-    processes: list[subprocess.Popen] = field(default_factory=list)
-
-    @property
-    def spool(self) -> Path:
-        return self.home / "spool" / "dicom"
-
-    def start(self) -> tuple[subprocess.Popen, int]:
-        """A receiver on a port the system chose, when it listens."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", "receive", "dicom", "--port", "0"],
-            cwd=PROJECT_ROOT,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.processes.append(process)
-        line = process.stdout.readline()
-        assert line.startswith("listening on 127.0.0.1:"), line + process.stderr.read()
-        return process, int(line.split(":")[1].split()[0])
-
-
 @pytest.fixture
 def receiving(tmp_path: Path) -> Iterator[Receiving]:
-    home = tmp_path / "home"
-    home.mkdir()
-    create_key_file(tmp_path / "keys.json")
-    (home / "dicom_callers.toml").write_text('[callers]\nRMC_PACS = "RMC"\nRBV_PACS = "RBV"\n')
-    settings = {
-        "IMAGING_HOME": str(home),
-        "IMAGING_KEY_FILE": str(tmp_path / "keys.json"),
-        "IMAGING_SPOOL_FREE_MB": "0",
-        "IMAGING_SPOOL_SEGMENT_MB": "1",
-    }
-    found = Receiving(home, {**os.environ, **settings})
-    yield found
-    for process in found.processes:
-        process.kill()
-        process.communicate()
+    files = {"dicom_callers.toml": '[callers]\nRMC_PACS = "RMC"\nRBV_PACS = "RBV"\n'}
+    with receiving_home(
+        tmp_path, ("dicom", "--port", "0"), files, IMAGING_SPOOL_SEGMENT_MB="1"
+    ) as found:
+        yield found
 
 
 def send(port: int, objects: list, acknowledged: set[str], enough: threading.Event) -> None:
