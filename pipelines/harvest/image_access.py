@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of
+from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of, rejects_of
 from pipelines.harvest.opening import latest_allowed
 from pipelines.harvest.tables import landed_events
 from pipelines.sources.extract_tables import Refused
@@ -21,15 +21,7 @@ def read_image_access(
         sha = pl.lit(file.sha).alias("source_sha")
         file.received = audit.rows["message_no"].n_unique() + len(audit.rejected)
         frames.append(audit.rows.with_columns(sha, feed_id=pl.lit(file.feed_id)))
-        rejects.append(
-            audit.rejected.select(
-                sha,
-                pl.col("message_no").alias("row_no"),
-                "rule",
-                pl.col("detail").alias("reason"),
-                pl.lit("").alias("column_name"),
-            )
-        )
+        rejects.append(rejects_of(file, audit.rejected))
         if file.received == 0 and file.refused is None:
             file.refused = Refused(
                 "is_not_empty",

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of
+from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of, rejects_of
 from pipelines.harvest.opening import latest_allowed
 from pipelines.harvest.tables import landed_events
 from pipelines.sources.extract_tables import Refused
@@ -27,15 +27,7 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
         sha = pl.lit(file.sha).alias("source_sha")
         file.received = messages.rows["message_no"].n_unique() + len(messages.rejected)
         frames.append(messages.rows.with_columns(sha))
-        rejects.append(
-            messages.rejected.select(
-                sha,
-                pl.col("message_no").alias("row_no"),
-                "rule",
-                pl.col("detail").alias("reason"),
-                pl.lit("").alias("column_name"),
-            )
-        )
+        rejects.append(rejects_of(file, messages.rejected))
         if file.received == 0 and file.refused is None:
             file.refused = Refused(
                 "is_not_empty", "the file holds no message; ask the sender to deliver it again"

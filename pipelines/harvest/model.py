@@ -158,6 +158,17 @@ def contract_of(feed_kind: str, setup: Setup) -> Contract:
     return setup.inbound[FEEDS[feed_kind].contract]
 
 
+def rejects_of(file: SourceFile, rejected: pl.DataFrame) -> pl.DataFrame:
+    """Messages of a file that could not be read (message_no, rule, detail) as VIOLATION_SCHEMA."""
+    return rejected.select(
+        pl.lit(file.sha).alias("source_sha"),
+        pl.col("message_no").alias("row_no"),
+        "rule",
+        pl.col("detail").alias("reason"),
+        pl.lit("").alias("column_name"),
+    )
+
+
 def empty_rejects() -> pl.DataFrame:
     """No reject yet, in the shape of the violations."""
     return pl.DataFrame(schema=VIOLATION_SCHEMA)

@@ -1,4 +1,5 @@
-with assertions as (
+-- The same message sent again is one access.
+with accesses as (
     select
         event_id,
         event_type,
@@ -7,8 +8,6 @@ with assertions as (
         study_uid,
         event_at,
         event_at_local,
-        asserted_at,
-        content_sha,
         person_key,
         person_org_code,
         source_ae_title,
@@ -21,29 +20,6 @@ with assertions as (
         first_image_seconds
     from {{ ref('stg_access__image_accesses') }}
     where event_at is not null
-),
-
--- The same message sent again is one access.
-accesses as (
-    select
-        event_id,
-        event_type,
-        issuer_ods,
-        exam_key,
-        study_uid,
-        event_at,
-        event_at_local,
-        person_key,
-        person_org_code,
-        source_ae_title,
-        destination_ae_title,
-        audit_source_id,
-        audit_site_code,
-        event_code,
-        action_code,
-        instance_count,
-        first_image_seconds
-    from assertions
     qualify row_number() over (
         partition by event_id
         order by asserted_at desc nulls last, content_sha
