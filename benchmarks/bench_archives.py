@@ -6,9 +6,7 @@ travel better. A real archive adds its own time.
 """
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from typing import Any
 from pynetdicom import evt
 
 from benchmarks.bench_journey import machine
+from benchmarks.report import write_report
 from pipelines.sources.dicom_archives import Archive, Window, changes
 from pipelines.sources.dicom_archives.cfind import Finder, ask_cfind, series_query
 from pipelines.sources.dicom_archives.changes import ask_changes
@@ -47,18 +46,7 @@ def main() -> None:
         running_orthanc(Path(folder)) as orthanc,
     ):
         document = measure(orthanc, QUICK_STUDIES if arguments.quick else STUDIES)
-    if arguments.json:
-        sys.stdout.write(json.dumps(document, indent=1) + "\n")
-        return
-    for result in document["results"]:
-        spread = f"{result['least']:,.1f} to {result['most']:,.1f}"
-        sys.stdout.write(
-            f"{result['name']:<36}{result['value']:>10,.1f} {result['unit']:<12}{spread}\n"
-        )
-    for name, value in document["ratios"].items():
-        sys.stdout.write(f"{name:<36}{value:>10,.1f} (aim {AIMS[name]:,.0f})\n")
-    for route, columns in document["columns"].items():
-        sys.stdout.write(f"{route}: {', '.join(columns)}\n")
+    write_report(document, as_json=arguments.json)
 
 
 def measure(orthanc: Orthanc, studies: int) -> dict[str, Any]:

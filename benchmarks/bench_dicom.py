@@ -6,12 +6,10 @@ A peer that is not installed is named as missing (`pip install .[bench]`; Debian
 """
 
 import argparse
-import json
 import os
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ import pydicom
 
 from benchmarks.bench_journey import machine
 from benchmarks.dicom_corpus import write_corpus
+from benchmarks.report import write_report
 from pipelines.sources.dicom_headers import read_headers
 from pipelines.sources.dicom_headers.tags import TagList
 
@@ -47,15 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         document = measure(Path(folder), QUICK_SHARE if arguments.quick else 1.0)
-    if arguments.json:
-        sys.stdout.write(json.dumps(document, indent=1) + "\n")
-        return
-    for result in document["results"]:
-        sys.stdout.write(f"{result['name']:<44}{result['value']:>12,.2f} {result['unit']}\n")
-    for name, value in document["ratios"].items():
-        sys.stdout.write(f"{name:<44}{value:>12,.2f} (aim {AIMS.get(name, 0):,.0f})\n")
-    for line in document["missing"]:
-        sys.stdout.write(f"not measured: {line}\n")
+    write_report(document, as_json=arguments.json)
 
 
 def measure(folder: Path, share: float) -> dict[str, Any]:

@@ -7,9 +7,7 @@ path to pseudonymised events. A peer that is not installed is named as missing.
 """
 
 import argparse
-import json
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ import polars as pl
 
 from benchmarks.bench_journey import machine
 from benchmarks.hl7_corpus import MESSAGES, framed, messages
+from benchmarks.report import write_report
 from pipelines.landing.keys import Keys
 from pipelines.landing.pseudonymise import pseudonymise_events
 from pipelines.network import Network
@@ -62,17 +61,7 @@ def main() -> None:
     logging.getLogger("hl7").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         document = measure(Path(folder), int(MESSAGES * (QUICK_SHARE if arguments.quick else 1)))
-    if arguments.json:
-        sys.stdout.write(json.dumps(document, indent=1) + "\n")
-        return
-    for result in document["results"]:
-        sys.stdout.write(f"{result['name']:<44}{result['value']:>12,.0f} {result['unit']}\n")
-    for name, value in document["ratios"].items():
-        aim = f" (aim {AIMS[name]:,.0f})" if name in AIMS else ""
-        sys.stdout.write(f"{name:<44}{value:>12,.2f}{aim}\n")
-    sys.stdout.write(f"{'rows that differ from python-hl7':<44}{document['differing_rows']:>12}\n")
-    for line in document["missing"]:
-        sys.stdout.write(f"not measured: {line}\n")
+    write_report(document, as_json=arguments.json)
 
 
 def measure(folder: Path, count: int) -> dict[str, Any]:
@@ -126,10 +115,10 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
         "results": [
             {"name": name, "unit": "messages/CPU s", "value": round(value, 1)}
             for name, value in rates.items()
-        ],
+        ]
+        + [{"name": "differing_rows", "unit": "rows", "value": differing_rows(sample)}],
         "ratios": ratios,
         "aims": AIMS,
-        "differing_rows": differing_rows(sample),
         "compared_messages": len(sample),
         "missing": missing,
     }

@@ -5,10 +5,8 @@ write them as Parquet, nothing validated and nothing pseudonymised, in the same 
 """
 
 import argparse
-import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from benchmarks.report import write_report
 from pipelines.demo import DEMO_SCALE
 from pipelines.journey import execute, prepare
 from pipelines.landing.keys import create_key_file
@@ -39,11 +38,7 @@ def main() -> None:
     scale = QUICK_SCALE if arguments.quick else DEMO_SCALE
     with tempfile.TemporaryDirectory() as folder:
         document = measure(Path(folder), scale)
-    if arguments.json:
-        sys.stdout.write(json.dumps(document, indent=1) + "\n")
-        return
-    for result in document["results"]:
-        sys.stdout.write(f"{result['name']:<40}{result['value']:>12,.2f} {result['unit']}\n")
+    write_report(document, as_json=arguments.json)
 
 
 def measure(folder: Path, scale: float) -> dict[str, Any]:

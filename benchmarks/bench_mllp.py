@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_journey import machine
+from benchmarks.report import write_report
 from pipelines.receivers.hl7_receiver import Hl7Listening, Hl7Receiver
 from pipelines.receivers.listeners import Listener
 from pipelines.receivers.spool import Limits, SpoolWriter
@@ -60,15 +61,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         document = measure(Path(folder), is_quick=arguments.quick)
-    if arguments.json:
-        sys.stdout.write(json.dumps(document, indent=1) + "\n")
-        return
-    for result in document["results"]:
-        sys.stdout.write(f"{result['name']:<44}{result['value']:>12,.2f} {result['unit']}\n")
-    for name, value in document["ratios"].items():
-        sys.stdout.write(f"{name:<44}{value:>12,.2f}\n")
-    for name, aim in AIMS.items():
-        sys.stdout.write(f"aim: {name} {aim:,.0f}\n")
+    write_report(document, as_json=arguments.json)
 
 
 def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:

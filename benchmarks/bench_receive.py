@@ -9,7 +9,6 @@ sync for what arrives together against one sync for each record.
 
 import argparse
 import base64
-import json
 import os
 import shutil
 import socket
@@ -29,6 +28,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pynetdicom import AE, _config, evt
 
 from benchmarks.bench_journey import machine
+from benchmarks.report import write_report
 from pipelines.receivers import dicom_store
 from pipelines.receivers.dicom_callers import Callers, storage_classes
 from pipelines.receivers.spool import Limits, SpoolWriter
@@ -63,16 +63,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         document = measure(Path(folder), is_quick=arguments.quick)
-    if arguments.json:
-        sys.stdout.write(json.dumps(document, indent=1) + "\n")
-        return
-    for result in document["results"]:
-        sys.stdout.write(f"{result['name']:<44}{result['value']:>12,.2f} {result['unit']}\n")
-    for name, value in document["ratios"].items():
-        aim = f" (aim {AIMS[name]:g})" if name in AIMS else ""
-        sys.stdout.write(f"{name:<44}{value:>12,.2f}{aim}\n")
-    for line in document["missing"]:
-        sys.stdout.write(f"not measured: {line}\n")
+    write_report(document, as_json=arguments.json)
 
 
 def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
