@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.receivers import hl7_receiver
+from pipelines.receivers import hl7_connection, hl7_receiver
 from pipelines.receivers.hl7_receiver import Hl7Listening, Hl7Receiver
 from pipelines.receivers.listeners import Listener, ListenersProblem, read_listeners
 from pipelines.receivers.spool import SpoolWriter, segments
@@ -201,7 +201,7 @@ def test_a_disk_that_hangs_is_told_in_time(
     new_hl7_receiver: NewReceiver, monkeypatch: pytest.MonkeyPatch
 ):
     """Failing means that senders wait for a hung disk for ever, or are told that it is safe."""
-    monkeypatch.setattr(hl7_receiver, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(hl7_connection, "PATIENCE_SECONDS", 0.1)
     receiver, may_sync, real = new_hl7_receiver(), threading.Event(), os.fdatasync
 
     def slow(descriptor: int) -> None:
@@ -394,14 +394,14 @@ def test_an_error_of_our_own_costs_one_connection_and_tells_no_value(
     caplog: pytest.LogCaptureFixture,
 ):
     """Failing means that one odd message stops all feeds, or that a traceback names a patient."""
-    receiver, real = new_hl7_receiver(), hl7_receiver.header_of
+    receiver, real = new_hl7_receiver(), hl7_connection.header_of
 
     def fails(content: bytes):
         if b"ODD" in content:
             raise ValueError(content.decode())
         return real(content)
 
-    monkeypatch.setattr(hl7_receiver, "header_of", fails)
+    monkeypatch.setattr(hl7_connection, "header_of", fails)
     with Engine(receiver.ports[0]) as odd, Engine(receiver.ports[0]) as other:
         odd.write(framed(message(1) + b"ODD"))
         assert odd.has_ended()
