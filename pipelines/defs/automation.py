@@ -5,7 +5,7 @@ from datetime import date
 
 import dagster as dg
 
-from pipelines.defs.partitions import delivery_days
+from pipelines.defs.partitions import delivery_days, first_day
 from pipelines.defs.resources import Pipeline
 from pipelines.sources.inbox import Delivery
 
@@ -29,11 +29,16 @@ journey = dg.define_asset_job(
 
 
 def range_tags(found: list[Delivery], today: date | None = None) -> dict[str, str]:
-    """Tags that make one run cover every delivery day found; `today` where nothing was."""
-    days = sorted(str(day) for day in {delivery.delivered_on for delivery in found} or {today})
+    """Tags that make one run cover every delivery day found; `today` where nothing was.
+
+    Raises ValueError where nothing was found and no day is given.
+    """
+    days = {delivery.delivered_on for delivery in found}
+    if not days and today is not None:
+        days = {today}
     return {
-        "dagster/asset_partition_range_start": days[0],
-        "dagster/asset_partition_range_end": days[-1],
+        "dagster/asset_partition_range_start": str(first_day(days)),
+        "dagster/asset_partition_range_end": str(max(days)),
     }
 
 

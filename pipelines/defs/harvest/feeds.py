@@ -6,7 +6,7 @@ from datetime import date
 
 import dagster as dg
 
-from pipelines.defs.partitions import delivery_days
+from pipelines.defs.partitions import delivery_days, is_of_run
 from pipelines.defs.resources import Pipeline
 from pipelines.feeds import FEEDS, FeedKind
 from pipelines.harvest import harvest_arrived
@@ -41,7 +41,7 @@ def harvest_asset(kind: FeedKind) -> dg.AssetsDefinition:
         began = time.monotonic()
         days = {date.fromisoformat(key) for key in context.partition_keys}
         waiting = deliveries(pipeline.settings.inbox_dir, feed_kind)
-        chosen = [delivery for delivery in waiting if delivery.delivered_on in days]
+        chosen = [delivery for delivery in waiting if is_of_run(delivery.delivered_on, days)]
         result = harvest_arrived(
             feed_kind, chosen, pipeline.setup, now=pipeline.now(), progress=journal.progress
         )

@@ -1,13 +1,17 @@
 """The Dagster graph: a failure here means that a run would not start, or that it changed unseen."""
 
 import ast
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from pipelines.defs.automation import range_tags
+from pipelines.defs.partitions import MOST_DAYS, is_of_run
 from pipelines.feeds import FEEDS
 from pipelines.settings import PROJECT_ROOT, Settings
+from pipelines.sources.inbox import Delivery
 from pipelines.warehouse import ensure_manifest
 
 DEFS = sorted((PROJECT_ROOT / "pipelines" / "defs").rglob("*.py"))
@@ -63,6 +67,19 @@ def test_harvest_is_partitioned_by_delivery_day(graph):
     harvest = [key for key in graph.get_all_asset_keys() if key.path[0] == "harvest"]
     assert len(harvest) == len(FEEDS)
     assert all(graph.get(key).partitions_def is not None for key in harvest)
+
+
+def test_a_run_over_years_of_deliveries_has_few_days_and_takes_all_of_them():
+    """Failing means that an old file in the inbox costs minutes, or is never read."""
+    newest = date(2026, 3, 31)
+    found = [date(2018, 5, 1), date(2026, 1, 7), newest]
+    tags = range_tags([Delivery("rota", Path("rota.csv"), day) for day in found])
+    first, last = (date.fromisoformat(tag) for tag in tags.values())
+    days = {first + timedelta(days=n) for n in range((last - first).days + 1)}
+    assert len(days) == MOST_DAYS and last == newest
+    assert all(is_of_run(day, days) for day in found)
+    assert not is_of_run(date(2018, 5, 1), {newest}), "a day by itself is that day"
+    assert set(range_tags([], today=newest).values()) == {str(newest)}
 
 
 def test_feeds_are_judged_after_the_workbooks_that_bring_rows_of_them(graph):
