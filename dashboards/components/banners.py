@@ -74,10 +74,7 @@ def freshness(feeds: pl.DataFrame, build_id: str, late_means: str) -> None:
     behind = parties.filter(~pl.col("is_level_with_others"))
     late = behind["party"].unique(maintain_order=True).to_list()
     level = [party for party in everyone if party not in late]
-    # A rota is planned ahead and a month's downtimes come after it: neither says how far data reach.
-    happened = feeds.filter(
-        ~pl.col("feed_kind").is_in(["rota", "downtime"]) & pl.col("as_at_local").is_not_null()
-    ).sort("as_at_local", descending=True)
+    happened = feeds.filter("tells_of_exams").sort("as_at_local", descending=True)
     newest = happened["as_at_local"][0] if happened.height else None
     text = f"Data to {wording.day(newest)}; {len(level)} of {len(everyone)} parties level with "
     text += f"each other (late: {', '.join(late)})" if late else "each other"

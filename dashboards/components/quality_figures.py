@@ -128,7 +128,7 @@ def freshness(frame: pl.DataFrame) -> Figure:
     takeaway = "Every feed keeps up with the others of its kind."
     if late.height:
         behind = [
-            f"{row['party']} {row['feed_kind']} (newest {wording.instant(row['as_at_local'])})"
+            f"{row['party']} {wording.FEED_KINDS.get(row['feed_kind'], row['feed_kind'])} (newest {wording.instant(row['as_at_local'])})"
             for row in late.iter_rows(named=True)
         ]
         takeaway = f"Behind the others of their kind: {', '.join(behind)}."
@@ -155,12 +155,18 @@ def freshness(frame: pl.DataFrame) -> Figure:
 
 def evidence(frame: pl.DataFrame) -> Figure:
     """Feeds that are missing; one row per party and metric or benefit line."""
-    takeaway = "Every party has the feeds that the metrics and benefit lines need."
-    if frame.height:
-        subjects = frame.unique("subject_id", maintain_order=True)
-        named = [f"{row['subject_name']} ({row['subject_id']})" for row in subjects.to_dicts()]
-        takeaway = f"Lacking a feed at one party or more: {', '.join(named)}."
     title = "Feeds missing for a metric or benefit line, whole network"
+    if frame.is_empty():
+        return Figure(
+            title=title,
+            takeaway="Every party has the feeds that the metrics and benefit lines need.",
+            table=frame,
+            nothing="No feed is missing at any party. That a feed is there does not yet say that "
+            "its figures are computed: the benefit register does.",
+        )
+    subjects = frame.unique("subject_id", maintain_order=True)
+    named = [f"{row['subject_name']} ({row['subject_id']})" for row in subjects.to_dicts()]
+    takeaway = f"Lacking a feed at one party or more: {', '.join(named)}."
     rows = [
         (
             f"{row['subject_id']} {row['subject_name']}",

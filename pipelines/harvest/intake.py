@@ -20,7 +20,7 @@ from pipelines.harvest.workbooks import land_sheets, read_workbooks
 from pipelines.quality.batches import judge, tolerated
 from pipelines.quality.suites import violations
 from pipelines.sources.extract_tables import Refused
-from pipelines.sources.inbox import Delivery, fingerprint
+from pipelines.sources.inbox import Delivery
 
 # Deliveries are read in groups of about so many bytes, which bounds what a harvest keeps in memory.
 GROUP_BYTES = 32 * 1024 * 1024
@@ -212,4 +212,4 @@ def unseen(feed_kind: str, waiting: Sequence[Delivery], setup: Setup) -> list[De
     if feed_kind == "dicom":
         return unseen_folders(waiting, setup)
     known = known_deliveries(feed_kind, setup)
-    return [d for d in waiting if not is_known(d, fingerprint(d.data()), known)]
+    return [d for d in waiting if not is_known(d, d.identity(), known)]

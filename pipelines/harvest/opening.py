@@ -12,7 +12,7 @@ from pipelines.harvest.model import Setup, SourceFile
 from pipelines.landing.writer import PARSER_VERSION
 from pipelines.network import Network
 from pipelines.sources.extract_tables import Refused
-from pipelines.sources.inbox import Delivery, fingerprint
+from pipelines.sources.inbox import Delivery
 
 
 def open_files(
@@ -23,8 +23,7 @@ def open_files(
     files: dict[str, SourceFile] = {}
     seen = 0
     for delivery in deliveries:
-        data = delivery.data()
-        sha = fingerprint(data)
+        data, sha = delivery.data(), delivery.identity()
         if (replay_of is None and is_known(delivery, sha, known)) or sha in files:
             seen += 1
             continue

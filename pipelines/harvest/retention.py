@@ -11,7 +11,7 @@ from pipelines.harvest.dicom_units import units
 from pipelines.harvest.model import Setup
 from pipelines.sources.archives import split_inside
 from pipelines.sources.dicom_headers.read import path_of_text
-from pipelines.sources.inbox import Delivery, fingerprint
+from pipelines.sources.inbox import Delivery
 
 
 def prune_inbox(
@@ -37,7 +37,7 @@ def prune_inbox(
             for unit in units(delivery):
                 if unit.manifest in old_folders:
                     gone += [path_of_text(text) for text in unit.files if text not in kept]
-        elif fingerprint(delivery.data()) in old:
+        elif delivery.identity() in old:
             gone.append(delivery.path)
     # A folder that could not be listed is not deleted unread.
     gone = [path for path in gone if path.is_symlink() or not path.is_dir()]

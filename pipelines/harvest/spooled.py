@@ -36,7 +36,7 @@ from pipelines.receivers.spool import (
 )
 from pipelines.sources.hl7 import framed as framed_hl7
 from pipelines.sources.image_access import framed as framed_audit
-from pipelines.sources.inbox import SPOOLED, Delivery, fingerprint
+from pipelines.sources.inbox import SPOOLED, Delivery
 
 log = logging.getLogger("imaging.harvest.spool")
 DIGEST_CHARACTERS = 16
@@ -93,7 +93,7 @@ def harvest_spool(
         # By the bytes: what was sent twice may be known under the name of another segment.
         told = set(known_deliveries(feed_kind, setup)["source_sha"])
         for path, found in group:
-            if {fingerprint(delivery.data()) for delivery in found} <= told:
+            if {delivery.identity() for delivery in found} <= told:
                 mark_read(path, now)
     return HarvestResult.merged(feed_kind, results)
 

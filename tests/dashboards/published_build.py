@@ -771,6 +771,7 @@ def feeds(as_at: datetime) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
                 "as_at": instant,
                 "as_at_local": instant.replace(tzinfo=None),
                 "last_received_at": instant,
+                "tells_of_exams": kind in ("ris_extract", "hl7", "dicom"),
                 "file_count": 12,
                 "quarantined_file_count": 0,
             }

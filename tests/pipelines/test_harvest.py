@@ -686,3 +686,21 @@ def test_groups_of_deliveries_give_what_one_harvest_of_all_gives(
         for s in (setup, harvested.setup)
     )
     assert landed.equals(expected)
+
+
+def test_an_empty_list_of_one_party_is_not_that_of_another(new_setup: NewSetup, tmp_path: Path):
+    """Failing means that a party which says that nothing happened is called silent."""
+    setup = new_setup(tmp_path)
+    contract = setup.inbound["meeting_lists"]
+    heading = (",".join(contract.column_names()) + "\n").encode()
+    sent = [
+        Delivery("meeting_lists", Path(f"meeting_lists_{party}.csv"), day, heading)
+        for party in ("RMC", "RBV")
+        for day in (date(2026, 3, 1), date(2026, 4, 1))
+    ]
+    first = harvest("meeting_lists", sent, setup, now=NOW)
+    assert (first.files_landed, first.rows_received) == (4, 0)
+    assert harvest("meeting_lists", sent, setup, now=NOW).files_known == 4
+    receipts = setup.landing.receipts()
+    assert receipts["source_sha"].n_unique() == 4
+    assert set(receipts["feed_id"]) == {"meeting_lists_RMC", "meeting_lists_RBV"}

@@ -25,6 +25,7 @@ def freshness(build: Build) -> pl.DataFrame:
             feeds.as_at,
             feeds.as_at_local,
             feeds.last_received_at,
+            feeds.tells_of_exams,
             feeds.file_count,
             feeds.quarantined_file_count,
             not feeds.is_late as is_level_with_others,

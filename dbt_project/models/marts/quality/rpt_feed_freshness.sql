@@ -88,6 +88,7 @@ dated as (
         known.feed_id,
         known.feed_kind,
         known.is_finished,
+        coalesce(newest_acquisitions.as_at, exam_events.as_at) is not null as tells_of_exams,
         -- a list is as new as the last file of it that landed: a rota is about days to come
         coalesce(newest_acquisitions.as_at, exam_events.as_at, known.last_landed_at) as as_at,
         known.last_received_at,
@@ -108,6 +109,7 @@ select
     as_at,
     {{ local_from_utc('as_at') }} as as_at_local,
     last_received_at,
+    tells_of_exams,
     file_count,
     quarantined_file_count,
     -- against its own kind: one silent feed shows even when the whole network is days old
