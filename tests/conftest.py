@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "contracts": 1,
     "docs": 1,
-    "pipelines": 9,
+    "pipelines": 12,
     "warehouse": 3,
     "dashboards": 2,
-    "end_to_end": 38,
+    "end_to_end": 46,
     "browser": 5,
 }
 _seconds: dict[str, float] = defaultdict(float)
