@@ -290,7 +290,7 @@ class DicomHarvest:
         file.replay_of = self.replay_of
         if feed_id is None and delivery.path.parent.name == delivery.delivered_on.isoformat():
             # Patients would be hashed without their issuer. A folder given by hand has no feed.
-            file.refused = unregistered(delivery)
+            file.refused = unregistered(delivery, setup.network)
         file.received = len(mine) + len(bad)
         if file.refused is None and bad["path"].to_list() == [text_of_path(delivery.path)]:
             file.refused = _unopened(delivery, bad["reason"][0])

@@ -32,18 +32,28 @@ def open_files(
             delivery, delivery.name, sha, feed_id or feed_kind, issuer, data, replay_of=replay_of
         )
         if feed_id is None:
-            file.refused = unregistered(delivery)
+            file.refused = unregistered(delivery, setup.network)
         files[sha] = file
     return list(files.values()), seen
 
 
-def unregistered(delivery: Delivery) -> Refused:
+def unregistered(delivery: Delivery, network: Network) -> Refused:
     """Refusal of a delivery that no feed of the registry claims."""
+    registered = FEEDS[delivery.feed_kind].registered_as or delivery.feed_kind
+    named = _words(delivery.name) & set(network.programme_parties["party_code"])
+    wanted = (
+        f"register the feed {registered}_{min(named)} there"
+        if named
+        else f"register the feed there, or name the file by its party, as in {registered}_RMC"
+    )
     return Refused(
         "feed_is_registered",
-        f"no feed of seeds/network/feeds.csv matches the name {delivery.name}; add the "
-        f"feed or rename the file to hold its party code",
+        f"no feed of seeds/network/feeds.csv matches the name {delivery.name}; {wanted}",
     )
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split(r"[_.\-]", name))
 
 
 def known_deliveries(feed_kind: str, setup: Setup) -> pl.DataFrame:
@@ -68,7 +78,7 @@ def is_known(delivery: Delivery, sha: str, known: pl.DataFrame) -> bool:
 
 def feed_of(delivery: Delivery, network: Network) -> tuple[str | None, str | None]:
     """Feed id and issuer of a delivery, by the party code in its name; (None, None) if unknown."""
-    words = set(re.split(r"[_.\-]", delivery.name))
+    words = _words(delivery.name)
     registered = FEEDS[delivery.feed_kind].registered_as or delivery.feed_kind
     for feed in network.feeds.iter_rows(named=True):
         kind, party = feed["feed_id"], feed["party_code"]
