@@ -34,6 +34,7 @@ FILTERED_BY = {
     "statistics.metric_revisions": ("Organisation", "Months"),
     "marts.rpt_feed_metric_matrix": (),
     "marts.rpt_waiting_times_monthly": ("Organisation", "Waiting list test", "Months"),
+    "marts.rpt_published_waits_monthly": ("Organisation", "Waiting list test", "Months"),
 }
 
 

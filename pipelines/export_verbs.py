@@ -17,12 +17,6 @@ console = Console(markup=False)
 MONTH, DAY = ["%Y-%m"], ["%Y-%m-%d"]
 
 
-# With one verb it would be the command itself.
-@export_app.callback()
-def export() -> None:
-    """Write files that trusts send on."""
-
-
 @export_app.command()
 def dids(
     version: Annotated[int, typer.Option(min=1, max=2, help="Version of the data set: 1 or 2.")],
@@ -97,6 +91,31 @@ def dids(
             soft_wrap=True,
         )
         _tell(made)
+
+
+@export_app.command()
+def dm01(
+    month: Annotated[datetime, typer.Option(formats=MONTH, help="Month of the census, YYYY-MM.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default HOME/exports/dm01.")
+    ] = None,
+) -> None:
+    """Write the national return of waits and activity (DM01) of a month, in its published layout."""
+    from pipelines.defs.resources import Pipeline
+    from pipelines.durable import write_bytes
+    from pipelines.exports.dm01 import dm01_return
+
+    settings = Settings()
+    network = Pipeline(settings).network
+    made = dm01_return(settings.warehouse_file, month.date(), network.region_code)
+    folder = to or settings.home / "exports" / "dm01"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"dm01_{month:%Y-%m}.csv"
+    write_bytes(made.data(), path, mode=0o600)
+    trusts = made.table["Provider Code"].n_unique()
+    console.print(f"{len(made.table)} rows of {trusts} trusts: {path}", soft_wrap=True)
+    for trust in made.without_list:
+        console.print(f"  left out {trust}: no feed tells who waits there")
 
 
 def _tell(made: "Submission") -> None:

@@ -124,6 +124,7 @@ FEEDS = {
                 ("staff_survey", "Scores of the staff survey by staff group."),
                 ("booking_diary", "Slots of the booking diary, past and next six weeks."),
                 ("time_studies", "Measured minutes of tasks."),
+                ("dm01_extract", "Published diagnostic waits of every provider of the country."),
             )
         ),
         FeedKind(

@@ -53,6 +53,11 @@ class Network:
         return str(self.network["network_name"][0])
 
     @property
+    def region_code(self) -> str | None:
+        """Code of the national region the network belongs to, as national returns ask for it."""
+        return self.network["region_code"][0]
+
+    @property
     def time_zone(self) -> str:
         """Wall clock of the network's feeds; one for all, so that their days agree.
 

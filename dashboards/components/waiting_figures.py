@@ -28,6 +28,32 @@ def share(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.Dat
     )
 
 
+def published(
+    frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.DataFrame
+) -> Figure:
+    """The share waiting 6 weeks or more as the national return was published."""
+    return trend.lines(
+        frame,
+        on="census_on",
+        series={
+            "organisation_rate": "Chosen organisation",
+            "network_rate": "Trusts of the network",
+            "country_rate": "England",
+        },
+        unit="rate",
+        title=f"As published by NHS England: waiting 6 weeks or more, {where}",
+        what="published share waiting 6 weeks or more",
+        events=events,
+        targets=targets,
+        more_notes=[
+            "Published figures, not this warehouse's own. England is drawn for months whose full "
+            "extract was delivered.",
+            "Contains public sector information licensed under the Open Government Licence v3.0. "
+            "Source: NHS England, Monthly Diagnostics Waiting Times and Activity.",
+        ],
+    )
+
+
 def size(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
     """The list at month end, and its long waits."""
     return trend.lines(

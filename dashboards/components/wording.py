@@ -76,6 +76,7 @@ FEED_KINDS = {
     "staff_survey": "staff survey",
     "booking_diary": "booking diary",
     "time_studies": "time studies",
+    "dm01_extract": "published waits",
     "monthly_workbook": "monthly workbook",
 }
 CLOCK_STATES = {

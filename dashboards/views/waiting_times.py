@@ -6,12 +6,14 @@ from dashboards.data.queries import metrics, turnaround, waiting_times
 from dashboards.page import current_page
 
 LIST, METRICS = "marts.rpt_waiting_times_monthly", "marts.rpt_metrics_monthly"
+PUBLISHED = "marts.rpt_published_waits_monthly"
 COHORTS = "marts.rpt_report_turnaround_monthly"
 SURVIVAL = "statistics.turnaround_survival"
 
 page = current_page()
 chosen = (page.build, page.filters)
 listed = waiting_times.by_month(*chosen, page.dm01_test)
+published = waiting_times.published_by_month(*chosen, page.dm01_test)
 bands = waiting_times.bands_latest(*chosen, page.dm01_test)
 peers = waiting_times.peers_latest(*chosen, page.dm01_test)
 cohorts, curve = turnaround.by_month(*chosen), turnaround.survival_by_month(*chosen)
@@ -31,6 +33,7 @@ with left:
 with right:
     page.figure(waits.bands(bands, test), metrics=["W01"], source=LIST)
 page.figure(waits.streams(listed, test, events), metrics=["W04"], source=LIST)
+page.figure(waits.published(published, test, events, limits), metrics=["W02"], source=PUBLISHED)
 left, right = page.columns()
 with left:
     page.figure(reports.percentiles(curve, where, events), metrics=["R01"], source=SURVIVAL)

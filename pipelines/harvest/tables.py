@@ -17,6 +17,8 @@ from pipelines.landing.pseudonymise import (
 from pipelines.landing.schema import landing_schema
 from pipelines.quality.dids_rules import judged
 from pipelines.sources.dids import VERSIONS, read_dids
+from pipelines.sources.dm01_extract import FEED as DM01_EXTRACT
+from pipelines.sources.dm01_extract import read_dm01_extract
 from pipelines.sources.epic_audit import FEED as EPIC
 from pipelines.sources.epic_audit import events_from_actions, read_actions
 from pipelines.sources.extract_tables import Refused, first_row, header_of, read_table
@@ -95,6 +97,8 @@ def _read(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFrame | 
     zone, column_map = setup.network.time_zone, column_map_of(file, contract, setup)
     if contract.name in VERSIONS:
         return _read_dids(file, contract, setup)
+    if contract.name == DM01_EXTRACT:
+        return read_dm01_extract(file.data, contract, zone)
     if column_map is not None:
         return column_map.read(file.data, contract, zone)
     table = read_table(file.data, contract, zone)

@@ -10,7 +10,7 @@ from pipelines.contracts import Contract, Rule
 # Validated in pieces of at most this many rows, which bounds the memory of the pandas copy.
 CHUNK_ROWS = 1_000_000
 # Columns so named hold the answer to one rule; a reject names the column that the rule is about.
-JUDGED = "dids_"
+JUDGED = ("dids_", "waits_")
 VIOLATION_SCHEMA = {
     "source_sha": pl.String,
     "row_no": pl.Int64,

@@ -1,6 +1,6 @@
 """Referrals and slots of every booking office, fitted so that its list resembles the real one.
 
-The Greater Manchester figures of DM01 (`reference/dm01_published.csv`; contains public sector
+The Greater Manchester figures of DM01 (seed `dm01_published`; contains public sector
 information licensed under the Open Government Licence v3.0, source: NHS England, Monthly
 Diagnostics Waiting Times and Activity) say how many tests were done and who was waiting. They do
 not say how many were referred, nor how slots were shared out. `fit` finds both, month by month, by
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -34,6 +35,7 @@ from pipelines.synthetic.waiting_list import (
     spread_over,
 )
 
+SEEDS = Path(__file__).parents[2] / "dbt_project" / "seeds" / "network"
 BANDS = tuple(f"wl_band_{week:02d}" for week in range(14))
 OVER_SIX_WEEKS = BANDS[6:]
 FIRST_MONTH = date(2016, 4, 1)
@@ -47,7 +49,7 @@ _CORRECTED = 0.5
 
 def published() -> pl.DataFrame:
     """One row per trust, test and month end: 14 bands of the list, tests done by stream."""
-    text = read_text_table("dm01_published")
+    text = read_text_table("dm01_published", SEEDS)
     numbers = [name for name in text.columns if name.startswith(("wl_", "act_"))]
     return text.with_columns(
         pl.col("period_end").str.to_date("%Y-%m-%d"), pl.col(numbers).cast(pl.Float64)

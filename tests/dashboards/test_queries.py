@@ -102,6 +102,17 @@ def test_a_closed_trust_keeps_its_months_and_its_peers_of_that_time(build):
     assert "Northern Care Alliance" not in peers["organisation"].to_list()
 
 
+def test_published_waits_keep_organisation_network_and_country_apart(build):
+    """A share of England under a trust's name would be a wrong comparison with the nation."""
+    frame = waiting_times.published_by_month(build, BOLTON, "CT")
+    assert frame["census_on"].is_unique().all()
+    assert frame["organisation_rate"].null_count() == 0
+    # the extract, and with it the country, is there for the last month alone
+    assert frame["country_rate"].is_not_null().to_list() == [False] * (frame.height - 1) + [True]
+    network = waiting_times.published_by_month(build, NETWORK, "CT")
+    assert network["organisation_rate"].to_list() == network["network_rate"].to_list()
+
+
 def test_organisations_are_offered_once_network_first(build):
     """Two entries for one trust would be two different answers."""
     frame = organisations.choices(build)

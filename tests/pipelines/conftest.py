@@ -22,8 +22,9 @@ settings.load_profile("patient")
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = ROOT / "data_contracts"
-# Shapes that a trust can give in place of others; the synthetic network delivers none of them.
-OTHER_SHAPES = {"dids_v1", "dids_v2", "epic_audit", "fhir"}
+# Shapes that a trust can give in place of others, and what others publish; the synthetic network
+# delivers none of them.
+OTHER_SHAPES = {"dids_v1", "dids_v2", "epic_audit", "fhir", "dm01_extract"}
 KEYS = Keys(b"p" * 32, b"e" * 32, base64.urlsafe_b64encode(b"s" * 32))
 
 

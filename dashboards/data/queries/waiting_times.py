@@ -51,6 +51,58 @@ def by_month(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame:
     )
 
 
+def published_by_month(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame:
+    """One row per month of the published return: shares of the organisation, network and country.
+
+    A party is shown as the trust of its code; the share of whoever did not report is null.
+    """
+    return read(
+        build,
+        """
+        with published as (
+            select
+                org_level,
+                org_code,
+                census_on,
+                waiting_6_plus_rate,
+            from marts.rpt_published_waits_monthly
+            where dm01_test = $dm01_test and census_on between $from_on and $to_on
+        ),
+
+        chosen as (
+            select
+                census_on,
+                waiting_6_plus_rate,
+            from published
+            where org_level in ('trust', 'network') and org_code = $org_code
+        ),
+
+        country as (
+            select
+                census_on,
+                waiting_6_plus_rate,
+            from published
+            where org_level = 'country'
+        )
+
+        select
+            network.census_on,
+            chosen.waiting_6_plus_rate as organisation_rate,
+            network.waiting_6_plus_rate as network_rate,
+            country.waiting_6_plus_rate as country_rate,
+        from published as network
+        left join chosen on network.census_on = chosen.census_on
+        left join country on network.census_on = country.census_on
+        where network.org_level = 'network'
+        order by network.census_on
+        """,
+        org_code=filters.org_code,
+        dm01_test=dm01_test,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
 def bands_latest(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame:
     """One row per week band at the latest census of the chosen months, shortest wait first."""
     return read(

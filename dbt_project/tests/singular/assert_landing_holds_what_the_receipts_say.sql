@@ -6,7 +6,7 @@
     'downtime', 'go_lives', 'benefit_register', 'unit_costs',
     'meeting_lists', 'image_transfers', 'reporting_rota', 'outsourcing_invoices', 'storage',
     'contract_lines', 'workforce', 'admissions', 'staff_survey', 'booking_diary', 'time_studies',
-    'monthly_workbook'
+    'monthly_workbook', 'dm01_extract'
 ] %}
 with receipts as (
     select
