@@ -1,12 +1,19 @@
-{%- set columns = ['event_id', 'event_type', 'feed_id', 'event_at', 'event_at_local', 'ts_precision', 'ts_flag', 'arrived_at', 'landed_at'] -%}
+{%- set columns = [
+    'event_id', 'event_type', 'feed_id', 'event_at', 'event_at_local', 'ts_precision', 'ts_flag',
+    'arrived_at', 'landed_at'
+] -%}
 with ris_events as (
-    select {{ columns | join(', ') }}
+    select
+        {{ columns | join(',
+        ') }}
     from {{ ref('stg_ris__events') }}
     where exam_key is not null
 ),
 
 reports as (
-    select {{ columns | join(', ') }}
+    select
+        {{ columns | join(',
+        ') }}
     from {{ ref('stg_reporting__reports') }}
     where exam_key is not null
 ),
@@ -37,10 +44,14 @@ feeds_begun as (
 ),
 
 assertions as (
-    select {{ columns | join(', ') }}
+    select
+        {{ columns | join(',
+        ') }}
     from ris_events
     union all
-    select {{ columns | join(', ') }}
+    select
+        {{ columns | join(',
+        ') }}
     from reports
 ),
 

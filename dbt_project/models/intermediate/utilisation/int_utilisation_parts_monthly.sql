@@ -202,7 +202,8 @@ together as (
             {%- for other, names in parts.items() %}
                 {%- set last_source = loop.last %}
                 {%- for name in names %}
-                    {{ 'cast(' ~ (name if other == source else 'null') ~ ' as double)' }} as {{ name }}
+                    cast({{ name if other == source else 'null' }} as double)
+                        as {{ name }}
                     {%- if not (last_source and loop.last) %},{% endif %}
                 {%- endfor %}
             {%- endfor %}
