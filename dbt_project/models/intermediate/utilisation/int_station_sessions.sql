@@ -105,6 +105,7 @@ idle_gaps as (
 
 select
     sessions.station_name,
+    scanner_register.site_code,
     sites.party_code,
     coalesce(site_owners.trust_code, 'Unknown') as trust_code,
     coalesce(modalities.modality_group, 'Unknown') as modality_group,
