@@ -21,7 +21,6 @@
     ts_flag,
     asserted_ts_utc as asserted_at,
     received_at as arrived_at,
-    landed_at,
     source_sha,
     message_id,
     content_sha,

@@ -1,6 +1,6 @@
 {%- set columns = [
     'event_id', 'event_type', 'feed_id', 'event_at', 'event_at_local', 'ts_precision', 'ts_flag',
-    'arrived_at', 'landed_at'
+    'arrived_at'
 ] -%}
 with ris_events as (
     select
@@ -66,8 +66,7 @@ told as (
             coalesce(assertions.ts_precision, '') = 'd'
             or coalesce(assertions.ts_flag, '') in ({{ unusable_time_flags() }})
         ) as is_time_doubtful,
-        min(assertions.arrived_at) as arrived_at,
-        min(assertions.landed_at) as landed_at
+        min(assertions.arrived_at) as arrived_at
     from assertions
     inner join feeds_begun on assertions.feed_id = feeds_begun.feed_id
     where assertions.event_at >= feeds_begun.begins_at
@@ -83,16 +82,11 @@ select
     months.month_on,
     told.event_at,
     told.arrived_at,
-    told.landed_at,
     -- a time that is doubtful, or lies after its arrival, carries no hours
     case
         when not told.is_time_doubtful and told.arrived_at >= told.event_at
             then {{ seconds_between('told.event_at', 'told.arrived_at') }} / 3600.0
     end as arrival_hours,
-    case
-        when not told.is_time_doubtful and told.arrived_at >= told.event_at
-            then {{ seconds_between('told.event_at', 'told.landed_at') }} / 3600.0
-    end as landing_hours,
     row_number() over (
         partition by told.event_id
         order by told.arrived_at, told.feed_id

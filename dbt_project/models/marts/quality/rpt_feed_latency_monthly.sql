@@ -5,7 +5,6 @@ with event_arrivals as (
         party_code,
         month_on,
         arrival_hours,
-        landing_hours,
         is_first_told,
         is_late
     from {{ ref('int_event_arrivals') }}
@@ -28,10 +27,6 @@ select
         as arrival_p50_hours,
     percentile_cont(0.95) within group (order by event_arrivals.arrival_hours)
         as arrival_p95_hours,
-    percentile_cont(0.5) within group (order by event_arrivals.landing_hours)
-        as landing_p50_hours,
-    percentile_cont(0.95) within group (order by event_arrivals.landing_hours)
-        as landing_p95_hours,
     count(*) filter (where event_arrivals.is_first_told) as first_told_count,
     count(*) filter (where event_arrivals.is_first_told and event_arrivals.is_late) as late_count
 from event_arrivals
