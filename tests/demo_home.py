@@ -30,9 +30,10 @@ class Home:
         return self.path / "published"
 
     def take_beside(self, delivered: "Home") -> None:
-        """Copy what a network that is landed at once lacks: dose reports and audit messages."""
+        """Copy what a network landed at once lacks: dose reports, audit messages, booking diaries."""
         sent = delivered.path / "inbox"
-        for file in (*sent.glob("dicom/*/*/*/SR*.dcm"), *sent.glob("image_access/**/*")):
+        lacking = ("dicom/*/*/*/SR*.dcm", "image_access/**/*", "booking_diary/**/*")
+        for file in (file for pattern in lacking for file in sent.glob(pattern)):
             if file.is_file():
                 beside = self.path / "inbox" / file.relative_to(sent)
                 beside.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ for row, column in zip(measures, page.tiles(len(measures)), strict=True):
         )
 page.figure(
     draw.failing(quality.failing_by_month(page.build, page.filters), page.filters.org_name),
-    metrics=["Q01", "Q03", "Q04", "Q05", "Q10"],
+    metrics=["Q01", "Q02", "Q03", "Q04", "Q05", "Q06", "Q07", "Q10"],
     source="marts.rpt_data_quality_monthly",
 )
 states = page.text(CLOCKS, "clock_state")

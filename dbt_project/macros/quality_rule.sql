@@ -1,4 +1,4 @@
-{% macro quality_rule(metric_id, rule, flag) -%}
+{% macro quality_rule(metric_id, rule, flag, rows='judged') -%}
     select
         party_code,
         trust_code,
@@ -7,6 +7,6 @@
         '{{ rule }}' as rule,
         count(*) filter (where {{ flag }}_checked and {{ flag }}_failing) as failing_count,
         count(*) filter (where {{ flag }}_checked) as checked_count
-    from judged
+    from {{ rows }}
     group by party_code, trust_code, month_on
 {%- endmacro %}

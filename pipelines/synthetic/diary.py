@@ -12,7 +12,7 @@ import polars as pl
 from pipelines.synthetic.calendar import DAY, MINUTE
 from pipelines.synthetic.period import Period, midnight
 from pipelines.synthetic.ris_extract import wall_clock
-from pipelines.synthetic.writer import write_csv
+from pipelines.synthetic.writer import write_csv, write_parquet
 
 if TYPE_CHECKING:
     from pipelines.network import Network
@@ -96,19 +96,25 @@ def _between(used: pl.DataFrame, rng: np.random.Generator) -> list[pl.DataFrame]
 
 
 def write_diary(
-    exams: pl.DataFrame, network: Network, period: Period, inbox: Path, seed: int
+    exams: pl.DataFrame, network: Network, period: Period, inbox: Path, truth: Path, seed: int
 ) -> dict[str, int]:
-    """One CSV per party and diary, delivered on its day; returns rows by file."""
+    """One CSV per party and diary, delivered on its day; returns rows by file.
+
+    The truth has every diary in `booking_diary.parquet`: only there are slots that stayed free.
+    """
     parties = network.programme_parties["party_code"].to_list()
     near = midnight(period.live_on - timedelta(weeks=WEEKS_AROUND))
     recent = exams.filter(
         pl.max_horizontal("appointment", "first_appointment", "moved_appointment") >= near
     )
     written: dict[str, int] = {}
+    diaries = []
     for number, day in enumerate(period.live_days[::EVERY_DAYS]):
         slots = diary_slots(recent, day, np.random.default_rng([seed, 47, number]))
+        diaries.append(slots)
         for party in parties:
             file = f"{FEED}/{day}/{FEED}_{party}.csv"
             mine = slots.filter(pl.col("party_code") == party)
             written[file] = write_csv(inbox / file, mine)
+    write_parquet(truth / f"{FEED}.parquet", pl.concat(diaries))
     return written

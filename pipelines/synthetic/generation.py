@@ -197,7 +197,7 @@ def generate(
         found = activity.operations(simulation, scale)
         operations.write_operations_truth(found, truth)
         written |= operations.write_operations(found, network, period, inbox, ledger)
-        written[diary.FEED] = diary.write_diary(exams, network, period, inbox, seed)
+        written[diary.FEED] = diary.write_diary(exams, network, period, inbox, truth, seed)
     tell(6)
     parties = network.programme_parties["party_code"].to_list()
     with watch.on("images"):

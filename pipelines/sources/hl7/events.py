@@ -178,7 +178,7 @@ def _actor_org(actor: str | None) -> pl.Expr:
 
 
 def _reason(event_type: str) -> pl.Expr:
-    """Why: ORC-16 of an order; SCH-6 of a cancelled slot, since SIU messages have no order."""
-    if event_type == "appointment_cancelled":
+    """Why: ORC-16 of an order; SCH-6 of a slot given up, since SIU messages have no order."""
+    if event_type in ("appointment_cancelled", "appointment_moved"):
         return pl.coalesce("cancel_reason", "appointment_reason")
     return pl.col("cancel_reason")

@@ -99,6 +99,43 @@ record_views as (
     from {{ ref('int_record_views_monthly') }}
 ),
 
+utilisation_parts as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        attended_slot_count,
+        available_slot_count,
+        missed_count,
+        attended_or_missed_count,
+        short_notice_count,
+        booked_count,
+        opening_hours,
+        opening_weeks,
+        scanner_exam_count,
+        scanner_years,
+        mobile_exam_count,
+        mobile_unit_years,
+        first_delay_minutes,
+        idle_gap_minutes,
+        used_session_count
+    from {{ ref('int_utilisation_parts_monthly') }}
+),
+
+quality_parts as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        arrival_hours,
+        timed_event_count,
+        late_event_count,
+        event_count
+    from {{ ref('int_quality_parts_monthly') }}
+),
+
 data_quality as (
     select
         org_level,
@@ -233,6 +270,22 @@ measured as (
         'stations_rolled_up', 'U07', 'unplanned_downtime_hours', 'operational_hours'
     ) }}
     union all
+    {{ metric_rows('utilisation_parts', 'U03', 'attended_slot_count', 'available_slot_count') }}
+    union all
+    {{ metric_rows('utilisation_parts', 'U04', 'missed_count', 'attended_or_missed_count') }}
+    union all
+    {{ metric_rows('utilisation_parts', 'U05', 'short_notice_count', 'booked_count') }}
+    union all
+    {{ metric_rows('utilisation_parts', 'U06', 'opening_hours', 'opening_weeks') }}
+    union all
+    {{ metric_rows('utilisation_parts', 'U08', 'scanner_exam_count', 'scanner_years') }}
+    union all
+    {{ metric_rows('utilisation_parts', 'U09', 'first_delay_minutes', 'used_session_count') }}
+    union all
+    {{ metric_rows('utilisation_parts', 'U10', 'mobile_exam_count', 'mobile_unit_years') }}
+    union all
+    {{ metric_rows('utilisation_parts', 'U11', 'idle_gap_minutes', 'used_session_count') }}
+    union all
     {{ metric_rows('record_views_rolled_up', 'C04', 'view_count', 'thousand_exams') }}
     union all
     {{ metric_rows(
@@ -254,6 +307,22 @@ measured as (
     {{ metric_rows(
         'data_quality', 'Q10', 'checked_count - failing_count', 'checked_count', where="metric_id = 'Q10'"
     ) }}
+    union all
+    {{ metric_rows(
+        'data_quality', 'Q02', 'failing_count', 'checked_count', where="metric_id = 'Q02'"
+    ) }}
+    union all
+    {{ metric_rows(
+        'data_quality', 'Q06', 'failing_count', 'checked_count', where="metric_id = 'Q06'"
+    ) }}
+    union all
+    {{ metric_rows(
+        'data_quality', 'Q07', 'failing_count', 'checked_count', where="metric_id = 'Q07'"
+    ) }}
+    union all
+    {{ metric_rows('quality_parts', 'Q08', 'arrival_hours', 'timed_event_count') }}
+    union all
+    {{ metric_rows('quality_parts', 'Q09', 'late_event_count', 'event_count') }}
 )
 
 select

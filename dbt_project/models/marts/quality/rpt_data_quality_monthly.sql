@@ -13,6 +13,7 @@ with exams as (
         completed_at,
         first_verified_at,
         is_completed,
+        is_reported,
         is_reported_before_end,
         has_images,
         nhs_number_valid
@@ -21,9 +22,33 @@ with exams as (
 ),
 
 months as (
-    select month_on
+    select
+        month_on,
+        is_mature
     from {{ ref('int_months') }}
     where is_complete
+),
+
+extract_rows as (
+    select
+        exam_key,
+        row_count
+    from {{ ref('int_extract_rows') }}
+),
+
+images_compared as (
+    select
+        exam_key,
+        is_modality_equal
+    from {{ ref('int_exams_against_images') }}
+    where is_covered and is_modality_compared
+),
+
+-- a party of which nobody tells reports does not lack them
+reporting_parties as (
+    select distinct party_code
+    from exams
+    where is_reported
 ),
 
 exam_codes as (
@@ -137,7 +162,49 @@ judged as (
     left join imaged_modalities on exams.modality_group = imaged_modalities.modality_group
 ),
 
+compared as (
+    select
+        exams.party_code,
+        exams.trust_code,
+        exams.month_on,
+        images_compared.exam_key is not null as is_q06_checked,
+        not images_compared.is_modality_equal as is_q06_failing,
+        exams.is_completed
+        and months.is_mature
+        and reporting_parties.party_code is not null as is_q07_checked,
+        not exams.is_reported as is_q07_failing
+    from exams
+    inner join months on exams.month_on = months.month_on
+    left join images_compared on exams.exam_key = images_compared.exam_key
+    left join reporting_parties on exams.party_code = reporting_parties.party_code
+),
+
+repeated as (
+    select
+        exams.party_code,
+        exams.trust_code,
+        exams.month_on,
+        'Q02' as metric_id,
+        'accession_repeated_in_an_extract' as rule,
+        sum(extract_rows.row_count) - count(*) as failing_count,
+        sum(extract_rows.row_count) as checked_count
+    from extract_rows
+    inner join exams on extract_rows.exam_key = exams.exam_key
+    inner join months on exams.month_on = months.month_on
+    group by exams.party_code, exams.trust_code, exams.month_on
+),
+
 counted as (
+    select
+        party_code,
+        trust_code,
+        month_on,
+        metric_id,
+        rule,
+        failing_count,
+        checked_count
+    from repeated
+    union all
     {{ quality_rule('Q01', 'nhs_number_not_valid', 'is_q01') }}
     union all
     {{ quality_rule('Q03', 'received_before_request', 'is_received') }}
@@ -151,6 +218,10 @@ counted as (
     {{ quality_rule('Q04', 'exam_code_not_mapped', 'is_q04') }}
     union all
     {{ quality_rule('Q05', 'no_matching_study', 'is_q05') }}
+    union all
+    {{ quality_rule('Q06', 'other_modality_in_images', 'is_q06', 'compared') }}
+    union all
+    {{ quality_rule('Q07', 'no_report_date', 'is_q07', 'compared') }}
     union all
     {{ quality_rule('Q10', 'no_dose_report', 'is_q10') }}
 ),

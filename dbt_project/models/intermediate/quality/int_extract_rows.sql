@@ -1,0 +1,35 @@
+with ris_events as (
+    select
+        exam_key,
+        site_code,
+        feed_id,
+        source_sha,
+        message_id
+    from {{ ref('stg_ris__events') }}
+    where accession is not null
+),
+
+receipts as (
+    select
+        feed_kind,
+        source_sha
+    from {{ ref('stg_landing__receipts') }}
+),
+
+-- messages and audits tell of one exam many times; these tell of each once
+extract_kinds as (
+    select feed_kind
+    from {{ ref('feed_needs') }}
+    where subject_kind = 'metric' and subject_id = 'Q02'
+)
+
+select
+    ris_events.exam_key,
+    coalesce(ris_events.site_code, 'Unknown') as site_code,
+    min(ris_events.feed_id) as feed_id,
+    ris_events.source_sha,
+    count(distinct ris_events.message_id) as row_count
+from ris_events
+inner join receipts on ris_events.source_sha = receipts.source_sha
+inner join extract_kinds on receipts.feed_kind = extract_kinds.feed_kind
+group by ris_events.exam_key, coalesce(ris_events.site_code, 'Unknown'), ris_events.source_sha
