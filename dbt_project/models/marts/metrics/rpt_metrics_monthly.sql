@@ -99,6 +99,55 @@ record_views as (
     from {{ ref('int_record_views_monthly') }}
 ),
 
+sharing as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        prior_known_count,
+        prior_viewable_count,
+        repeat_7_count,
+        repeat_7_checked_count,
+        repeat_14_count,
+        repeat_14_checked_count,
+        repeat_28_count,
+        repeat_28_checked_count,
+        transfer_count,
+        transfer_exam_count,
+        meeting_case_count,
+        meeting_case_with_images_count,
+        failed_launch_count,
+        launch_count,
+        first_image_seconds,
+        timed_view_count
+    from {{ ref('int_sharing_parts_monthly') }}
+),
+
+benefits as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        outsourced_spend_gbp,
+        outsourced_report_count,
+        held_tb,
+        image_system_cost_gbp,
+        image_system_exam_count,
+        media_cost_gbp,
+        media_thousand_exams,
+        contract_cost_gbp,
+        contract_exam_count,
+        vacant_wte,
+        establishment_wte,
+        survey_score_sum,
+        survey_answer_count,
+        bed_days,
+        discharge_count
+    from {{ ref('int_benefit_parts_monthly') }}
+),
+
 data_quality as (
     select
         org_level,
@@ -233,7 +282,39 @@ measured as (
         'stations_rolled_up', 'U07', 'unplanned_downtime_hours', 'operational_hours'
     ) }}
     union all
+    {{ metric_rows('sharing', 'C01', 'prior_viewable_count', 'prior_known_count') }}
+    union all
+    {{ metric_rows('sharing', 'C02', 'repeat_28_count', 'repeat_28_checked_count') }}
+    union all
+    {{ metric_rows('sharing', 'C03', 'transfer_count', 'transfer_exam_count / 1000.0') }}
+    union all
     {{ metric_rows('record_views_rolled_up', 'C04', 'view_count', 'thousand_exams') }}
+    union all
+    {{ metric_rows('sharing', 'C05', 'meeting_case_with_images_count', 'meeting_case_count') }}
+    union all
+    {{ metric_rows('sharing', 'C06', 'failed_launch_count', 'launch_count') }}
+    union all
+    {{ metric_rows('sharing', 'C07', 'first_image_seconds', 'timed_view_count') }}
+    union all
+    {{ metric_rows('sharing', 'C08', 'repeat_7_count', 'repeat_7_checked_count') }}
+    union all
+    {{ metric_rows('sharing', 'C09', 'repeat_14_count', 'repeat_14_checked_count') }}
+    union all
+    {{ metric_rows('benefits', 'F03', 'outsourced_spend_gbp', 'outsourced_report_count') }}
+    union all
+    {{ metric_rows('benefits', 'F04', 'held_tb', none) }}
+    union all
+    {{ metric_rows('benefits', 'F05', 'image_system_cost_gbp', 'image_system_exam_count') }}
+    union all
+    {{ metric_rows('benefits', 'F06', 'media_cost_gbp', 'media_thousand_exams') }}
+    union all
+    {{ metric_rows('benefits', 'F07', 'contract_cost_gbp', 'contract_exam_count') }}
+    union all
+    {{ metric_rows('benefits', 'H01', 'bed_days', 'discharge_count') }}
+    union all
+    {{ metric_rows('benefits', 'P01', 'vacant_wte', 'establishment_wte') }}
+    union all
+    {{ metric_rows('benefits', 'P02', 'survey_score_sum', 'survey_answer_count') }}
     union all
     {{ metric_rows(
         'data_quality', 'Q01', 'checked_count - failing_count', 'checked_count', where="metric_id = 'Q01'"
