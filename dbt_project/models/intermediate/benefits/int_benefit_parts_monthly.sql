@@ -137,25 +137,25 @@ media_costs as (
             and contract_lines.month_on = exams.month_on
 ),
 
-{%- set sources = {
-    'invoice_lines': {'outsourced_spend_gbp': 'amount_gbp', 'outsourced_report_count': 'quantity'},
-    'storage': {'held_tb': 'held_tb'},
-    'system_costs': {'image_system_cost_gbp': 'amount_gbp', 'image_system_exam_count': 'exam_count'},
-    'media_costs': {'media_cost_gbp': 'media_gbp', 'media_thousand_exams': 'exam_count / 1000.0'},
-    'contract_lines': {
-        'contract_cost_gbp': 'system_gbp', 'contract_exam_count': 'system_exam_count'
-    },
-    'staff_months': {'vacant_wte': 'vacant_wte', 'establishment_wte': 'establishment_wte'},
-    'survey_scores': {
-        'survey_score_sum': 'score * respondents_count', 'survey_answer_count': 'respondents_count'
-    },
-    'stays': {'bed_days': 'bed_days', 'discharge_count': '1'},
-} %}
-
 told as (
-    {%- for source, figures in sources.items() %}
-    {%- set last_source = loop.last %}
-    {%- for part, amount in figures.items() %}
+    {%- set figures = [
+        ['invoice_lines', 'outsourced_spend_gbp', 'amount_gbp'],
+        ['invoice_lines', 'outsourced_report_count', 'quantity'],
+        ['storage', 'held_tb', 'held_tb'],
+        ['system_costs', 'image_system_cost_gbp', 'amount_gbp'],
+        ['system_costs', 'image_system_exam_count', 'exam_count'],
+        ['media_costs', 'media_cost_gbp', 'media_gbp'],
+        ['media_costs', 'media_thousand_exams', 'exam_count / 1000.0'],
+        ['contract_lines', 'contract_cost_gbp', 'system_gbp'],
+        ['contract_lines', 'contract_exam_count', 'system_exam_count'],
+        ['staff_months', 'vacant_wte', 'vacant_wte'],
+        ['staff_months', 'establishment_wte', 'establishment_wte'],
+        ['survey_scores', 'survey_score_sum', 'score * respondents_count'],
+        ['survey_scores', 'survey_answer_count', 'respondents_count'],
+        ['stays', 'bed_days', 'bed_days'],
+        ['stays', 'discharge_count', '1'],
+    ] %}
+    {%- for source, part, amount in figures %}
         select
             party_code,
             {{ 'modality_group' if source == 'invoice_lines' else "'All'" }} as modality_group,
@@ -164,8 +164,7 @@ told as (
             -- decimals: a sum of floats depends on the order of adding up
             cast({{ amount }} as decimal(18, 6)) as amount
         from {{ source }}
-        {% if not (loop.last and last_source) %}union all{% endif %}
-    {%- endfor %}
+        {% if not loop.last %}union all{% endif %}
     {%- endfor %}
 ),
 
@@ -191,8 +190,8 @@ select
     {{ or_all('modality_group') }} as modality_group,
     month_on,
     {%- for part in parts %}
-    cast(sum(amount) filter (where part = '{{ part }}') as double) as {{ part }}
-    {%- if not loop.last %},{% endif %}
+        cast(sum(amount) filter (where part = '{{ part }}') as double) as {{ part }}
+        {%- if not loop.last %},{% endif %}
     {%- endfor %}
 from placed
 {{ roll_up(['month_on'], or_all=['modality_group']) }}

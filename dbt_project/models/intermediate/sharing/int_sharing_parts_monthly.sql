@@ -176,9 +176,12 @@ transfer_parts as (
         coalesce(exams.trust_code, site_owners.trust_code, 'Unknown') as trust_code,
         coalesce(exams.modality_group, 'Unknown') as modality_group,
         transfers.month_on,
-        'transfer_count' as part,
-        1 as amount
+        counted.part,
+        counted.amount
     from transfers
+    {{ each_of('counted', ['part', 'amount'], [
+        ["'transfer_count'", '1'], ["'transfer_exam_count'", '0'],
+    ]) }}
     left join exams
         on
             transfers.exam_key = exams.exam_key
@@ -269,8 +272,8 @@ select
     {{ or_all('every_part.modality_group') }} as modality_group,
     every_part.month_on,
     {%- for part in parts %}
-    sum(every_part.amount) filter (where every_part.part = '{{ part }}') as {{ part }}
-    {%- if not loop.last %},{% endif %}
+        sum(every_part.amount) filter (where every_part.part = '{{ part }}') as {{ part }}
+        {%- if not loop.last %},{% endif %}
     {%- endfor %}
 from every_part
 inner join months on every_part.month_on = months.month_on

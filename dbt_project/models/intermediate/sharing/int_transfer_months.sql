@@ -22,13 +22,13 @@ files as (
     select
         feeds.party_code,
         receipts.file_name,
-        {{ month_of(local_from_utc('receipts.arrived_at')) }} as arrived_month_on
+        {{ month_of(local_from_utc('receipts.arrived_at')) }} as came_month_on
     from {{ ref('stg_landing__receipts') }} as receipts
     inner join feeds on receipts.feed_id = feeds.feed_id
     where receipts.feed_kind = 'image_transfers' and receipts.status = 'landed'
 ),
 
--- an empty file says that nothing was sent: of the month in its name, else of the one before it came
+-- an empty file says that nothing was sent: in the month of its name, else in that before it came
 file_months as (
     select
         files.party_code,
@@ -38,7 +38,7 @@ file_months as (
         on
             files.file_name like '%' || left(cast(months.month_on as varchar), 7) || '%'
             or (
-                months.month_on = cast(files.arrived_month_on - interval '1 month' as date)
+                months.month_on = cast(files.came_month_on - interval '1 month' as date)
                 -- '20yy-mm' in the name: the file is of that month and tells of no other
                 and files.file_name not like '%20__-__%'
             )
