@@ -10,22 +10,9 @@
 {%- set sharing = ref('int_sharing_parts_monthly') %}
 {%- set benefits = ref('int_benefit_parts_monthly') %}
 {%- set cohort = ['modality_group', 'priority_group', 'acquired_month_on'] %}
-{%- set metric_key = ['metric_id', 'modality_group', 'period_start_on'] %}
 {%- set scanner = ['modality_group', 'station_name', 'week_start_on'] %}
 
--- a party without exams, or with credits only, has no rate of its own and counts in the network's
-with metrics_of_all as (
-    select
-        metric_id,
-        org_level,
-        modality_group,
-        period_start_on,
-        numerator
-    from {{ metrics }}
-    where metric_id not in ('C03', 'F03')
-),
-
-totals as (
+with totals as (
     {{ roll_up_totals(throughput, ['modality_group', 'day_on'], 'request_count') }}
     union all
     {{ roll_up_totals(throughput, ['modality_group', 'day_on'], 'exam_count') }}
@@ -50,7 +37,13 @@ totals as (
     union all
     {{ roll_up_totals(benefits, ['modality_group', 'month_on'], 'outsourced_spend_gbp') }}
     union all
-    {{ roll_up_totals('metrics_of_all', metric_key, 'numerator') }}
+    -- a party without exams, or with credits only, has no rate and counts in that of the network
+    {{ roll_up_totals(
+        metrics,
+        ['metric_id', 'modality_group', 'period_start_on'],
+        'numerator',
+        where="metric_id not in ('C03', 'F03')"
+    ) }}
 )
 
 select

@@ -141,7 +141,7 @@ select
         else 'against the promise'
     end as movement,
     case
-        when benefits.target_value is null or not coalesce(measured.is_measured, false) then null
+        when benefits.target_value is null or latest.metric_latest_value is null then null
         when benefits.improvement = 'increase'
             then latest.metric_latest_value >= benefits.target_value
         else latest.metric_latest_value <= benefits.target_value
