@@ -4,7 +4,6 @@
     'repeat_7_count', 'repeat_7_checked_count', 'repeat_14_count', 'repeat_14_checked_count',
     'repeat_28_count', 'repeat_28_checked_count',
     'transfer_count', 'transfer_exam_count', 'meeting_case_count', 'meeting_case_with_images_count',
-    'failed_launch_count', 'launch_count', 'first_image_seconds', 'timed_view_count',
 ] -%}
 with exams as (
     select
@@ -103,17 +102,6 @@ meeting_cases as (
         coalesce(cases.nhs_key, cases.exam_key)
 ),
 
-image_access as (
-    select
-        measure,
-        org_code as party_code,
-        month_on,
-        numerator,
-        denominator
-    from {{ ref('rpt_image_access_monthly') }}
-    where org_level = 'party' and access_context = 'All'
-),
-
 -- a repeat of the first days would follow an exam before the data begin
 repeat_parts as (
     {%- for days in repeat_windows %}
@@ -197,7 +185,7 @@ party_parts as (
         meeting_cases.party_code,
         meeting_cases.month_on,
         counted.part,
-        cast(counted.amount as double) as amount
+        counted.amount
     from meeting_cases
     {{ each_of('counted', ['part', 'amount'], [
         ["'meeting_case_count'", '1'],
@@ -207,20 +195,6 @@ party_parts as (
         ],
     ]) }}
     where meeting_cases.has_all_images is not null
-    union all
-    select
-        image_access.party_code,
-        image_access.month_on,
-        counted.part,
-        counted.amount
-    from image_access
-    {{ each_of('counted', ['measure', 'part', 'amount'], [
-        ["'failed_launches'", "'failed_launch_count'", 'image_access.numerator'],
-        ["'failed_launches'", "'launch_count'", 'image_access.denominator'],
-        ["'first_image_seconds'", "'first_image_seconds'", 'image_access.numerator'],
-        ["'first_image_seconds'", "'timed_view_count'", 'image_access.denominator'],
-    ]) }}
-    where image_access.measure = counted.measure
 ),
 
 every_part as (
@@ -251,7 +225,7 @@ every_part as (
         amount
     from transfer_parts
     union all
-    -- a case and a launch are of no one modality: they stand under All only
+    -- a case is of no one modality: it stands under All only
     select
         party_parts.party_code,
         coalesce(site_owners.trust_code, 'Unknown') as trust_code,
