@@ -102,6 +102,14 @@ meeting_cases as (
         coalesce(cases.nhs_key, cases.exam_key)
 ),
 
+-- where one party alone tells of exams, no other exam could be found
+shared_months as (
+    select month_on
+    from repeats
+    group by month_on
+    having count(distinct party_code) > 1
+),
+
 -- a repeat of the first days would follow an exam before the data begin
 repeat_parts as (
     {%- for days in repeat_windows %}
@@ -113,6 +121,7 @@ repeat_parts as (
             counted.part,
             counted.amount
         from repeats
+        inner join shared_months on repeats.month_on = shared_months.month_on
         inner join data_as_at
             on repeats.month_on >= {{ add_days('data_as_at.first_event_on', days) }}
         {{ each_of('counted', ['part', 'amount'], [
