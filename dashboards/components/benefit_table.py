@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -21,6 +22,9 @@ HEADINGS = (
     "Realised value",
     "Certainty of the unit cost",
 )
+MONEY_PER = "GBP per "
+# Units that are written out behind the number.
+_WRITTEN_OUT = {"seconds", "nights", "TB"}
 SIDES = {"increase": "at least", "decrease": "at most"}
 FILLS = {"CRB": theme.BLUE, "NCRB": theme.DARK_GREY, "SB": theme.PLUM}
 
@@ -33,11 +37,18 @@ def headline(row: dict[str, Any]) -> None:
     ]
     if row["no_change_count"]:
         moves.append(f"{row['no_change_count']} did not change")
+    gaps = (
+        ("no_baseline_count", "measured now, but not in the baseline"),
+        ("no_evidence_count", "without evidence, for want of a feed"),
+        ("no_metric_count", "without a metric yet"),
+    )
+    rest = ", ".join(f"{row[count]} {words}" for count, words in gaps if row[count])
+    rest = f" Of the others: {rest}." if rest else ""
     some = row["realised_count"]
     realised = f"{some or 'none'} {'have' if some > 1 else 'has'} a realised value yet"
     text = (
         f"{row['measured_count']} of {row['line_count']} promised benefits can be measured: "
-        f"{', '.join(moves)}; {realised}. "
+        f"{', '.join(moves)}; {realised}.{rest} "
         f"Targets met: {row['target_met_count']} of {row['target_judged_count']} that can be judged."
     )
     st.html(f'<p class="headline">{escape(text)}</p>')
@@ -45,10 +56,18 @@ def headline(row: dict[str, Any]) -> None:
 
 def as_displayed(frame: pl.DataFrame) -> pl.DataFrame:
     """The same rows, money in whole pounds and values as fine as the page writes them."""
-    places = pl.when(pl.col("unit") == "rate")
+    unit = pl.col("unit")
     measured = ("metric_baseline_value", "metric_latest_value", "metric_change")
     return frame.with_columns(
-        *[places.then(pl.col(c).round(3)).otherwise(pl.col(c).round(1)).alias(c) for c in measured],
+        *[
+            pl.when(unit == "rate")
+            .then(pl.col(c).round(3))
+            .when(unit.str.starts_with(MONEY_PER))
+            .then(pl.col(c).round(2))
+            .otherwise(pl.col(c).round(1))
+            .alias(c)
+            for c in measured
+        ],
         pl.selectors.contains("_gbp").cast(pl.Float64).round(0),
     )
 
@@ -152,6 +171,8 @@ def _detail(row: dict[str, Any]) -> str:
     text = f"Owner: {row['owner_role'] or 'not named'}."
     if row["double_count_group"]:
         text += f" Double-count group {row['double_count_group']}: only one line of it may count."
+    if row["needed_feeds"]:
+        text += f" Rests on: {_in_words(row['needed_feeds'])}."
     return _quiet(text)
 
 
@@ -166,10 +187,13 @@ def _target(row: dict[str, Any]) -> str:
 
 
 def _measured(row: dict[str, Any]) -> str:
-    if not row["is_measured"]:
-        return _tag(row["movement"])
     unit = row["unit"]
-    name = escape(row["measure_name"] or row["measure_metric_id"])
+    name = escape(row["measure_name"] or row["measure_metric_id"] or "No metric")
+    if row["metric_latest_value"] is None:
+        return f"{name}: {_tag(_in_words(row['evidence'] or 'no metric yet'))}"
+    if not row["is_measured"]:
+        latest = f"{_value(row['metric_latest_value'], unit)} in {wording.month(row['metric_latest_on'])}"
+        return f"{name}: {escape(latest)} {_tag(row['movement'])}"
     before = _value(row["metric_baseline_value"], unit)
     after = _value(row["metric_latest_value"], unit)
     moved = wording.change(row["metric_change"], unit)
@@ -184,8 +208,17 @@ def _value(value: Any, unit: str | None) -> str:
     # The register spells units the metrics do not have: its pounds, and "transfers per 1,000 exams".
     if unit == "GBP":
         return wording.number(value, "gbp")
+    if unit and unit.startswith(MONEY_PER):
+        return f"£{value:,.2f} {unit.removeprefix('GBP ')}"
     written = wording.number(value, unit)
-    return f"{written} {unit}" if unit and " per 1,000 " in unit else written
+    is_told = unit and (" per 1,000 " in unit or unit in _WRITTEN_OUT)
+    return f"{written} {unit}" if is_told else written
+
+
+def _in_words(feeds: str) -> str:
+    """A text with kinds of feed in it, as readers call them."""
+    words = re.sub(r"[a-z_0-9]+", lambda m: wording.FEED_KINDS.get(m[0], m[0]), feeds)
+    return words.replace("; ", " and ")
 
 
 def _tag(text: str) -> str:

@@ -10,6 +10,7 @@
     exam_key,
     study_uid,
     patient_key,
+    nhs_key,
     nhs_number_valid,
     sex,
     age_band,

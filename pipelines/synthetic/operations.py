@@ -101,7 +101,7 @@ class MonthlyActivity:
         return simulate_operations(
             activity.add_up(self._exams),
             activity.add_up(self._reports),
-            pl.concat(self._admissions),
+            numbered_anew(pl.concat(self._admissions)),
             simulation.downtime,
             network,
             self.period,
@@ -109,6 +109,17 @@ class MonthlyActivity:
             scale,
             self.seed,
         )
+
+
+def numbered_anew(admissions: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with each number of a party and month given once.
+
+    An exam of the last night of a month may be completed in the next, of which its batch and the
+    following one both number admissions.
+    """
+    month = pl.col("admission_id").str.slice(0, 5)
+    number = pl.int_range(1, pl.len() + 1).over("party_code", month).cast(pl.String)
+    return admissions.with_columns((month + number.str.zfill(6)).alias("admission_id"))
 
 
 @cache

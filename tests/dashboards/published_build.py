@@ -613,8 +613,16 @@ BENEFITS = [
         None,
         "increase",
     ),
+    ("B13", "Images opened in the record", "NCRB", "One click", "Q05", None, "increase"),
     ("B15", "Discs and couriers avoided", "CRB", "Images move by wire", None, 38e3, "decrease"),
 ]
+WITHOUT_BASELINE = {"B13"}
+# Feeds that a line rests on and that no party has sent.
+MISSING = {
+    "B05": "hl7 or ris_extract",
+    "B06": "storage; contract_lines",
+    "B07": "admissions",
+}
 
 
 def moved(change: float, improvement: str) -> str:
@@ -637,6 +645,9 @@ def overview(summary: pl.DataFrame) -> pl.DataFrame:
             "as_promised_count": [moves.count("as promised")],
             "against_promise_count": [moves.count("against the promise")],
             "no_change_count": [moves.count("no change")],
+            "no_baseline_count": [moves.count("no baseline")],
+            "no_evidence_count": [summary["evidence_status"].to_list().count("no evidence")],
+            "no_metric_count": [summary["evidence_status"].to_list().count("no metric yet")],
             "target_judged_count": [met.count()],
             "target_met_count": [int(met.sum())],
             "realised_count": [0],
@@ -654,8 +665,12 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             (pl.col("metric_id") == (metric or "")) & pl.col("value").is_not_null()
         ).sort("period_start_on")
         known = metric is not None
-        first = float(series["value"][:6].mean()) if known else None
+        has_baseline = known and benefit not in WITHOUT_BASELINE
+        first = float(series["value"][:6].mean()) if has_baseline else None
         last = float(series["value"][-1]) if known else None
+        change = last - first if has_baseline else None
+        missing = MISSING.get(benefit)
+        evidence = "measured" if known else "no evidence" if missing else "no metric yet"
         target = {"R08": 0.05, "R06": 0.01}.get(metric or "")
         cost_status = None if planned is None else "illustrative"
         shared = {
@@ -666,7 +681,7 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             "unit": "rate" if known else None,
             "improvement": improvement,
             "metric_baseline_value": first,
-            "is_measured": known,
+            "is_measured": has_baseline,
             "realised_value_gbp": None,
             "realised_status": "not yet estimated",
             "unit_cost_source_status": cost_status,
@@ -684,8 +699,16 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
                 "baseline_to": date(2020, 9, 30),
                 "metric_latest_value": last,
                 "metric_latest_on": series["period_start_on"][-1] if known else None,
-                "metric_change": last - first if known else None,
-                "movement": moved(last - first, improvement) if known else "not measured",
+                "metric_change": change,
+                "evidence_status": evidence,
+                "evidence": f"{evidence}: {missing} missing" if missing else evidence,
+                "needed_feeds": missing or "hl7 or ris_extract",
+                "missing_feeds": missing,
+                "movement": "not measured"
+                if not known
+                else "no baseline"
+                if change is None
+                else moved(change, improvement),
                 "is_target_met": reached(last, target, improvement) if known and target else None,
                 "planned_value_gbp_per_year": planned,
                 "planned_value_to_date_gbp": None if planned is None else planned * 4,
@@ -704,7 +727,7 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
                     "planned_value_gbp": None if planned is None else planned / 12,
                     "planned_value_to_date_gbp": None if planned is None else planned,
                     "metric_value": last,
-                    "metric_change": last - first if known else None,
+                    "metric_change": change,
                 }
             )
     return pl.DataFrame(rows, infer_schema_length=None), pl.DataFrame(

@@ -51,7 +51,7 @@ def test_two_builds_in_one_process_are_two_files(tmp_path, tables):
     publish_second(tmp_path, tables)
     second = current_build(tmp_path, "demo")
     counted = "select benefit_id from marts.rpt_benefits_summary"
-    assert read(first, counted).height == 8
+    assert read(first, counted).height == 9
     assert read(second, counted).height == 1
     assert first.path != second.path
 

@@ -167,7 +167,11 @@ def test_benefits_are_grouped_by_class_and_never_added_up(open_view):
 def test_the_board_reads_first_how_many_promises_can_be_measured(open_view):
     """A table of ten lines is not an answer; the count of those that moved the right way is."""
     text = text_of(open_view("benefits_summary"))
-    assert "4 of 8 promised benefits can be measured: " in text
+    assert "4 of 9 promised benefits can be measured: " in text
+    assert (
+        "Of the others: 1 measured now, but not in the baseline, "
+        "3 without evidence, for want of a feed, 1 without a metric yet."
+    ) in text
     assert "none has a realised value yet." in text
     assert "Targets met: 1 of 2 that can be judged." in text
 
@@ -178,7 +182,7 @@ def test_a_line_says_movement_target_certainty_and_owner_in_words(open_view):
     text = text_of(app)
     for words in (
         ">as promised<",
-        ">not measured<",
+        ">no baseline<",
         "at least 5.0% by 1 April 2026",
         "£410,000",
         ">invented for the demonstration<",
@@ -188,6 +192,16 @@ def test_a_line_says_movement_target_certainty_and_owner_in_words(open_view):
         assert words in text, words
     assert "Benefit register, whole network, all modalities" in [h.value for h in app.header]
     assert any("Certainty of the planned value" in caption.value for caption in app.caption)
+
+
+def test_a_line_without_a_figure_names_the_feed_that_would_bring_it(open_view):
+    """'Not measured' leaves the board to guess whether nobody looked or nobody sent anything."""
+    text = text_of(open_view("benefits_summary"))
+    assert ">no evidence: storage and contract lines missing<" in text
+    assert ">no evidence: admissions missing<" in text
+    assert ">no metric yet<" in text
+    assert "Rests on: HL7 messages or RIS extract." in text
+    assert 'in March 2026 <span class="tag">no baseline<' in text
 
 
 def test_occupied_time_outside_staffed_time_is_drawn_and_acquiring_is_a_share_of_its_own(open_view):

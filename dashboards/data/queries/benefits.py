@@ -30,6 +30,10 @@ def summary(build: Build) -> pl.DataFrame:
             benefits.metric_latest_on,
             benefits.metric_change,
             benefits.is_measured,
+            benefits.evidence_status,
+            benefits.evidence,
+            benefits.needed_feeds,
+            benefits.missing_feeds,
             benefits.movement,
             benefits.target_value,
             benefits.target_on,
@@ -54,7 +58,7 @@ def summary(build: Build) -> pl.DataFrame:
 
 
 def overview(build: Build) -> pl.DataFrame:
-    """One row: how many lines can be measured, which way they moved, how many targets are met."""
+    """One row: how many lines have evidence, which way they moved, how many targets are met."""
     return read(
         build,
         """
@@ -64,6 +68,9 @@ def overview(build: Build) -> pl.DataFrame:
             as_promised_count,
             against_promise_count,
             no_change_count,
+            no_baseline_count,
+            no_evidence_count,
+            no_metric_count,
             target_judged_count,
             target_met_count,
             realised_count,

@@ -7,6 +7,8 @@
 {%- set utilisation = ref('rpt_scanner_utilisation_weekly') %}
 {%- set data_quality = ref('rpt_data_quality_monthly') %}
 {%- set metrics = ref('rpt_metrics_monthly') %}
+{%- set sharing = ref('int_sharing_parts_monthly') %}
+{%- set benefits = ref('int_benefit_parts_monthly') %}
 {%- set cohort = ['modality_group', 'priority_group', 'acquired_month_on'] %}
 {%- set scanner = ['modality_group', 'station_name', 'week_start_on'] %}
 
@@ -31,7 +33,17 @@ with totals as (
     union all
     {{ roll_up_totals(data_quality, ['metric_id', 'rule', 'period_start_on'], 'checked_count') }}
     union all
-    {{ roll_up_totals(metrics, ['metric_id', 'modality_group', 'period_start_on'], 'numerator') }}
+    {{ roll_up_totals(sharing, ['modality_group', 'month_on'], 'transfer_count') }}
+    union all
+    {{ roll_up_totals(benefits, ['modality_group', 'month_on'], 'outsourced_spend_gbp') }}
+    union all
+    -- a party without exams, or with credits only, has no rate and counts in that of the network
+    {{ roll_up_totals(
+        metrics,
+        ['metric_id', 'modality_group', 'period_start_on'],
+        'numerator',
+        where="metric_id not in ('C03', 'F03')"
+    ) }}
 )
 
 select

@@ -95,6 +95,19 @@ def unchanged() -> operations.Operations:
     return simulated("null")
 
 
+def test_two_batches_that_share_a_month_give_no_two_admissions_one_number():
+    """Failing means that the stay of one patient replaces that of another."""
+    exams = exam_batch()
+    halves = [exams.gather_every(2, offset) for offset in (0, 1)]
+    parts = [beds.admissions(half, PERIOD.end, np.random.default_rng(3)) for half in halves]
+    found = operations.numbered_anew(pl.concat(parts))
+    key = ["party_code", "admission_id"]
+    assert pl.concat(parts).select(key).is_duplicated().any()
+    assert not found.select(key).is_duplicated().any()
+    months = [rows["admission_id"].str.slice(0, 5).to_list() for rows in (found, pl.concat(parts))]
+    assert months[0] == months[1]
+
+
 def test_counts_of_batches_add_up_to_the_count_of_all():
     """Failing means that a run month by month bills something else than a run at once."""
     exams = exam_batch(3_000)

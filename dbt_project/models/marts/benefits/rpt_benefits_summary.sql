@@ -31,6 +31,15 @@ unit_costs as (
     from {{ ref('stg_finance__unit_costs') }}
 ),
 
+needs as (
+    select
+        benefit_id,
+        is_metric_defined,
+        needed_feeds,
+        missing_feeds
+    from {{ ref('int_benefit_needs') }}
+),
+
 months as (
     select
         benefit_id,
@@ -76,6 +85,20 @@ measured as (
         metric_latest_value - metric_baseline_value as metric_change,
         metric_latest_value is not null and metric_baseline_value is not null as is_measured
     from latest
+),
+
+evidence as (
+    select
+        needs.benefit_id,
+        case
+            when latest.metric_latest_value is not null then 'measured'
+            when needs.is_metric_defined then 'no evidence'
+            else 'no metric yet'
+        end as evidence_status,
+        needs.needed_feeds,
+        case when latest.metric_latest_value is null then needs.missing_feeds end as missing_feeds
+    from needs
+    left join latest on needs.benefit_id = latest.benefit_id
 )
 
 select
@@ -98,15 +121,27 @@ select
     latest.metric_latest_on,
     measured.metric_change,
     coalesce(measured.is_measured, false) as is_measured,
+    evidence.evidence_status,
     case
-        when measured.metric_change is null then 'not measured'
+        when evidence.evidence_status <> 'no evidence' then evidence.evidence_status
+        when evidence.missing_feeds is not null
+            then 'no evidence: ' || evidence.missing_feeds || ' missing'
+        else
+            'no evidence: no month of ' || benefits.measure_metric_id || ' from '
+            || evidence.needed_feeds
+    end as evidence,
+    evidence.needed_feeds,
+    evidence.missing_feeds,
+    case
+        when latest.metric_latest_value is null then 'not measured'
+        when measured.metric_change is null then 'no baseline'
         when measured.metric_change = 0 then 'no change'
         when measured.metric_change > 0 and benefits.improvement = 'increase' then 'as promised'
         when measured.metric_change < 0 and benefits.improvement = 'decrease' then 'as promised'
         else 'against the promise'
     end as movement,
     case
-        when benefits.target_value is null or not coalesce(measured.is_measured, false) then null
+        when benefits.target_value is null or latest.metric_latest_value is null then null
         when benefits.improvement = 'increase'
             then latest.metric_latest_value >= benefits.target_value
         else latest.metric_latest_value <= benefits.target_value
@@ -122,4 +157,5 @@ select
 from benefits
 left join latest on benefits.benefit_id = latest.benefit_id
 left join measured on benefits.benefit_id = measured.benefit_id
+left join evidence on benefits.benefit_id = evidence.benefit_id
 left join unit_costs on benefits.assumption_id = unit_costs.assumption_id

@@ -136,6 +136,73 @@ quality_parts as (
     from {{ ref('int_quality_parts_monthly') }}
 ),
 
+sharing as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        prior_known_count,
+        prior_viewable_count,
+        repeat_7_count,
+        repeat_7_checked_count,
+        repeat_14_count,
+        repeat_14_checked_count,
+        repeat_28_count,
+        repeat_28_checked_count,
+        transfer_count,
+        transfer_exam_count,
+        meeting_case_count,
+        meeting_case_with_images_count
+    from {{ ref('int_sharing_parts_monthly') }}
+),
+
+image_access as (
+    select
+        measure,
+        org_code as party_code,
+        month_on,
+        numerator,
+        denominator
+    from {{ ref('rpt_image_access_monthly') }}
+    where org_level = 'party' and access_context = 'All'
+),
+
+site_owners as (
+    select
+        party_code,
+        trust_code,
+        valid_from,
+        valid_to
+    from {{ ref('int_site_owners') }}
+    -- what is told of a party without its sites: its only trust of the time, else Unknown
+    where site_code = 'Unknown'
+),
+
+benefits as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        outsourced_spend_gbp,
+        outsourced_report_count,
+        held_tb,
+        image_system_cost_gbp,
+        image_system_exam_count,
+        media_cost_gbp,
+        media_thousand_exams,
+        contract_cost_gbp,
+        contract_exam_count,
+        vacant_wte,
+        establishment_wte,
+        survey_score_sum,
+        survey_answer_count,
+        bed_days,
+        discharge_count
+    from {{ ref('int_benefit_parts_monthly') }}
+),
+
 data_quality as (
     select
         org_level,
@@ -235,6 +302,35 @@ record_views_rolled_up as (
     {{ roll_up(['month_on'], or_all=['modality_group']) }}
 ),
 
+image_access_placed as (
+    select
+        image_access.measure,
+        image_access.party_code,
+        coalesce(site_owners.trust_code, 'Unknown') as trust_code,
+        image_access.month_on,
+        -- sums of fractions drift with their order: thousandths of a second do not
+        cast(image_access.numerator as decimal(18, 3)) as numerator,
+        image_access.denominator
+    from image_access
+    left join site_owners
+        on
+            image_access.party_code = site_owners.party_code
+            and image_access.month_on between site_owners.valid_from and site_owners.valid_to
+),
+
+image_access_rolled_up as (
+    select
+        measure,
+        {{ org_level() }} as org_level,
+        {{ org_code() }} as org_code,
+        'All' as modality_group,
+        month_on,
+        sum(numerator) as numerator,
+        sum(denominator) as denominator
+    from image_access_placed
+    {{ roll_up(['measure', 'month_on']) }}
+),
+
 measured as (
     {{ metric_rows('exams_performed', 'T01', 'numerator', none) }}
     union all
@@ -286,7 +382,44 @@ measured as (
     union all
     {{ metric_rows('utilisation_parts', 'U11', 'idle_gap_minutes', 'used_session_count') }}
     union all
+    {{ metric_rows('sharing', 'C01', 'prior_viewable_count', 'prior_known_count') }}
+    union all
+    {{ metric_rows('sharing', 'C02', 'repeat_28_count', 'repeat_28_checked_count') }}
+    union all
+    {{ metric_rows('sharing', 'C03', 'transfer_count', 'transfer_exam_count / 1000.0') }}
+    union all
     {{ metric_rows('record_views_rolled_up', 'C04', 'view_count', 'thousand_exams') }}
+    union all
+    {{ metric_rows('sharing', 'C05', 'meeting_case_with_images_count', 'meeting_case_count') }}
+    union all
+    {{ metric_rows(
+        'image_access_rolled_up', 'C06', 'numerator', 'denominator', where="measure = 'failed_launches'"
+    ) }}
+    union all
+    {{ metric_rows(
+        'image_access_rolled_up', 'C07', 'numerator', 'denominator',
+        where="measure = 'first_image_seconds'"
+    ) }}
+    union all
+    {{ metric_rows('sharing', 'C08', 'repeat_7_count', 'repeat_7_checked_count') }}
+    union all
+    {{ metric_rows('sharing', 'C09', 'repeat_14_count', 'repeat_14_checked_count') }}
+    union all
+    {{ metric_rows('benefits', 'F03', 'outsourced_spend_gbp', 'outsourced_report_count') }}
+    union all
+    {{ metric_rows('benefits', 'F04', 'held_tb', none) }}
+    union all
+    {{ metric_rows('benefits', 'F05', 'image_system_cost_gbp', 'image_system_exam_count') }}
+    union all
+    {{ metric_rows('benefits', 'F06', 'media_cost_gbp', 'media_thousand_exams') }}
+    union all
+    {{ metric_rows('benefits', 'F07', 'contract_cost_gbp', 'contract_exam_count') }}
+    union all
+    {{ metric_rows('benefits', 'H01', 'bed_days', 'discharge_count') }}
+    union all
+    {{ metric_rows('benefits', 'P01', 'vacant_wte', 'establishment_wte') }}
+    union all
+    {{ metric_rows('benefits', 'P02', 'survey_score_sum', 'survey_answer_count') }}
     union all
     {{ metric_rows(
         'data_quality', 'Q01', 'checked_count - failing_count', 'checked_count', where="metric_id = 'Q01'"
