@@ -49,6 +49,14 @@ END_METHODS = {
     "list": "The archive's list of series",
     "none": "Not known",
 }
+WAYS_IN = {
+    "own_record": "Own record",
+    "shared_record": "Shared record",
+    "gp": "General practice",
+    "meeting": "Meeting (MDT)",
+    "archive_viewer": "Archive's own viewer",
+    "not_known": "Way in not known",
+}
 FEED_KINDS = {
     "dicom": "image files",
     "dicom_series": "series list",
@@ -116,6 +124,13 @@ def modality(group: str) -> str:
     return MODALITIES.get(group, group)
 
 
+def way_in(context: str) -> str:
+    """Where images were opened from; an unknown one is shown as it is stored."""
+    if context == "All":
+        return "All ways in"
+    return WAYS_IN.get("not_known" if context == "Unknown" else context, context)
+
+
 def status(word: str | None) -> str:
     """A source status in plain words; an unknown one is shown as it is stored."""
     if not word:
@@ -136,6 +151,8 @@ def number(value: Any, unit: str | None) -> str:
         return f"{written} hour" if written == "1" else f"{written} hours"
     if unit == "exams per hour":
         return f"{value:.2f} an hour"
+    if unit == "seconds":
+        return f"{value:,.1f} seconds"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
