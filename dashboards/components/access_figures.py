@@ -38,7 +38,13 @@ def missing(lacking: pl.DataFrame, org_level: str, org_code: str) -> str:
     )
 
 
-def views_by_context(frame: pl.DataFrame, where: str, events: pl.DataFrame, nothing: str) -> Figure:
+def views_by_context(
+    frame: pl.DataFrame,
+    measure: dict[str, Any] | None,
+    where: str,
+    events: pl.DataFrame,
+    nothing: str,
+) -> Figure:
     """Image views each month by the way in; one row per month."""
     known = [name for name in wording.WAYS_IN if name in frame.columns]
     used = {name: wording.WAYS_IN[name] for name in known if frame[name].count()}
@@ -51,6 +57,7 @@ def views_by_context(frame: pl.DataFrame, where: str, events: pl.DataFrame, noth
         what="image views",
         events=events,
         hatched=True,
+        more_notes=certainty(measure),
     )
     said = wording.latest(
         drawn.table, on="month_on", value="all_views", unit="count", what="image views, all ways in"
@@ -76,7 +83,7 @@ def over_time(
         title=title,
         what=_small(measure["name"]),
         events=events,
-        more_notes=[*_spoken_for(frame), certainty(measure)],
+        more_notes=[*_spoken_for(frame), *certainty(measure)],
     )
     return replace(drawn, nothing=nothing)
 
@@ -91,14 +98,14 @@ def peers(frame: pl.DataFrame, measure: dict[str, Any], nothing: str) -> Figure:
         title=f"{measure['name']} against peers",
     )
     whole = frame["network_value"][0] if frame.height else None
-    notes = [f"{NETWORK}: {wording.number(whole, measure['unit'])}.", certainty(measure)]
+    notes = [f"{NETWORK}: {wording.number(whole, measure['unit'])}.", *certainty(measure)]
     return replace(
         drawn, notes=[*drawn.notes, *notes], alt=f"{drawn.alt} {notes[0]}", nothing=nothing
     )
 
 
 def opened_from_records(
-    frame: pl.DataFrame, where: str, events: pl.DataFrame, nothing: str
+    frame: pl.DataFrame, metric: dict[str, Any], where: str, events: pl.DataFrame, nothing: str
 ) -> Figure:
     """Images opened from a record for each 1,000 exams; one row per month."""
     drawn = trend.lines(
@@ -109,11 +116,18 @@ def opened_from_records(
         title=f"Images opened from a record, {where}",
         what="images opened from a record for each 1,000 exams performed",
         events=events,
+        more_notes=certainty(metric),
     )
     return replace(drawn, nothing=nothing)
 
 
-def transfers(frame: pl.DataFrame, where: str, events: pl.DataFrame, nothing: str) -> Figure:
+def transfers(
+    frame: pl.DataFrame,
+    measure: dict[str, Any] | None,
+    where: str,
+    events: pl.DataFrame,
+    nothing: str,
+) -> Figure:
     """Studies sent from one party to another; one row per month."""
     drawn = trend.lines(
         frame,
@@ -123,7 +137,7 @@ def transfers(frame: pl.DataFrame, where: str, events: pl.DataFrame, nothing: st
         title=f"Transfers between parties, {where}",
         what="studies sent from one party to another",
         events=events,
-        more_notes=_spoken_for(frame),
+        more_notes=[*_spoken_for(frame), *certainty(measure)],
     )
     return replace(drawn, nothing=nothing)
 
@@ -168,12 +182,14 @@ def contexts(frame: pl.DataFrame, where: str, nothing: str) -> Figure:
     )
 
 
-def certainty(measure: dict[str, Any]) -> str:
-    """How sure the definition is and where it comes from, as one line."""
-    return (
+def certainty(measure: dict[str, Any] | None) -> list[str]:
+    """How sure the definition is and where it comes from, as one line; none without a stored row."""
+    if measure is None:
+        return []
+    return [
         f"Certainty of the definition: {wording.status(measure['source_status'])}. "
         f"Source: {measure['source']}."
-    )
+    ]
 
 
 def counted(frame: pl.DataFrame) -> Figure:
