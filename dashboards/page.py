@@ -6,7 +6,7 @@ Joins data and components, so that neither has to know the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -103,8 +103,12 @@ class Page:
         """Show one figure; metrics are the registry ids that explain it.
 
         filtered_by names the choices the rows depend on, where the table does not say it.
-        registry holds the texts of measures that a table explains itself, one row each.
+        registry holds the texts of measures that a table explains itself, one row each. Feeds that
+        a metric lacks at the chosen organisation are named below the drawing.
         """
+        lacking = quality.missing_feeds(self.build, self.filters)
+        lacking = lacking.filter(pl.col("metric_id").is_in(list(metrics)))
+        drawn = replace(drawn, notes=[*drawn.notes, *wording.missing_feeds(lacking)])
         figure.show(drawn, **self._told(drawn, metrics, source, filtered_by, registry))
 
     @staticmethod

@@ -209,6 +209,29 @@ def target(row: dict[str, Any]) -> str:
     return f"Target {sign} {value} ({status(row['source_status'])})"
 
 
+def feeds(needed: str) -> str:
+    """Kinds of feed in words: 'hl7 or ris_extract; rota' is HL7 messages or RIS extract, and rota."""
+    groups = [
+        " or ".join(FEED_KINDS.get(kind, kind) for kind in group.split(" or "))
+        for group in needed.split("; ")
+    ]
+    return ", and ".join(groups)
+
+
+def missing_feeds(lacking: pl.DataFrame) -> list[str]:
+    """A line per set of missing feeds; lacking holds one row per party and metric that lacks one."""
+    lines = []
+    for needed in lacking["missing_feeds"].unique(maintain_order=True):
+        rows = lacking.filter(pl.col("missing_feeds") == needed)
+        parties = rows["party"].unique(maintain_order=True).to_list()
+        metrics = rows["metric_id"].unique(maintain_order=True).to_list()
+        lines.append(
+            f"Missing feed: {feeds(needed)}, from {', '.join(parties)}. What only it tells "
+            f"({', '.join(metrics)}) is not known, which is not 0."
+        )
+    return lines
+
+
 def last_row(frame: pl.DataFrame, value: str) -> dict[str, Any] | None:
     """The last row that holds a value in a column, or None."""
     known = frame.filter(pl.col(value).is_not_null())

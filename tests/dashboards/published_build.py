@@ -810,6 +810,9 @@ def evidence() -> pl.DataFrame:
             (code, "benefit", "B13", "Images opened in the patient record",
              "hl7 or ris_extract; image_access", held if is_silent else f"{held}; image_access",
              "image_access" if is_silent else None, "partly" if is_silent else "available"),
+            (code, "metric", "W02", "Waiting six weeks and more", "hl7 or ris_extract",
+             None if is_silent else held, "hl7 or ris_extract" if is_silent else None,
+             "no evidence" if is_silent else "available"),
         ]  # fmt: skip
     names = [
         "party_code", "subject_kind", "subject_id", "subject_name", "needed_feeds", "held_feeds",

@@ -238,6 +238,9 @@ def test_without_its_audit_a_party_has_no_views_and_the_feed_is_named(build):
     assert image_access.by_month(build, TAMESIDE, "views").is_empty()
     assert image_access.contexts_latest(build, TAMESIDE).is_empty()
     assert image_access.peers_latest(build, TAMESIDE, "failed_launches").height == 7
+    assert quality.missing_feeds(build, TAMESIDE)["metric_id"].to_list() == ["W02"]
+    assert quality.missing_feeds(build, BOLTON).is_empty()
+    assert quality.missing_feeds(build, NETWORK)["party"].to_list() == ["Tameside and Glossop"]
     lacking = quality.evidence(build, "image_access")
     assert lacking.select("party_code", "subject_id", "missing_feeds").rows() == [
         ("RMP", "B13", "image_access")

@@ -368,6 +368,21 @@ def test_missing_image_access_names_the_feed_that_would_bring_it(open_view, tmp_
     assert "Not known, and not 0" in text_of(nowhere)
 
 
+def test_a_figure_names_the_feeds_that_its_metric_lacks(open_view):
+    """Failing means that a trust which gives no list reads an empty page, and not what to send."""
+    tameside = "Tameside and Glossop Integrated Care NHS Foundation Trust"
+    said = (
+        "Missing feed: HL7 messages or RIS extract, from Tameside and Glossop. What only it tells"
+    )
+    for level in ("party", "trust"):
+        text = text_of(open_view("waiting_times", organisation=f"{tameside} ({level})"))
+        assert f"{said} (W02) is not known, which is not 0." in text
+    assert "Missing feed" not in text_of(
+        open_view("throughput", organisation=f"{tameside} (party)")
+    )
+    assert "Missing feed" not in text_of(open_view("waiting_times", organisation=PENNINE))
+
+
 def test_the_dictionary_can_be_searched(open_view):
     """An analyst who cannot find a metric invents a new one."""
     app = open_view("metric_dictionary", q="6 weeks")
