@@ -53,6 +53,14 @@ ENTRIES = (
         question="How much of the staffed time are scanners in use?",
     ),
     Entry(
+        reader="Trust manager",
+        view="image_access",
+        title="Image access",
+        icon=":material/visibility:",
+        question="Who opens images from where, and do they come up?",
+        pick_modality=False,
+    ),
+    Entry(
         reader="Analyst",
         view="data_quality",
         title="Data quality",

@@ -6,7 +6,7 @@ Joins data and components, so that neither has to know the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -33,6 +33,7 @@ FILTERED_BY = {
     "marts.rpt_feed_freshness": (),
     "statistics.metric_revisions": ("Organisation", "Months"),
     "marts.rpt_feed_metric_matrix": (),
+    "marts.rpt_image_access_monthly": ("Organisation", "Months"),
     "marts.rpt_waiting_times_monthly": ("Organisation", "Waiting list test", "Months"),
     "marts.rpt_published_waits_monthly": ("Organisation", "Waiting list test", "Months"),
 }
@@ -98,12 +99,18 @@ class Page:
         metrics: Sequence[str] = (),
         source: str,
         filtered_by: Sequence[str] | None = None,
+        registry: pl.DataFrame | None = None,
     ) -> None:
         """Show one figure; metrics are the registry ids that explain it.
 
         filtered_by names the choices the rows depend on, where the table does not say it.
+        registry holds the texts of measures that a table explains itself, one row each. Feeds that
+        a metric lacks at the chosen organisation are named below the drawing.
         """
-        figure.show(drawn, **self._told(drawn, metrics, source, filtered_by))
+        lacking = quality.missing_feeds(self.build, self.filters)
+        lacking = lacking.filter(pl.col("metric_id").is_in(list(metrics)))
+        drawn = replace(drawn, notes=[*drawn.notes, *wording.missing_feeds(lacking)])
+        figure.show(drawn, **self._told(drawn, metrics, source, filtered_by, registry))
 
     @staticmethod
     def section(title: str, text: str) -> None:
@@ -120,8 +127,10 @@ class Page:
         metrics: Sequence[str],
         source: str,
         filtered_by: Sequence[str] | None,
+        registry: pl.DataFrame | None = None,
     ) -> dict[str, Any]:
-        known = catalogue.metrics(self.build).filter(pl.col("metric_id").is_in(list(metrics)))
+        texts = catalogue.metrics(self.build) if registry is None else registry
+        known = texts.filter(pl.col("metric_id").is_in(list(metrics)))
         described = catalogue.table_text(self.build, source)
         name = f"{self.entry.view}_{source.rsplit('.', 1)[-1]}_{_slug(drawn.title)}"
         names = FILTERED_BY.get(source, ("Organisation", "Modality", "Months"))

@@ -18,10 +18,11 @@ def header(title: str, definitions: pl.DataFrame, provenance: Sequence[str]) -> 
     """The lines a download starts with: title, definitions, then filters, build and as-at."""
     lines = [title]
     for row in definitions.iter_rows(named=True):
+        owner = f"; owner: {row['owner']}" if "owner" in row else ""
         lines += [
             f"Definition of {row['metric_id']} {row['name']}: {row['definition']}",
             f"Numerator: {row['numerator'] or 'none'}; denominator: {row['denominator'] or 'none'}",
-            f"Source: {row['source']} ({row['source_status']}); owner: {row['owner']}",
+            f"Source: {row['source']} ({row['source_status']}){owner}",
         ]
     return [*lines, *provenance]
 

@@ -142,18 +142,18 @@ def footer(
 
 
 def definition(row: dict[str, Any]) -> str:
-    """The text of one metric as stored in the registry, as a Markdown list."""
+    """The text of one metric as a Markdown list; a measure outside the registry has fewer lines."""
     lines = [
         f"**{row['name']}** ({row['metric_id']}): {row['definition']}",
         f"- Numerator: {row['numerator'] or 'none'}",
         f"- Denominator: {row['denominator'] or 'none'}",
-        f"- Exclusions: {row['exclusions'] or 'none'}",
+        f"- Exclusions: {row['exclusions'] or 'none'}" if "exclusions" in row else "",
         f"- Unit: {row['unit']}; {_direction(row['improvement'])}",
-        f"- Clock: {row['clock']}",
-        f"- Owner: {row['owner']}",
+        f"- Clock: {row['clock']}" if "clock" in row else "",
+        f"- Owner: {row['owner']}" if "owner" in row else "",
         f"- Source: {row['source']} ({wording.status(row['source_status'])})",
     ]
-    return "\n".join(lines)
+    return "\n".join(filter(None, lines))
 
 
 def _direction(improvement: object) -> str:

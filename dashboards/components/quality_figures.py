@@ -153,9 +153,10 @@ def freshness(frame: pl.DataFrame) -> Figure:
     return Figure(title=title, takeaway=takeaway, table=frame, reading=reading)
 
 
-def evidence(frame: pl.DataFrame) -> Figure:
+def evidence(
+    frame: pl.DataFrame, title: str = "Feeds missing for a metric or benefit line, whole network"
+) -> Figure:
     """Feeds that are missing; one row per party and metric or benefit line."""
-    title = "Feeds missing for a metric or benefit line, whole network"
     if frame.is_empty():
         return Figure(
             title=title,

@@ -13,6 +13,7 @@ from dashboards.components.figure import Figure
 MOST_TICKS = 7
 LEGEND_LINE = 20
 TICKS = {"rate": ".3~%", "count": ",", "hours": ",", "minutes": ",", "exams per hour": ".1f"}
+TICKS |= {"seconds": ",.3~g"}
 STEP = {"day_on": "1d", "week_start_on": "1w"}
 
 
@@ -235,4 +236,4 @@ def _all_small(table: pl.DataFrame, series: Mapping[str, str]) -> bool:
 
 
 def _hover(unit: str) -> str:
-    return {"rate": ".1%", "exams per hour": ".2f"}.get(unit, ",.0f")
+    return {"rate": ".1%", "exams per hour": ".2f", "seconds": ",.1f"}.get(unit, ",.0f")

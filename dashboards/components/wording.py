@@ -49,6 +49,14 @@ END_METHODS = {
     "list": "The archive's list of series",
     "none": "Not known",
 }
+WAYS_IN = {
+    "own_record": "Own record",
+    "shared_record": "Shared record",
+    "gp": "General practice",
+    "meeting": "Meeting (MDT)",
+    "archive_viewer": "Archive's own viewer",
+    "not_known": "Way in not known",
+}
 FEED_KINDS = {
     "dicom": "image files",
     "dicom_series": "series list",
@@ -117,6 +125,13 @@ def modality(group: str) -> str:
     return MODALITIES.get(group, group)
 
 
+def way_in(context: str) -> str:
+    """Where images were opened from; an unknown one is shown as it is stored."""
+    if context == "All":
+        return "All ways in"
+    return WAYS_IN.get("not_known" if context == "Unknown" else context, context)
+
+
 def status(word: str | None) -> str:
     """A source status in plain words; an unknown one is shown as it is stored."""
     if not word:
@@ -137,6 +152,8 @@ def number(value: Any, unit: str | None) -> str:
         return f"{written} hour" if written == "1" else f"{written} hours"
     if unit == "exams per hour":
         return f"{value:.2f} an hour"
+    if unit == "seconds":
+        return f"{value:,.1f} seconds"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
@@ -191,6 +208,29 @@ def target(row: dict[str, Any]) -> str:
     sign = COMPARATORS.get(row["comparator"], row["comparator"])
     value = number(row["target_value"], row["unit"])
     return f"Target {sign} {value} ({status(row['source_status'])})"
+
+
+def feeds(needed: str) -> str:
+    """Kinds of feed in words: 'hl7 or ris_extract; rota' is HL7 messages or RIS extract, and rota."""
+    groups = [
+        " or ".join(FEED_KINDS.get(kind, kind) for kind in group.split(" or "))
+        for group in needed.split("; ")
+    ]
+    return ", and ".join(groups)
+
+
+def missing_feeds(lacking: pl.DataFrame) -> list[str]:
+    """A line per set of missing feeds; lacking holds one row per party and metric that lacks one."""
+    lines = []
+    for needed in lacking["missing_feeds"].unique(maintain_order=True):
+        rows = lacking.filter(pl.col("missing_feeds") == needed)
+        parties = rows["party"].unique(maintain_order=True).to_list()
+        metrics = rows["metric_id"].unique(maintain_order=True).to_list()
+        lines.append(
+            f"Missing feed: {feeds(needed)}, from {', '.join(parties)}. What only it tells "
+            f"({', '.join(metrics)}) is not known, which is not 0."
+        )
+    return lines
 
 
 def last_row(frame: pl.DataFrame, value: str) -> dict[str, Any] | None:

@@ -48,7 +48,8 @@ def unregistered(delivery: Delivery, network: Network) -> Refused:
     )
     return Refused(
         "feed_is_registered",
-        f"no feed of seeds/network/feeds.csv matches the name {delivery.name}; {wanted}",
+        f"no feed of seeds/network/feeds.csv matches the name {delivery.name}; {wanted}"
+        " (docs/guides/new_network.md)",
     )
 
 

@@ -15,6 +15,7 @@ VIEWS = {
     "throughput": "Throughput",
     "waiting_times": "Waiting times",
     "scanner_utilisation": "Scanner utilisation",
+    "image_access": "Image access",
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
 }

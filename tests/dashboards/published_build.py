@@ -152,6 +152,7 @@ METRIC_PARTS = {
     "R06": ("outsourced", "reports"),
     "R08": ("crossed", "in_network"),
     "R11": ("out_of_hours", "reports"),
+    "C04": ("crossed", "exams"),
     "U01": ("exams", "staffed"),
     "U02": ("occupied", "staffed"),
     "Q01": ("valid", "exams"),
@@ -176,6 +177,7 @@ METRICS = [
     ("R11", "Out-of-hours reporting", "Verified 20:00-08:00 or weekend.", "those", "reports"),
     ("U01", "Exams per staffed hour", "Exams over staffed hours.", "exams", "staffed hours"),
     ("U02", "Scanner utilisation", "Occupied minutes inside staffed time.", "occupied", "staffed"),
+    ("C04", "Images opened from a record", "Opened for each 1,000.", "views", "thousand exams"),
     ("Q01", "Valid NHS number", "Records with a valid NHS number.", "valid", "carrying one"),
     ("Q03", "Dates out of order", "Rows breaking the order of dates.", "breaking", "both dates"),
     ("Q04", "Unmapped exam code", "Rows whose code has no modality.", "unmapped", "rows"),
@@ -766,8 +768,71 @@ def events() -> pl.DataFrame:
     )
 
 
+WAYS_IN = {"own_record": 0.5, "shared_record": 0.2, "gp": 0.1, "meeting": 0.05}
+WAYS_IN |= {"archive_viewer": 0.15, "Unknown": 0.0, "All": 1.0}
+FIRST_AUDITED, SILENT = date(2025, 10, 1), "RMP"
+
+
+def image_access_monthly() -> pl.DataFrame:
+    """Half a year of views by party; one party sends no audit messages, one knows no times."""
+    known = pl.DataFrame(seed("national/image_access_measures.csv"))
+    rows = []
+    audited = [month for month in months() if month >= FIRST_AUDITED]
+    for n, month in enumerate(audited):
+        parties = [party for party in SIZE if party != SILENT]
+        for way, share in WAYS_IN.items():
+            of_party = []
+            for party in parties:
+                views = int(900 * SIZE[party] * share) + 3 * n * (share > 0)
+                timed = 0 if party == "RRF" else views
+                of_party.append(
+                    {
+                        "views": (views, None),
+                        "views_per_thousand_exams": (views, 2.0 * SIZE[party]),
+                        "other_party_views": (views // 5, views),
+                        "acquirer_known": (views, views),
+                        "failed_launches": (views // 25, views + views // 25),
+                        "first_image_seconds": (timed * 3.5, timed),
+                        "slow_first_images": (timed // 20, timed),
+                        "first_image_timed": (timed, views),
+                        "viewing_people": (views // 9 if views > 45 else None, None),
+                        "transfers": (40 + n, None),
+                    }
+                )
+            told = [("party", party, found) for party, found in zip(parties, of_party, strict=True)]
+            whole = {
+                measure: (
+                    sum(found[measure][0] or 0 for found in of_party),
+                    None if bottom is None else sum(found[measure][1] for found in of_party),
+                )
+                for measure, (_, bottom) in of_party[0].items()
+            }
+            for level, code, found in [*told, ("network", "NETWORK", whole)]:
+                for measure, (top, bottom) in found.items():
+                    if measure == "transfers" and way != "All":
+                        continue
+                    value = top if bottom is None else (top / bottom if bottom else None)
+                    rows.append((measure, level, code, way, month, top, bottom, value))
+    names = ["measure", "org_level", "org_code", "access_context", "month_on", "numerator"]
+    names += ["denominator", "value"]
+    kinds = dict.fromkeys(("numerator", "denominator", "value"), pl.Float64)
+    return (
+        pl.DataFrame(
+            [(*row[:5], *(None if x is None else float(x) for x in row[5:])) for row in rows],
+            schema=names,
+            schema_overrides=kinds,
+            orient="row",
+        )
+        .join(known, on="measure")
+        .with_columns(
+            pl.col("sort_order").cast(pl.Int64),
+            audited_party_count=pl.when(pl.col("org_level") == "network").then(7).otherwise(1),
+        )
+    )
+
+
 def evidence() -> pl.DataFrame:
-    """Every party has what B01 needs and a part of what B13 needs; one has nothing for B09."""
+    """Every party has what B01 needs; one has nothing for B09 and lacks the audit for B13."""
     rows = []
     for party in seed("network/programme_parties.csv"):
         code = party["party_code"]
@@ -780,7 +845,11 @@ def evidence() -> pl.DataFrame:
              None if is_silent else "meeting_lists", "meeting_lists" if is_silent else None,
              "no evidence" if is_silent else "available"),
             (code, "benefit", "B13", "Images opened in the patient record",
-             "hl7 or ris_extract; image_access", held, "image_access", "partly"),
+             "hl7 or ris_extract; image_access", held if is_silent else f"{held}; image_access",
+             "image_access" if is_silent else None, "partly" if is_silent else "available"),
+            (code, "metric", "W02", "Waiting six weeks and more", "hl7 or ris_extract",
+             None if is_silent else held, "hl7 or ris_extract" if is_silent else None,
+             "no evidence" if is_silent else "available"),
         ]  # fmt: skip
     names = [
         "party_code", "subject_kind", "subject_id", "subject_name", "needed_feeds", "held_feeds",
@@ -965,6 +1034,7 @@ def tables() -> dict[str, pl.DataFrame]:
         "rpt_utilisation_bridges_monthly": bridges_monthly(weekly),
         "rpt_ris_dicom_reconciliation_monthly": reconciliation_monthly(weekly),
         "rpt_cross_site_reporting_monthly": cross_site(parts),
+        "rpt_image_access_monthly": image_access_monthly(),
         "rpt_metrics_monthly": metrics,
         "rpt_benefits_monthly": monthly,
         "rpt_benefits_summary": summary,

@@ -14,6 +14,7 @@ from dashboards.data.published import current_build
 from dashboards.data.queries import (
     benefits,
     catalogue,
+    image_access,
     metrics,
     organisations,
     quality,
@@ -27,6 +28,7 @@ QUERIES = sorted((ROOT / "dashboards" / "data" / "queries").glob("*.py"))
 AGGREGATES = re.compile(r"\b(sum|avg|mean|median|count|quantile\w*|group by)\s*(\(|\b)")
 BOLTON = Filters("party", "RMC", "Bolton", "CT", date(2025, 4, 1), date(2026, 3, 31))
 NETWORK = Filters("network", "NETWORK", "GM", "All", date(2020, 4, 1), date(2026, 3, 31))
+TAMESIDE = Filters("party", "RMP", "Tameside", "All", date(2025, 4, 1), date(2026, 3, 31))
 CLOSED = Filters("trust", "RW6", "Pennine", "All", date(2020, 4, 1), date(2021, 9, 30))
 
 
@@ -201,6 +203,62 @@ def test_the_matrix_holds_every_pair_of_the_latest_month_only(build):
     assert frame.filter("is_own").height == 8
 
 
+def test_image_access_is_that_of_the_party_beside_the_network(build, tables):
+    """Failing means that a party reads the views of another one, or a network of other months."""
+    stored = tables["marts.rpt_image_access_monthly"].filter(
+        (pl.col("measure") == "failed_launches") & (pl.col("access_context") == "All")
+    )
+    frame = image_access.by_month(build, BOLTON, "failed_launches")
+    for code, column in (("RMC", "value"), ("NETWORK", "network_value")):
+        of_one = stored.filter(pl.col("org_code") == code).sort("month_on")
+        assert frame[column].to_list() == of_one["value"].to_list()
+    assert set(frame["audited_party_count"]) == {7}
+    assert frame["month_on"].to_list() == of_one["month_on"].to_list()
+    peers = image_access.peers_latest(build, BOLTON, "failed_launches")
+    assert peers.height == 7
+    assert peers.filter("is_mine")["organisation"].to_list() == ["Bolton"]
+    assert set(peers["network_value"]) == {frame["network_value"][-1]}
+
+
+def test_views_stand_under_the_way_in_they_came_by(build, tables):
+    """Failing means that views at meetings pass for those of practices."""
+    stored = tables["marts.rpt_image_access_monthly"].filter(
+        (pl.col("org_code") == "RMC") & (pl.col("month_on") == date(2026, 3, 1))
+    )
+    latest = dict(stored.filter(measure="views").select("access_context", "value").iter_rows())
+    assert image_access.views_by_context(build, BOLTON).row(5, named=True) == {
+        "month_on": date(2026, 3, 1),
+        "own_record": latest["own_record"],
+        "shared_record": latest["shared_record"],
+        "gp": latest["gp"],
+        "meeting": latest["meeting"],
+        "archive_viewer": latest["archive_viewer"],
+        "not_known": 0.0,
+        "all_views": latest["All"],
+    }
+    ways = image_access.contexts_latest(build, BOLTON)
+    assert ways["access_context"].to_list()[0] == "own_record"
+    assert ways["access_context"].to_list()[-1] == "All"
+    assert ways["views"].to_list() == [latest[way] for way in ways["access_context"]]
+    # nobody came by a way that is not known: a rate over nothing is empty
+    assert ways.filter(access_context="Unknown")["failed_rate"].to_list() == [None]
+
+
+def test_without_its_audit_a_party_has_no_views_and_the_feed_is_named(build):
+    """Failing means that a party that sends no audit messages seems to open no image."""
+    assert image_access.by_month(build, TAMESIDE, "views").is_empty()
+    assert image_access.contexts_latest(build, TAMESIDE).is_empty()
+    assert image_access.peers_latest(build, TAMESIDE, "failed_launches").height == 7
+    assert quality.missing_feeds(build, TAMESIDE)["metric_id"].to_list() == ["W02"]
+    assert quality.missing_feeds(build, BOLTON).is_empty()
+    assert quality.missing_feeds(build, NETWORK)["party"].to_list() == ["Tameside and Glossop"]
+    lacking = quality.evidence(build, "image_access")
+    assert lacking.select("party_code", "subject_id", "missing_feeds").rows() == [
+        ("RMP", "B13", "image_access")
+    ]
+    assert lacking.height < quality.evidence(build).height
+
+
 def test_a_silent_feed_is_late_and_the_others_are_not(build):
     """One global date would hide the one trust that stopped sending."""
     late = quality.freshness(build).filter(~pl.col("is_level_with_others"))
@@ -232,6 +290,10 @@ def test_every_query_of_the_page_answers_for_every_kind_of_organisation(build):
         assert waiting_times.by_month(build, filters, "All").width == 8
         assert benefits.cross_site_by_month(build, filters).width == 7
         assert quality.failing_by_month(build, filters).width == 6
+        assert image_access.by_month(build, filters, "views").width == 6
+        assert image_access.views_by_context(build, filters).width == 8
+        assert image_access.contexts_latest(build, filters).width == 9
+        assert image_access.peers_latest(build, filters, "views").width == 7
     assert quality.reconciliation(build)["is_reconciled"].all()
     assert quality.rejects(build)["reject_count"].is_sorted(descending=True)
     assert benefits.summary(build)["benefit_class"].to_list()[0] == "CRB"

@@ -3,6 +3,7 @@
 import json
 import re
 
+import published_build
 import pytest
 from conftest import PENNINE, ROOT, VIEWS
 
@@ -348,6 +349,52 @@ def test_without_images_a_comparison_with_the_ris_is_empty_and_never_zero(open_v
     assert "no images are known of these exams" in text_of(unknown)
     table = next(t for title, t in tables(unknown).items() if title.startswith("RIS against"))
     assert table["finding_count"].isna().all()
+
+
+def test_image_access_stands_beside_the_network_with_its_certainty(open_view):
+    """Failing means that a rate has nothing to be judged by, or seems surer than it is."""
+    app = open_view("image_access", organisation="Bolton NHS Foundation Trust (party)")
+    lines = next(d for n, d in charts(app).items() if n.endswith("_failed_launches"))["data"]
+    assert [line["name"] for line in lines][1] == "Whole network"
+    text = text_of(app)
+    assert "Whole network: 7 parties with audit messages of all of March 2026." in text
+    assert "Certainty of the definition: invented for the demonstration. Source: attribute" in text
+    assert "Certainty of the definition: verified. Source: EventOutcomeIndicator" in text
+    assert "The viewer noted an outcome other than success" in text
+    whole = charts(open_view("image_access"))
+    assert len(next(d for n, d in whole.items() if n.endswith("_failed_launches"))["data"]) == 1
+
+
+def test_missing_image_access_names_the_feed_that_would_bring_it(open_view, tmp_path, tables):
+    """Failing means that a party without audit messages reads an empty page, or a zero."""
+    silent = "Tameside and Glossop Integrated Care NHS Foundation Trust (party)"
+    text = text_of(open_view("image_access", organisation=silent))
+    assert (
+        "Not known, and not 0: no image access audit (image_access) has come from Tameside" in text
+    )
+    assert "Lacking a feed at one party or more: Images opened in the patient record (B13)." in text
+    trust = open_view("image_access", organisation="Bolton NHS Foundation Trust (trust)")
+    assert "Image access is counted by party, not by trust" in text_of(trust)
+    table = "marts.rpt_image_access_monthly"
+    published_build.write_build(tmp_path, found=tables | {table: tables[table].clear()})
+    nowhere = open_view("image_access", folder=tmp_path)
+    assert not nowhere.exception
+    assert "Not known, and not 0" in text_of(nowhere)
+
+
+def test_a_figure_names_the_feeds_that_its_metric_lacks(open_view):
+    """Failing means that a trust which gives no list reads an empty page, and not what to send."""
+    tameside = "Tameside and Glossop Integrated Care NHS Foundation Trust"
+    said = (
+        "Missing feed: HL7 messages or RIS extract, from Tameside and Glossop. What only it tells"
+    )
+    for level in ("party", "trust"):
+        text = text_of(open_view("waiting_times", organisation=f"{tameside} ({level})"))
+        assert f"{said} (W02) is not known, which is not 0." in text
+    assert "Missing feed" not in text_of(
+        open_view("throughput", organisation=f"{tameside} (party)")
+    )
+    assert "Missing feed" not in text_of(open_view("waiting_times", organisation=PENNINE))
 
 
 def test_the_dictionary_can_be_searched(open_view):

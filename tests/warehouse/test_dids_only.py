@@ -162,7 +162,28 @@ def test_who_still_waits_is_not_known_and_so_not_0(built: Warehouse):
     )
     known = set(metrics["metric_id"])
     assert {"T01", "W04", "R02"} <= known
-    assert not {"W01", "W02", "W03", "R11", "U01"} & known
+    assert not {"W01", "W02", "W03", "R06", "R08", "R11", "U01"} & known
+    shared = built.frame("select * from marts.rpt_cross_site_reporting_monthly")
+    assert shared["outsourced_rate"].null_count() == len(shared) > 0
+    assert shared["cross_site_rate"].null_count() == len(shared)
+
+
+def test_what_is_missing_names_the_feeds_that_would_bring_it(built: Warehouse):
+    """Failing means that a trust is not told what to send, or is asked for what it has sent."""
+    matrix = {
+        row["subject_id"]: row["missing_feeds"]
+        for row in built.rows(
+            "select subject_id, missing_feeds from marts.rpt_feed_metric_matrix "
+            "where party_code = 'RMC' and subject_kind = 'metric'"
+        )
+    }
+    assert matrix["W01"] == "epic_audit or fhir or hl7 or ris_extract"
+    assert matrix["R08"] == "fhir or hl7 or ris_extract"
+    assert matrix["C04"] == "image_access"
+    assert matrix["U07"] == "downtime; opening_hours; dicom or dicom_series"
+    assert {"T01", "W04", "R01", "R02", "R05"} <= {name for name, gap in matrix.items() if not gap}
+    figures = built.frame("select distinct metric_id from marts.rpt_metrics_monthly")
+    assert not {name for name, gap in matrix.items() if gap} & set(figures["metric_id"])
 
 
 def exported(

@@ -191,6 +191,7 @@ def test_every_view_of_the_dashboards_is_an_exposure(manifest):
         "throughput",
         "waiting_times",
         "scanner_utilisation",
+        "image_access",
         "data_quality",
     }
 

@@ -36,8 +36,11 @@ def freshness(build: Build) -> pl.DataFrame:
     )
 
 
-def evidence(build: Build) -> pl.DataFrame:
-    """One row per party and metric or benefit line that lacks a feed: what is there, what is not."""
+def evidence(build: Build, needing: str = "") -> pl.DataFrame:
+    """One row per party and metric or benefit line that lacks a feed: what is there, what is not.
+
+    needing is the kind of feed that the metrics and lines must need; empty for all of them.
+    """
     return read(
         build,
         """
@@ -53,9 +56,45 @@ def evidence(build: Build) -> pl.DataFrame:
             matrix.evidence_status,
         from marts.rpt_feed_metric_matrix as matrix
         left join marts.dim_party as parties on matrix.party_code = parties.party_code
-        where matrix.evidence_status <> 'available'
+        where
+            matrix.evidence_status <> 'available'
+            and contains(coalesce(matrix.needed_feeds, ''), $needing)
         order by matrix.subject_kind, matrix.subject_id, parties.sort_order nulls last
         """,
+        needing=needing,
+    )
+
+
+def missing_feeds(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per party of the chosen organisation and metric that lacks a feed there."""
+    return read(
+        build,
+        """
+        select
+            matrix.subject_id as metric_id,
+            coalesce(parties.short_name, matrix.party_code) as party,
+            matrix.missing_feeds,
+        from marts.rpt_feed_metric_matrix as matrix
+        left join marts.dim_party as parties on matrix.party_code = parties.party_code
+        where
+            matrix.subject_kind = 'metric'
+            and matrix.missing_feeds is not null
+            and (
+                $org_level = 'network'
+                or ($org_level = 'party' and matrix.party_code = $org_code)
+                or (
+                    $org_level = 'trust'
+                    and matrix.party_code in (
+                        select party_code
+                        from marts.dim_site
+                        where current_trust_code = $org_code
+                    )
+                )
+            )
+        order by matrix.subject_id, parties.sort_order nulls last
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
     )
 
 

@@ -22,6 +22,7 @@ counted as (
         reports.modality_group,
         reports.month_on,
         count(*) as report_count,
+        count(*) filter (where reports.organisation_type <> 'unknown') as known_report_count,
         count(*) filter (where reports.organisation_type = 'network') as network_report_count,
         count(*) filter (where reports.is_cross_site) as cross_site_count,
         count(*) filter (where reports.organisation_type = 'outsource') as outsourced_count
@@ -46,6 +47,7 @@ rolled_up as (
         {{ or_all('modality_group') }} as modality_group,
         month_on,
         cast(sum(report_count) as bigint) as report_count,
+        sum(known_report_count) as known_report_count,
         cast(sum(network_report_count) as bigint) as network_report_count,
         cast(sum(cross_site_count) as bigint) as cross_site_count,
         cast(sum(outsourced_count) as bigint) as outsourced_count
@@ -68,5 +70,7 @@ select
     cross_site_count,
     {{ ratio('cross_site_count', 'network_report_count') }} as cross_site_rate,
     outsourced_count,
-    {{ ratio('outsourced_count', 'report_count') }} as outsourced_rate
+    -- where no report names who wrote it, nobody knows whether a supplier did
+    case when known_report_count > 0 then {{ ratio('outsourced_count', 'report_count') }} end
+        as outsourced_rate
 from rolled_up

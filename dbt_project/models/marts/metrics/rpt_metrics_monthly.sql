@@ -262,6 +262,7 @@ reports_rolled_up as (
         {{ or_all('modality_group') }} as modality_group,
         month_on,
         count(*) as report_count,
+        count(*) filter (where organisation_type <> 'unknown') as known_report_count,
         count(is_out_of_hours) as timed_report_count,
         count(*) filter (where organisation_type = 'network') as network_report_count,
         count(*) filter (where organisation_type = 'outsource') as outsourced_count,
@@ -350,7 +351,10 @@ measured as (
     union all
     {{ metric_rows('turnaround', 'R05', 'backlog_over_28_days_count', 'backlog_count') }}
     union all
-    {{ metric_rows('reports_rolled_up', 'R06', 'outsourced_count', 'report_count') }}
+    -- where no report names who wrote it, nobody knows whether a supplier did
+    {{ metric_rows(
+        'reports_rolled_up', 'R06', 'outsourced_count', 'report_count', where='known_report_count > 0'
+    ) }}
     union all
     {{ metric_rows('reports_rolled_up', 'R08', 'cross_site_count', 'network_report_count') }}
     union all

@@ -1,0 +1,211 @@
+"""Who opens images from where: views, failed launches and the time to the first image."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dashboards.data.filters import Filters
+from dashboards.data.published import Build, read
+
+
+def measures(build: Build) -> pl.DataFrame:
+    """One row per measure of image access, as the stored rows explain it, in their order."""
+    return read(
+        build,
+        """
+        select distinct on (sort_order, measure)
+            measure as metric_id,
+            measure_name as name,
+            definition,
+            numerator_name as numerator,
+            denominator_name as denominator,
+            unit,
+            improvement,
+            source,
+            source_status,
+        from marts.rpt_image_access_monthly
+        order by sort_order, measure
+        """,
+    )
+
+
+def by_month(build: Build, filters: Filters, measure: str) -> pl.DataFrame:
+    """One row per month: one measure of all ways in, beside that of the network.
+
+    audited_party_count says for how many parties the value of the network speaks.
+    """
+    return read(
+        build,
+        """
+        select
+            own.month_on,
+            own.numerator,
+            own.denominator,
+            own.value,
+            network.value as network_value,
+            network.audited_party_count,
+        from marts.rpt_image_access_monthly as own
+        left join marts.rpt_image_access_monthly as network
+            on
+                network.org_level = 'network'
+                and own.measure = network.measure
+                and own.access_context = network.access_context
+                and own.month_on = network.month_on
+        where
+            own.measure = $measure
+            and own.access_context = 'All'
+            and own.org_level = $org_level
+            and own.org_code = $org_code
+            and own.month_on between $from_on and $to_on
+        order by own.month_on
+        """,
+        measure=measure,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
+def views_by_context(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per month: image views by the way in, a column for each."""
+    return read(
+        build,
+        """
+        with views as (
+            select
+                month_on,
+                access_context,
+                value,
+            from marts.rpt_image_access_monthly
+            where
+                measure = 'views'
+                and org_level = $org_level
+                and org_code = $org_code
+                and month_on between $from_on and $to_on
+        ),
+
+        ways as (
+            pivot views
+            on access_context
+            in ('own_record', 'shared_record', 'gp', 'meeting', 'archive_viewer', 'Unknown', 'All')
+            using first(value)
+        )
+
+        select
+            month_on,
+            own_record,
+            shared_record,
+            gp,
+            meeting,
+            archive_viewer,
+            "Unknown" as not_known,
+            "All" as all_views,
+        from ways
+        order by month_on
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
+def contexts_latest(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per way in, most used first and all of them last, in the latest stored month."""
+    return read(
+        build,
+        """
+        with points as (
+            select
+                access_context,
+                month_on,
+                measure,
+                value,
+            from marts.rpt_image_access_monthly
+            where
+                org_level = $org_level
+                and org_code = $org_code
+                and month_on between $from_on and $to_on
+            qualify month_on = max(month_on) over ()
+        ),
+
+        ways as (
+            pivot points
+            on measure in (
+                'views', 'other_party_views', 'failed_launches', 'first_image_seconds',
+                'slow_first_images', 'first_image_timed', 'viewing_people'
+            )
+            using first(value)
+        )
+
+        select
+            access_context,
+            month_on,
+            views,
+            other_party_views as other_party_rate,
+            failed_launches as failed_rate,
+            first_image_seconds,
+            slow_first_images as slow_rate,
+            first_image_timed as timed_rate,
+            viewing_people,
+        from ways
+        order by access_context = 'All', views desc nulls last, access_context
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
+def peers_latest(build: Build, filters: Filters, measure: str) -> pl.DataFrame:
+    """One row per party in the latest month that holds a value, beside the network's value.
+
+    is_mine marks the chosen party; a trust has none, since views are counted by party.
+    """
+    return read(
+        build,
+        """
+        with points as (
+            select
+                org_level,
+                org_code,
+                month_on,
+                numerator,
+                denominator,
+                value,
+            from marts.rpt_image_access_monthly
+            where
+                measure = $measure
+                and access_context = 'All'
+                and month_on between $from_on and $to_on
+        )
+
+        select
+            coalesce(parties.short_name, points.org_code) as organisation,
+            points.month_on,
+            points.numerator,
+            points.denominator,
+            points.value,
+            network.value as network_value,
+            $org_level = 'party' and points.org_code = $org_code as is_mine,
+        from points
+        left join points as network
+            on network.org_level = 'network' and points.month_on = network.month_on
+        left join marts.dim_party as parties on points.org_code = parties.party_code
+        where
+            points.org_level = 'party'
+            and points.month_on = (
+                select max(month_on)
+                from points
+                where org_level = 'party' and value is not null
+            )
+        order by points.value desc nulls last, parties.sort_order, organisation
+        """,
+        measure=measure,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
