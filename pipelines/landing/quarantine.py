@@ -16,6 +16,10 @@ class WrongStorageKey(Problem, ValueError):
     """Quarantine was written with another key; the message says what to do."""
 
 
+class RecordsGone(Problem, FileNotFoundError):
+    """The records of an entry are not there; the message says what to do."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One quarantined piece: the rejected records of a file, or a whole refused file.
@@ -50,9 +54,18 @@ class Quarantine:
         self._describe(entry)
 
     def payload(self, entry: Entry) -> bytes:
-        """Decrypt a payload; raises WrongStorageKey that names the entry if the key does not fit."""
+        """Decrypt a payload.
+
+        Raises WrongStorageKey that names the entry if the key does not fit, and RecordsGone where
+        there is no payload.
+        """
         try:
             return self.cipher.decrypt(self._payload(entry).read_bytes())
+        except FileNotFoundError as error:
+            raise RecordsGone(
+                f"the records of quarantine entry {entry.entry_id} are no longer there; have them "
+                "delivered again, then dismiss the entry"
+            ) from error
         except InvalidToken as error:
             raise WrongStorageKey(
                 f"quarantine entry {entry.entry_id} was written with another storage key; "
