@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from pipelines.journey import check_landing, exclusive, prepare
 from pipelines.problems import Problem, nearest
@@ -120,29 +119,28 @@ def _check_feed(feed: str | None, feed_ids: list[str]) -> None:
 
 
 def _print_waiting(found: list["Waiting"], now: datetime) -> None:
+    """One paragraph per entry: a table would cut names short on a narrow terminal."""
     if not found:
         console.print("nothing waits in quarantine")
         return
-    table = Table("feed", "delivery", "rule", "records", "since (UTC)", "days")
-    for column in ("records", "days"):
-        next(c for c in table.columns if c.header == column).justify = "right"
     for one in found:
-        entry = one.entry
-        since = "" if one.since is None else f"{one.since:%Y-%m-%d %H:%M}"
-        days = "" if one.since is None else str((now - one.since).days)
-        for number, (rule, count) in enumerate(one.rules.items()):
-            named = (one.feed_id, entry.file_name) if number == 0 else ("", "")
-            dated = (since, days) if number == 0 else ("", "")
-            table.add_row(*named, rule, f"{count:,}", *dated)
-    console.print(table)
-    console.print(
-        f"{len(found)} entries, {sum(one.entry.record_count for one in found):,} records. Mend the "
-        "cause (docs/bad_input.md), then:"
-    )
-    for one in found:
+        since = (
+            ""
+            if one.since is None
+            else f", since {one.since:%Y-%m-%d %H:%M} UTC ({(now - one.since).days} days)"
+        )
+        console.print(f"{one.feed_id}  {one.entry.file_name}{since}", soft_wrap=True)
+        for rule, count in one.rules.items():
+            console.print(f"    {count:,} {rule}", soft_wrap=True)
         if one.hindrance is not None:
-            console.print(f"  cannot be replayed: {one.hindrance}", soft_wrap=True)
-        console.print(f"  {one.command}", soft_wrap=True)
+            console.print(f"    cannot be replayed: {one.hindrance}", soft_wrap=True)
+        console.print(f"    {one.command}", soft_wrap=True)
+    records = sum(one.entry.record_count for one in found)
+    console.print(
+        f"{len(found)} entries, {records:,} records; mend the cause before a replay "
+        "(docs/bad_input.md)",
+        soft_wrap=True,
+    )
 
 
 def _print_replayed(one: "Replayed") -> None:
