@@ -123,6 +123,9 @@ MESSAGES: dict[str, Kind] = {
         _report(24, (VERIFIED_AT, b"20260611101500+9900")), "event_time_is_readable"
     ),
     "words for a time": Kind(_report(25, (VERIFIED_AT, b"yesterday")), "event_time_is_readable"),
+    "no time, as databases write it (1900, 1970)": Kind(
+        _report(38, (VERIFIED_AT, b"19000101000000")), "event_time_is_readable"
+    ),
     "a year of two digits": Kind(
         _report(26, (VERIFIED_AT, b"26061110")), "event_is_not_in_the_future"
     ),
