@@ -84,6 +84,18 @@ class Quarantine:
         self._describe(replace(entry, state=state, note=note))
         self._payload(entry).unlink(missing_ok=True)
 
+    def remove_closed(self) -> int:
+        """Delete the payloads of closed entries that a killed command left; returns how many."""
+        left = [
+            path
+            for state in ("replayed", "dismissed")
+            for path in map(self._payload, self.entries(state=state))
+            if path.exists()
+        ]
+        for path in left:
+            path.unlink()
+        return len(left)
+
     def _payload(self, entry: Entry) -> Path:
         return self.root / entry.feed_kind / f"{entry.entry_id}.enc"
 
