@@ -17,9 +17,10 @@ from pipelines.gate import reconciliation_failures
 from pipelines.harvest import HarvestResult, Replayed, Setup, harvest, replay_waiting, waiting
 from pipelines.landing.writer import write_parquet
 from pipelines.network import Network
+from pipelines.problems import Problem
 from pipelines.settings import PROJECT_ROOT
 from pipelines.sources.hl7 import split_messages
-from pipelines.sources.inbox import Delivery
+from pipelines.sources.inbox import Delivery, deliveries
 from tests import bad_input
 from tests.bad_input import Kind
 from tests.hl7_sender import NHS_NUMBER, SURNAME, framed, message
@@ -71,6 +72,9 @@ ELSEWHERE = {
     "a full disk under the receiver": "receivers/test_hl7_receiver.py::test_a_full_disk_is_told_and_the_receiver_goes_on_when_there_is_room",
     "a slow disk under the receiver": "receivers/test_hl7_receiver.py::test_a_disk_that_hangs_is_told_in_time",
     "a receiver that is killed": "receivers/test_hl7_command.py::test_a_receiver_killed_under_load_loses_and_doubles_nothing",
+    "a file that is still in transfer": "test_bad_input.py::test_a_file_in_transfer_is_left_alone",
+    "a file that grows under its own name": "test_bad_input.py::test_a_file_read_while_it_grows_counts_once_when_it_is_whole",
+    "a folder that is no day": "test_bad_input.py::test_a_folder_that_is_no_day_stops_the_run_by_name",
     "a full disk under the harvest": "test_bad_input.py::test_a_disk_that_fills_at_any_moment_loses_and_doubles_nothing",
 }  # fmt: skip
 
@@ -297,3 +301,43 @@ def test_a_table_that_finds_no_room_is_named_and_leaves_the_old_one(tmp_path: Pa
         write_parquet(pl.DataFrame({"a": range(10_000)}), path)
     assert pl.read_parquet(path)["a"].to_list() == [1]
     assert [one.name for one in tmp_path.iterdir()] == ["table.parquet"]
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox" / "hl7" / DAY.isoformat()
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_file_in_transfer_is_left_alone(inbox: Path):
+    """Failing means that half a file is read, and the whole one later beside it."""
+    for name in ("RMC_1.hl7.part", "RMC_1.hl7.tmp", "RMC_1.hl7.filepart", ".RMC_1.hl7"):
+        (inbox / name).write_bytes(message(1))
+    assert deliveries(inbox.parent.parent, "hl7") == []
+    (inbox / "RMC_1.hl7.part").rename(inbox / "RMC_1.hl7")
+    assert [one.name for one in deliveries(inbox.parent.parent, "hl7")] == ["RMC_1.hl7"]
+
+
+def test_a_file_read_while_it_grows_counts_once_when_it_is_whole(
+    inbox: Path, new_setup: Callable[..., Setup], tmp_path: Path
+):
+    """Failing means that a sender that does not rename makes its exams count twice."""
+    whole = b"".join(message(number) for number in range(10))
+    setup, path = new_setup(tmp_path), inbox / "RMC_1.hl7"
+    # Cut within the header of the fifth message.
+    path.write_bytes(b"".join(message(number) for number in range(4)) + message(4)[:40])
+    first = harvest("hl7", deliveries(inbox.parent.parent, "hl7"), setup, now=NOW)
+    assert (first.rows_landed, first.rows_rejected) == (4, 1)
+    path.write_bytes(whole)
+    second = harvest("hl7", deliveries(inbox.parent.parent, "hl7"), setup, now=NOW)
+    assert (second.rows_landed, second.rows_rejected) == (10, 0)
+    events = setup.landing.read("imaging_events")
+    assert (len(events), events["event_id"].n_unique()) == (14, 10)
+
+
+def test_a_folder_that_is_no_day_stops_the_run_by_name(inbox: Path):
+    """Failing means that a misnamed folder is never read and nobody is told."""
+    (inbox.parent / "june").mkdir()
+    with pytest.raises(Problem, match="june"):
+        deliveries(inbox.parent.parent, "hl7")
