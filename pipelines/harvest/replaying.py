@@ -196,12 +196,12 @@ def replay(entry: Entry, setup: Setup, *, now: datetime) -> HarvestResult:
 def _replay(entry: Entry, payload: bytes, setup: Setup, now: datetime) -> HarvestResult:
     day = date.fromisoformat(entry.delivered_on)
     if entry.feed_kind == "dicom":
-        waiting = _dicom_replay(entry, json.loads(payload), setup, day)
+        sent = _dicom_replay(entry, json.loads(payload), setup, day)
     else:
-        waiting = [Delivery(entry.feed_kind, Path(entry.file_name), day, payload)]
+        sent = [Delivery(entry.feed_kind, Path(entry.file_name), day, payload)]
     result = harvest(
         entry.feed_kind,
-        waiting,
+        sent,
         setup,
         now=now,
         replay_of=entry.source_sha,

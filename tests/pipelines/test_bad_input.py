@@ -40,6 +40,8 @@ FILES: dict[str, tuple[str, dict[str, Kind]]] = {
 OF_FILES = {
     (feed, kind): case for feed, (_, kinds) in FILES.items() for kind, case in kinds.items()
 }
+# Tests of models, which run in every build.
+UNIT_TESTS = "../../dbt_project/models/intermediate/pathway/_pathway__unit_tests.yml"
 # Proved where their subject is: the row of the page, and its test.
 ELSEWHERE = {
     "LF, CRLF, byte order marks, envelopes, frames": "sources/test_hl7.py::test_the_framing_of_a_file_changes_no_event",
@@ -75,6 +77,15 @@ ELSEWHERE = {
     "a file that is still in transfer": "test_bad_input.py::test_a_file_in_transfer_is_left_alone",
     "a file that grows under its own name": "test_bad_input.py::test_a_file_read_while_it_grows_counts_once_when_it_is_whole",
     "a folder that is no day": "test_bad_input.py::test_a_folder_that_is_no_day_stops_the_run_by_name",
+    "messages in any order, days or files": f"{UNIT_TESTS}::start_and_end_are_last_asserted_and_verified_is_earliest",
+    "a fact told by several messages": f"{UNIT_TESTS}::an_event_told_twice_is_one_event_and_an_appointment_finds_its_exam",
+    "a whole day sent again": "test_harvest.py::test_a_second_harvest_lands_nothing",
+    "an addendum as a whole new report": "sources/test_hl7.py::test_an_addendum_is_an_event_of_its_own_and_moves_no_verification",
+    "a correction or a withdrawal": "sources/test_hl7.py::test_the_status_of_a_report_and_of_its_lines_decides_what_happened",
+    "a report before the end of its exam": f"{UNIT_TESTS}::a_report_before_the_end_of_its_exam_has_no_turnaround",
+    "an appointment missed, then booked again": f"{UNIT_TESTS}::a_missed_or_given_up_appointment_resets_the_clock_and_a_hospital_cancellation_does_not",
+    "a feed that falls silent": "../../dbt_project/models/marts/quality/rpt_feed_freshness.yml::a_feed_is_as_fresh_as_its_last_event_and_a_silent_feed_is_listed",
+    "a request cancelled, then ordered again": f"{UNIT_TESTS}::a_cancelled_request_lives_again_when_ordered_afterwards",
     "a full disk under the harvest": "test_bad_input.py::test_a_disk_that_fills_at_any_moment_loses_and_doubles_nothing",
 }  # fmt: skip
 
@@ -243,7 +254,8 @@ def test_every_row_of_the_page_is_proved_and_every_proof_is_on_the_page():
     assert {kind: told[kind] for kind in ours} == ours
     for place in ELSEWHERE.values():
         file, _, test = place.partition("::")
-        assert f"def {test}(" in (Path(__file__).parent / file).read_text(), place
+        named = f"def {test}(" if file.endswith(".py") else f"- name: {test}\n"
+        assert named in (Path(__file__).parent / file).read_text(), place
 
 
 class NoRoom:
