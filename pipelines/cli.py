@@ -26,10 +26,12 @@ from rich.progress import (
 from rich.table import Table
 
 from pipelines.demo import DEMO_MONTHS, DEMO_SCALE, DEMO_SEED, DEMO_START, DEMO_WORLD
+from pipelines.durable import NO_ROOM
 from pipelines.export_verbs import export_app
 from pipelines.journal import Entry, Journal
 from pipelines.journey import (
     Outcome,
+    check_landing,
     exclusive,
     execute,
     is_current,
@@ -38,6 +40,7 @@ from pipelines.journey import (
 )
 from pipelines.landing.keys import create_key_file
 from pipelines.problems import Problem
+from pipelines.quarantine_verbs import quarantine_app, replay_and_tell
 from pipelines.query_verbs import query_app
 from pipelines.receive_audit_verb import receive_audit
 from pipelines.receive_verbs import receive_app
@@ -56,6 +59,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(receive_app, name="receive")
 receive_app.command("audit")(receive_audit)
 app.add_typer(query_app, name="query")
+app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(export_app, name="export")
 app.command()(recompute)
 PATHS_SHOWN = 20
@@ -79,6 +83,16 @@ def main() -> None:
         app()
     except (Problem, FileNotFoundError) as problem:
         errors.print(f"imaging: {problem}", style="bold red", soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = error.filename or Settings().home
+        errors.print(
+            f"imaging: no room is left on the disk of {where}; make room and run the command again",
+            style="bold red",
+            soft_wrap=True,
+        )
         sys.exit(2)
 
 
@@ -332,7 +346,8 @@ def harvest(
     with exclusive(settings):
         prepare(settings)
         if replay:
-            _replay(settings, feed)
+            if not replay_and_tell(settings, feed):
+                raise typer.Exit(1)
         elif folder is not None:
             _harvest_folder(settings, feed or "dicom", folder)
         elif feed is not None:
@@ -389,7 +404,7 @@ def _harvest_folder(settings: Settings, feed: str, folder: Path) -> None:
         )
     _print_result(result, time.monotonic() - began)
     _print_reasons(pipeline, result)
-    if not _check_landing(settings) and result.failures:
+    if not check_landing(settings) and result.failures:
         raise typer.Exit(1)
 
 
@@ -434,7 +449,7 @@ def _harvest_feed(settings: Settings, feed: str) -> None:
         )
     _print_result(result, time.monotonic() - began)
     _tell_of_open_segments(settings, feed)
-    _check_landing(settings)
+    check_landing(settings)
     if result.failures:
         raise typer.Exit(1)
 
@@ -449,27 +464,6 @@ def _tell_of_open_segments(settings: Settings, feed: str) -> None:
             f"after at most {seconds} s, or when the receiver ends",
             soft_wrap=True,
         )
-
-
-def _replay(settings: Settings, feed: str | None) -> None:
-    from pipelines.defs.resources import Pipeline
-    from pipelines.harvest import replay as replay_entry
-
-    pipeline = Pipeline(settings)
-    waiting = [
-        entry
-        for entry in pipeline.setup.quarantine.entries(state="open")
-        if feed is None or entry.feed_kind == feed
-    ]
-    for entry in waiting:
-        result = replay_entry(entry, pipeline.setup, now=pipeline.now())
-        console.print(
-            f"{entry.file_name} ({entry.rule}): {result.rows_landed} landed, "
-            f"{result.rows_rejected} still rejected",
-            soft_wrap=True,
-        )
-    console.print(f"{len(waiting)} quarantine entries replayed")
-    _check_landing(settings)
 
 
 def _prune(settings: Settings) -> None:
@@ -493,7 +487,7 @@ def build() -> None:
     settings = Settings()
     with exclusive(settings):
         prepare(settings)
-        if not _check_landing(settings):
+        if not check_landing(settings):
             _finish(Outcome(succeeded=False), settings)
         _execute(settings, "build")
 
@@ -509,7 +503,7 @@ def gate(
         prepare(settings)
         if dismiss is not None:
             _dismiss(settings, dismiss, reason)
-        holds = _check_landing(settings)
+        holds = check_landing(settings)
     console.print(f"gate: what has landed {'holds' if holds else 'does not hold'} its contracts")
     failures = _gate(settings)["failures"]
     _print_failures(settings, failures)
@@ -530,17 +524,6 @@ def _dismiss(settings: Settings, entry_id: str, reason: str) -> None:
         raise typer.Exit(2)
     quarantine.close(chosen[0], "dismissed", reason)
     console.print(f"dismissed {entry_id}: {reason}", soft_wrap=True)
-
-
-def _check_landing(settings: Settings) -> bool:
-    """Check every feed and the ledger again, record the verdicts; True when all hold."""
-    from pipelines.defs.resources import Pipeline
-
-    pipeline = Pipeline(settings)
-    found = pipeline.standing_failures()
-    for check, failures in found.items():
-        pipeline.record(check, failures, "imaging")
-    return not any(found.values())
 
 
 @app.command()

@@ -1,9 +1,18 @@
 """Files that are whole or not there: temporary name, sync, rename, sync the folder."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+from pipelines.problems import Problem
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DiskFull(Problem, OSError):
+    """A file could not be written for want of room; the message names it and the next step."""
 
 
 def write_bytes(data: bytes, path: Path, mode: int = 0o644) -> None:
@@ -18,13 +27,26 @@ def write_bytes(data: bytes, path: Path, mode: int = 0o644) -> None:
 
 
 def write_with(fill: Callable[[Path], object], path: Path) -> None:
-    """Let `fill` write a temporary file beside `path`, then give it its name, durably."""
+    """Let `fill` write a temporary file beside `path`, then give it its name, durably.
+
+    Raises DiskFull where there is no room; the old file stays, and no part of the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fill(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        fill(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        # Half a file would take the room that the next try needs.
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise DiskFull(
+                f"{path.parent} has no room left, {path.name} could not be written; make room and "
+                "run the command again: what has a receipt is kept, the rest is read again"
+            ) from None
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

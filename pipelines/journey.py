@@ -123,6 +123,17 @@ def prepare(settings: Settings) -> None:
     ensure_manifest(settings.dbt_project)
 
 
+def check_landing(settings: Settings) -> bool:
+    """Check every feed and the ledger again, record the verdicts; True when all hold."""
+    from pipelines.defs.resources import Pipeline
+
+    pipeline = Pipeline(settings)
+    found = pipeline.standing_failures()
+    for check, failures in found.items():
+        pipeline.record(check, failures, "imaging")
+    return not any(found.values())
+
+
 def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
     """Execute the journey, or one stage of it (harvest, build, publish), as one Dagster run here.
 

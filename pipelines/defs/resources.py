@@ -174,6 +174,7 @@ class Pipeline:
 
     def retire_landed(self) -> list[Path]:
         """Delete what landed longer ago than its retention (inbox, spool); returns the paths."""
+        self.setup.quarantine.remove_closed()
         kept, spooled = self.settings.inbox_retention_days, self.settings.spool_retention_days
         gone = prune_inbox(
             self.waiting(), self.setup, retention=timedelta(days=kept), now=self.now()

@@ -8,14 +8,16 @@ from pipelines.harvest.dicom import dicom_delivery
 from pipelines.harvest.intake import harvest, unseen
 from pipelines.harvest.model import Failure, HarvestResult, Setup
 from pipelines.harvest.opening import feed_of
-from pipelines.harvest.replaying import replay
+from pipelines.harvest.replaying import Replayed, Waiting, replay, replay_waiting, waiting
 from pipelines.harvest.retention import prune_inbox
 from pipelines.harvest.spooled import harvest_arrived, harvest_spool, prune_spool, waiting_segments
 
 __all__ = [
     "Failure",
     "HarvestResult",
+    "Replayed",
     "Setup",
+    "Waiting",
     "dicom_delivery",
     "feed_of",
     "harvest",
@@ -24,6 +26,8 @@ __all__ = [
     "prune_inbox",
     "prune_spool",
     "replay",
+    "replay_waiting",
     "unseen",
+    "waiting",
     "waiting_segments",
 ]

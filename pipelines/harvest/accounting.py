@@ -39,7 +39,7 @@ def account(
         count = file.received if file.refused else len(mine)
         rejects += _reject_rows(feed_kind, file, mine)
         rows_written = written.get(file.sha, 0)
-        receipts.append(_receipt(feed_kind, file, count, rows_written, setup.network.time_zone))
+        receipts.append(_receipt(feed_kind, file, count, rows_written, setup))
         if file.refused is not None:
             failures.append(_failure(contract, file))
         if file.refused is not None or len(mine):
@@ -90,7 +90,7 @@ def _reject_rows(feed_kind: str, file: SourceFile, mine: pl.DataFrame) -> list[d
 
 
 def _receipt(
-    feed_kind: str, file: SourceFile, rejected: int, written: int, zone: str
+    feed_kind: str, file: SourceFile, rejected: int, written: int, setup: Setup
 ) -> dict[str, object]:
     return {
         "feed_id": file.feed_id,
@@ -98,7 +98,7 @@ def _receipt(
         "file_name": file.name,
         "source_sha": file.sha,
         "delivered_on": file.delivery.delivered_on,
-        "received_at": file.delivery.received_at(zone),
+        "received_at": file.delivery.received_at(setup.network.time_zone),
         "parser_version": PARSER_VERSION,
         "landing_table": FEEDS[feed_kind].landing_table,
         "rows_received": file.received,
@@ -108,9 +108,24 @@ def _receipt(
         "status": "quarantined" if file.refused else "landed",
         "failed_rule": file.refused.rule if file.refused else None,
         "detail": file.refused.detail if file.refused else "; ".join(file.notes) or None,
-        "replay_of": file.replay_of,
+        "replay_of": _replay_of(feed_kind, file, setup),
         "manifest_sha": file.manifest,
     }
+
+
+def _replay_of(feed_kind: str, file: SourceFile, setup: Setup) -> str | None:
+    """Hash of the source whose rejected records these are; None for a delivery.
+
+    Records that a replay rejected again are themselves a source. Replayed once more, they are still
+    those of the source before, or the ledger would take them for further records.
+    """
+    if file.replay_of != file.sha:
+        return file.replay_of
+    earlier = setup.landing.receipts().filter(
+        (pl.col("feed_kind") == feed_kind) & (pl.col("source_sha") == file.sha)
+    )
+    told = earlier.sort("landed_at")["replay_of"].drop_nulls()
+    return told[0] if len(told) else file.replay_of
 
 
 def _failure(contract: Contract, file: SourceFile) -> Failure:

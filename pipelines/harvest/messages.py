@@ -5,6 +5,7 @@ import polars as pl
 from pipelines.harvest.model import Batch, Progress, Setup, SourceFile, contract_of, rejects_of
 from pipelines.harvest.opening import latest_allowed
 from pipelines.harvest.tables import landed_events
+from pipelines.sources.clock import parse_hl7_times
 from pipelines.sources.extract_tables import Refused
 from pipelines.sources.hl7 import (
     Feed,
@@ -56,6 +57,7 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
         .then(pl.concat_str("message_code", "trigger_event", separator="^", ignore_nulls=True))
         .otherwise("message_code"),
         subject_id=pl.coalesce("filler_id", "prior_patient_id"),
+        is_message_time_possible=_exists(rows["message_time"], setup.network.time_zone),
     )
     events = _events(rows, setup)
     spans = events.group_by("source_sha", "message_id", "obr_set").agg(
@@ -75,6 +77,11 @@ def read_hl7(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progre
         return landed_events(kept, files, setup)
 
     return Batch(records, pl.concat(rejects), landing_rows)
+
+
+def _exists(message_time: pl.Series, zone: str) -> pl.Series:
+    """Whether each MSH-7 is a time of calendar and clock; True where none is given."""
+    return message_time.is_null() | parse_hl7_times(message_time, zone)["utc"].is_not_null()
 
 
 def _notes_on_frames(data: bytes) -> list[str]:

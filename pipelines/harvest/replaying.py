@@ -1,25 +1,193 @@
-"""Quarantined records once more, after the cause is mended."""
+"""What waits in quarantine, and quarantined records once more, after the cause is mended."""
 
 import json
-from datetime import date, datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
+
+import polars as pl
 
 from pipelines.harvest import spooled
 from pipelines.harvest.dicom import dicom_delivery, public_name
 from pipelines.harvest.intake import harvest
 from pipelines.harvest.model import HarvestResult, Setup
 from pipelines.harvest.opening import feed_of
-from pipelines.landing.quarantine import Entry
+from pipelines.landing.quarantine import Entry, RecordsGone, WrongStorageKey
+from pipelines.problems import Problem
 from pipelines.sources.archives import split_inside
 from pipelines.sources.dicom_headers.read import path_of_text
 from pipelines.sources.inbox import Delivery
+
+
+class NothingOfThatName(Problem):
+    """No quarantine entry is open under a name; the message says where the names stand."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One open quarantine entry, without identities and without any text of a record.
+
+    `rules`: records by the rule they broke. `since`: when the first of its records was rejected
+    (UTC), also where they were replayed in vain in the meantime. `hindrance`: why it cannot be
+    replayed; None where it can.
+    """
+
+    entry: Entry
+    feed_id: str
+    rules: dict[str, int]
+    since: datetime | None
+    hindrance: str | None
+
+    @property
+    def command(self) -> str:
+        """The exact command that is next: replay, or where that cannot be, dismiss."""
+        entry_id = self.entry.entry_id
+        if self.hindrance is None:
+            return f"imaging quarantine replay {self.entry.feed_kind} {entry_id}"
+        return f'imaging gate --dismiss {entry_id} --reason "..."'
+
+    def document(self) -> dict[str, object]:
+        """The same as plain values, for JSON."""
+        entry = self.entry
+        return {
+            "feed": entry.feed_kind,
+            "feed_id": self.feed_id,
+            "item": entry.entry_id,
+            "delivery": entry.file_name,
+            "delivered_on": entry.delivered_on,
+            "scope": entry.scope,
+            "rules": self.rules,
+            "records": entry.record_count,
+            "since": None if self.since is None else self.since.isoformat(),
+            "can_be_replayed": self.hindrance is None,
+            "hindrance": self.hindrance,
+            "command": self.command,
+        }
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What became of one entry: its counts, or why it could not be replayed.
+
+    `is_reconciled`: every record that waited was received again, and landed or was rejected. Of a
+    file that was refused whole the mended reader may count other records than the one before.
+    """
+
+    entry: Entry
+    result: HarvestResult | None
+    hindrance: str | None = None
+
+    @property
+    def is_reconciled(self) -> bool:
+        """Say whether the counts of the replay add up to those of the entry."""
+        found = self.result
+        return found is not None and _reconciles(self.entry, found)
+
+
+def waiting(setup: Setup, feed: str | None = None, item: str | None = None) -> list[Waiting]:
+    """Open quarantine entries, of one feed (kind or id of the registry), the longest waiting first.
+
+    `item` is the name of an entry, or how it begins. Raises NothingOfThatName for an `item` that
+    is not there, or that several entries begin with.
+    """
+    receipts = setup.landing.receipts()
+    rejects = setup.landing.read("rejects")
+    found = []
+    for entry in setup.quarantine.entries(state="open"):
+        mine = receipts.filter(
+            (pl.col("feed_kind") == entry.feed_kind) & (pl.col("source_sha") == entry.source_sha)
+        ).sort("landed_at")
+        feed_id = mine["feed_id"][-1] if len(mine) else entry.feed_kind
+        if feed not in (None, entry.feed_kind, feed_id):
+            continue
+        if item is not None and not entry.entry_id.startswith(item):
+            continue
+        found.append(
+            Waiting(
+                entry,
+                feed_id,
+                _rules(entry, mine, rejects),
+                _since(entry, receipts),
+                _hindrance(entry, setup),
+            )
+        )
+    if item is not None and len(found) != 1:
+        what = "no open entry" if not found else f"{len(found)} open entries"
+        raise NothingOfThatName(
+            f"quarantine holds {what} with a name like {item}; `imaging quarantine list` shows them"
+        )
+    latest = datetime.max.replace(tzinfo=UTC)
+    return sorted(found, key=lambda one: (one.since or latest, one.entry.entry_id))
+
+
+def _rules(entry: Entry, receipts: pl.DataFrame, rejects: pl.DataFrame) -> dict[str, int]:
+    """Records by rule, as the latest reading of the source rejected them."""
+    if receipts.is_empty():
+        return {entry.rule: entry.record_count}
+    latest = rejects.filter(
+        (pl.col("feed_kind") == entry.feed_kind)
+        & (pl.col("source_sha") == entry.source_sha)
+        & (pl.col("landed_at") == receipts["landed_at"][-1])
+    )
+    counts = latest.group_by("rule").len().sort("len", "rule", descending=[True, False])
+    return dict(counts.iter_rows()) or {entry.rule: entry.record_count}
+
+
+def _since(entry: Entry, receipts: pl.DataFrame) -> datetime | None:
+    """When the records were first rejected: before any replay that rejected them again."""
+    of_kind = receipts.filter(pl.col("feed_kind") == entry.feed_kind)
+    wanted, seen = [entry.source_sha], set[str]()
+    while wanted:
+        sha = wanted.pop()
+        seen.add(sha)
+        parents = of_kind.filter(pl.col("source_sha") == sha)["replay_of"].drop_nulls()
+        wanted += [parent for parent in parents.unique() if parent not in seen]
+    first = of_kind.filter(pl.col("source_sha").is_in(sorted(seen)))["landed_at"].min()
+    return first if isinstance(first, datetime) else None
+
+
+def _hindrance(entry: Entry, setup: Setup) -> str | None:
+    """Why an entry cannot be replayed; None where it can."""
+    try:
+        payload = setup.quarantine.payload(entry)
+    except (RecordsGone, WrongStorageKey) as problem:
+        return str(problem)
+    if entry.feed_kind != "dicom":
+        return None
+    paths = json.loads(payload)
+    return spooled.segment_gone(entry, paths, setup) or _files_gone(entry, paths)
+
+
+def _files_gone(entry: Entry, texts: list[str]) -> str | None:
+    """Of images quarantine keeps the paths only: what is missing of the files themselves."""
+    gone = sum(
+        not (spooled.is_of_a_segment(path) or path.exists())
+        for path in (_file_of(text) for text in texts)
+    )
+    if not gone:
+        return None
+    return (
+        f"{gone} of the {len(texts)} files of quarantine entry {entry.entry_id} have left their "
+        "place; put them back, or have them delivered again and dismiss the entry"
+    )
+
+
+def replay_waiting(found: list[Waiting], setup: Setup, *, now: datetime) -> Iterator[Replayed]:
+    """Replay entries one by one; one that cannot be is told, and the others go on."""
+    for one in found:
+        if one.hindrance is not None:
+            yield Replayed(one.entry, None, one.hindrance)
+            continue
+        yield Replayed(one.entry, replay(one.entry, setup, now=now))
 
 
 def replay(entry: Entry, setup: Setup, *, now: datetime) -> HarvestResult:
     """Harvest the records of a quarantine entry again; closes the entry when they have left it.
 
     Records that are rejected once more stay in quarantine: in an entry of their own, or in this
-    one, which then stays open. The decrypted records are in memory only.
+    one, which then stays open; so it does when not every record of it was received again. The
+    decrypted records are in memory only. Doing it again changes nothing more.
     """
     with spooled.at_hand(entry, setup.quarantine.payload(entry), setup) as payload:
         return _replay(entry, payload, setup, now)
@@ -28,21 +196,28 @@ def replay(entry: Entry, setup: Setup, *, now: datetime) -> HarvestResult:
 def _replay(entry: Entry, payload: bytes, setup: Setup, now: datetime) -> HarvestResult:
     day = date.fromisoformat(entry.delivered_on)
     if entry.feed_kind == "dicom":
-        waiting = _dicom_replay(entry, json.loads(payload), setup, day)
+        sent = _dicom_replay(entry, json.loads(payload), setup, day)
     else:
-        waiting = [Delivery(entry.feed_kind, Path(entry.file_name), day, payload)]
+        sent = [Delivery(entry.feed_kind, Path(entry.file_name), day, payload)]
     result = harvest(
         entry.feed_kind,
-        waiting,
+        sent,
         setup,
         now=now,
         replay_of=entry.source_sha,
         is_selection=entry.scope == "row",
     )
-    if not result.files_refused and entry.entry_id not in result.quarantined:
+    is_gone = not result.files_refused and entry.entry_id not in result.quarantined
+    if is_gone and _reconciles(entry, result):
         note = f"{result.rows_landed} records landed, {result.rows_rejected} rejected again"
         setup.quarantine.close(entry, "replayed", note)
     return result
+
+
+def _reconciles(entry: Entry, result: HarvestResult) -> bool:
+    """Say whether a replay accounts for every record of its entry."""
+    adds_up = result.rows_received == result.rows_landed + result.rows_rejected
+    return adds_up and (entry.scope == "file" or result.rows_received == entry.record_count)
 
 
 def _dicom_replay(entry: Entry, paths: list[str], setup: Setup, day: date) -> list[Delivery]:
@@ -52,13 +227,17 @@ def _dicom_replay(entry: Entry, paths: list[str], setup: Setup, day: date) -> li
     """
     chosen: dict[Path, list[str]] = {}
     for text in paths:
-        inside = split_inside(text)
-        path = path_of_text(text if inside is None else inside[0])
-        chosen.setdefault(_delivered_in(path, entry, setup, day), []).append(text)
+        chosen.setdefault(_delivered_in(_file_of(text), entry, setup, day), []).append(text)
     return [
         Delivery("dicom", folder, day, json.dumps(texts).encode())
         for folder, texts in sorted(chosen.items())
     ]
+
+
+def _file_of(text: str) -> Path:
+    """The file that a kept path leads to: an image, or the archive that holds it."""
+    inside = split_inside(text)
+    return path_of_text(text if inside is None else inside[0])
 
 
 def _delivered_in(path: Path, entry: Entry, setup: Setup, day: date) -> Path:

@@ -185,24 +185,46 @@ def at_hand(entry: Entry, payload: bytes, setup: Setup) -> Generator[bytes]:
 
     Raises SegmentGone when the segment is no longer in the spool.
     """
-    paths = [Path(text) for text in json.loads(payload)] if entry.feed_kind == "dicom" else []
-    stems = {_stem_of(path) for path in paths} - {None}
-    if not stems:
+    texts = json.loads(payload) if entry.feed_kind == "dicom" else []
+    problem = segment_gone(entry, texts, setup)
+    if problem is not None:
+        raise SegmentGone(problem)
+    path = _segment_of(texts, setup)
+    if path is None:
         yield payload
         return
-    (stem,) = stems  # an entry is of one delivery
-    kept = segments(setup.spools["dicom"], CLOSED, READ) if "dicom" in setup.spools else []
-    path = next((path for path in kept if path.stem == stem), None)
-    if path is None:
-        raise SegmentGone(
-            f"quarantine entry {entry.entry_id} is of spool segment {stem}, which is gone; have the "
-            "objects sent again, then dismiss the entry with `imaging gate --dismiss`"
-        )
     segment = read_segment(path, setup.keys.storage)
-    wanted = {(one.parent.name, int(one.stem)) for one in paths}
+    wanted = {(one.parent.name, int(one.stem)) for one in map(Path, texts)}
     with _unpacked(segment, setup, wanted) as unpacked:
         found = [str(one) for delivery in unpacked for one in sorted(delivery.path.iterdir())]
         yield json.dumps(found).encode()
+
+
+def segment_gone(entry: Entry, texts: Sequence[str], setup: Setup) -> str | None:
+    """What to do about a quarantined header whose segment has left the spool; None if none has.
+
+    `texts` are the paths that the entry keeps.
+    """
+    stems = {_stem_of(Path(text)) for text in texts} - {None}
+    stem = next(iter(stems), None)  # an entry is of one delivery
+    if stem is None or _segment_of(texts, setup) is not None:
+        return None
+    return (
+        f"quarantine entry {entry.entry_id} is of spool segment {stem}, which is gone; have the "
+        "objects sent again, then dismiss the entry with `imaging gate --dismiss`"
+    )
+
+
+def is_of_a_segment(path: Path) -> bool:
+    """Say whether a path was one of a segment unpacked in memory, and not of a delivered file."""
+    return _stem_of(path) is not None
+
+
+def _segment_of(texts: Sequence[str], setup: Setup) -> Path | None:
+    """The segment that quarantined paths were unpacked from; None for delivered files."""
+    stems = {_stem_of(Path(text)) for text in texts}
+    kept = segments(setup.spools["dicom"], CLOSED, READ) if "dicom" in setup.spools else []
+    return next((path for path in kept if path.stem in stems), None)
 
 
 def _stem_of(path: Path) -> str | None:

@@ -14,6 +14,9 @@ from pipelines.landing.keys import Keys
 
 PSEUDONYM_HEX = 32
 OLDEST_BAND = 90
+# Codes of the NHS Data Dictionary; local lists put a digit behind an ethnic category.
+SEXES = ("0", "1", "2", "9", "X")
+ETHNIC = r"^(?:[A-HJ-NPRSZ]\d?|99)$"
 
 
 def pseudonyms(values: pl.Series, domain: str, key: bytes) -> pl.Series:
@@ -172,6 +175,11 @@ def pseudonymise_events(
             :, 0
         ],
         seq=events.select(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("source_sha"))[:, 0],
+        # A segment whose fields have moved brings a birth date or a name in their place.
+        sex=pl.when(pl.col("sex").is_in(SEXES)).then("sex"),
+        ethnic_category=pl.when(pl.col("ethnic_category").str.contains(ETHNIC)).then(
+            "ethnic_category"
+        ),
         reason=coded(events["reason"], keys.pseudonym),
         swim_code=pl.lit(None, pl.String),
     )

@@ -16,6 +16,10 @@ class WrongStorageKey(Problem, ValueError):
     """Quarantine was written with another key; the message says what to do."""
 
 
+class RecordsGone(Problem, FileNotFoundError):
+    """The records of an entry are not there; the message says what to do."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One quarantined piece: the rejected records of a file, or a whole refused file.
@@ -50,9 +54,18 @@ class Quarantine:
         self._describe(entry)
 
     def payload(self, entry: Entry) -> bytes:
-        """Decrypt a payload; raises WrongStorageKey that names the entry if the key does not fit."""
+        """Decrypt a payload.
+
+        Raises WrongStorageKey that names the entry if the key does not fit, and RecordsGone where
+        there is no payload.
+        """
         try:
             return self.cipher.decrypt(self._payload(entry).read_bytes())
+        except FileNotFoundError as error:
+            raise RecordsGone(
+                f"the records of quarantine entry {entry.entry_id} are no longer there; have them "
+                "delivered again, then dismiss the entry"
+            ) from error
         except InvalidToken as error:
             raise WrongStorageKey(
                 f"quarantine entry {entry.entry_id} was written with another storage key; "
@@ -70,6 +83,18 @@ class Quarantine:
         """Mark an entry replayed or dismissed; the payload is deleted, the description stays."""
         self._describe(replace(entry, state=state, note=note))
         self._payload(entry).unlink(missing_ok=True)
+
+    def remove_closed(self) -> int:
+        """Delete the payloads of closed entries that a killed command left; returns how many."""
+        left = [
+            path
+            for state in ("replayed", "dismissed")
+            for path in map(self._payload, self.entries(state=state))
+            if path.exists()
+        ]
+        for path in left:
+            path.unlink()
+        return len(left)
 
     def _payload(self, entry: Entry) -> Path:
         return self.root / entry.feed_kind / f"{entry.entry_id}.enc"

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.contracts import Contract
-from pipelines.durable import write_with
+from pipelines.durable import NO_ROOM, write_with
 from pipelines.landing.schema import landing_schema, shaped
 
 PARSER_VERSION = "1"
@@ -131,10 +131,18 @@ def _locked(path: Path) -> int:
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Write a frame as zstd Parquet, atomically and durably."""
-    write_with(
-        lambda temporary: frame.write_parquet(
-            temporary, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS
-        ),
-        path,
-    )
+    """Write a frame as zstd Parquet, atomically and durably; raises DiskFull."""
+
+    def fill(temporary: Path) -> None:
+        try:
+            frame.write_parquet(
+                temporary, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS
+            )
+        except pl.exceptions.ComputeError as error:
+            # The system's error comes as a text only.
+            code = next((code for code in NO_ROOM if f"(os error {code})" in str(error)), None)
+            if code is not None:
+                raise OSError(code, os.strerror(code)) from error
+            raise
+
+    write_with(fill, path)

@@ -21,6 +21,8 @@ ISO_TIME = (
 )
 # A year of two digits reads as one of the first century; no value of a feed is that old.
 EARLIEST = date(1850, 1, 1)
+# What databases and programs write for no time (1753, 1899, 1900, the first day of 1970) lies before.
+EARLIEST_EVENT = date(1971, 1, 1)
 
 
 def localise(local: pl.Series, zone: str) -> pl.DataFrame:
@@ -48,11 +50,11 @@ def localise(local: pl.Series, zone: str) -> pl.DataFrame:
     )
 
 
-def parse_hl7_times(raw: pl.Series, zone: str) -> pl.DataFrame:
+def parse_hl7_times(raw: pl.Series, zone: str, earliest: date = EARLIEST_EVENT) -> pl.DataFrame:
     """One row per value: `utc`, `local`, `precision`, `tz_source`, `flag` of HL7 v2 timestamps.
 
-    Reads YYYYMMDD[HHMM[SS[.s]]][+/-ZZZZ]; anything else becomes null. `local` is the wall clock
-    of `zone`, also where the sender gave another offset.
+    Reads YYYYMMDD[HHMM[SS[.s]]][+/-ZZZZ]; anything else becomes null, and so do days before
+    `earliest`. `local` is the wall clock of `zone`, also where the sender gave another offset.
     """
     distinct = raw.unique()
     stated = pl.col("raw").str.extract(HL7_TIME)
@@ -75,6 +77,7 @@ def parse_hl7_times(raw: pl.Series, zone: str) -> pl.DataFrame:
         .then(pl.lit("ms"))
         .otherwise(pl.col("digits").str.len_chars().replace_strict(PRECISION, default=None)),
     )
+    parts = parts.with_columns(plausible(parts["wall"], earliest))
     assumed = localise(parts["wall"], zone)
     minutes = pl.col("offset").str.slice(0, 1).replace_strict(
         {"+": 1, "-": -1}, default=None, return_dtype=pl.Int64
@@ -134,18 +137,19 @@ def parse_iso_times(raw: pl.Series, zone: str) -> pl.DataFrame:
         ),
         is_utc=is_utc.fill_null(False),
     )
-    times = parse_hl7_times(written["raw"], zone)
+    times = parse_hl7_times(written["raw"], zone, EARLIEST)
     return times.with_columns(flag=pl.when(~written["is_utc"]).then(pl.col("flag")))
 
 
 def parse_wall_clock(raw: pl.Series, pattern: str, zone: str) -> pl.DataFrame:
     """One row per value: `utc`, `local`, `flag` for text in one declared strptime pattern."""
-    return localise(plausible(raw.str.to_datetime(pattern, strict=False, time_unit="us")), zone)
+    moments = raw.str.to_datetime(pattern, strict=False, time_unit="us")
+    return localise(plausible(moments, EARLIEST_EVENT), zone)
 
 
-def plausible(moments: pl.Series) -> pl.Series:
-    """The dates or times of a series, null where one is before EARLIEST (01/02/26 is year 26)."""
-    return moments.set(moments.dt.date() < EARLIEST, None)
+def plausible(moments: pl.Series, earliest: date = EARLIEST) -> pl.Series:
+    """The dates or times of a series, null where one is before a day (01/02/26 is year 26)."""
+    return moments.set(moments.dt.date() < earliest, None)
 
 
 def end_of_day(day: date, zone: str) -> datetime:

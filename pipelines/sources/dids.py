@@ -63,7 +63,14 @@ def _table(data: bytes, contract: Contract, zone: str) -> pl.DataFrame | Refused
             "is_readable", f"not UTF-8; {contract.path.name} says how the file is encoded"
         )
     version = VERSIONS[contract.name]
-    widths = {n: len(row) for n, row in enumerate(csv.reader(io.StringIO(text)), start=1) if row}
+    try:
+        widths = {n: len(r) for n, r in enumerate(csv.reader(io.StringIO(text)), start=1) if r}
+    except csv.Error:
+        return Refused(
+            "is_readable",
+            "a value is too long to be one, or a line break stands in it; look for a quotation mark "
+            "that is never closed, and ask the sender to deliver it again",
+        )
     expected = len(contract.columns) if version == 1 else next(iter(widths.values()))
     items = header_map(contract)
     first = next(csv.reader(io.StringIO(text)), [])

@@ -118,6 +118,9 @@ def typed(text: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame:
             value = plausible(raw.str.to_date(contract.settings["dateFormat"], strict=False))
         else:
             value = raw.cast(NUMBERS[column.logical_type], strict=False)
+            if column.logical_type == "number":
+                # "inf" and "1e400" are numbers to a computer only, and so would be their sum.
+                value = value.set(~value.is_finite(), None)
         unparsed = raw.is_not_null() & value.is_null()
         columns += [value.alias(column.name), unparsed.alias(f"{column.name}__unparsed")]
     return pl.DataFrame(columns)

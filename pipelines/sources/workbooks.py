@@ -18,11 +18,15 @@ from pipelines.sources.extract_tables import Refused
 if TYPE_CHECKING:
     from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
-_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]+\d+:[A-Z]+\d+)"')
+_MERGED = re.compile(
+    rb"""<(?:\w+:)?mergeCell\s(?:[^>]*?\s)?ref\s*=\s*["']\$?([A-Z]+\$?\d+:\$?[A-Z]+\$?\d+)["']"""
+)
 # A document type can hold entities that swell, or that fetch files; no program writes one here.
 _DOCTYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 XML = (".xml", ".rels", ".vml")
+# How markup begins, in one byte a character or in two.
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<|\xff\xfe|\xfe\xff|\x00<")
 
 
 class WorkbookRefused(ValueError):
@@ -128,14 +132,16 @@ def _looked_over(data: bytes, limits: WorkbookLimits) -> dict[str, tuple[str, ..
                 raise WorkbookRefused(
                     "has_no_macros", "the workbook holds macros; save it as .xlsx without them"
                 )
-            parts = {name: archive.read(name) for name in names if name.lower().endswith(XML)}
+            # All of them: what a sheet is, its relation says, and not the end of its name.
+            parts = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise _unreadable(type(error).__name__) from error
     except (NotImplementedError, ValueError) as error:
         raise error if isinstance(error, WorkbookRefused) else _unreadable("packing") from error
-    for part in parts.values():
+    for name, part in parts.items():
+        is_markup = name.lower().endswith(XML) or _MARKUP.match(part) is not None
         # A document of two bytes a character hides its markup from the search.
-        if b"\0" in part or _DOCTYPE.search(part):
+        if (is_markup and b"\0" in part) or _DOCTYPE.search(part):
             raise _unreadable("a document type within it")
     return _merged(parts)
 

@@ -18,6 +18,7 @@ PAGES = sorted(
 VERBS = [
     "synthesise",
     "query",
+    "quarantine",
     "receive",
     "recompute",
     "harvest",

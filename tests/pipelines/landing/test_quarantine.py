@@ -71,3 +71,25 @@ def test_a_closed_entry_keeps_its_description_and_loses_its_records(
     assert len(list(quarantine.root.rglob("*.enc"))) == 1
     with pytest.raises(FileNotFoundError):
         quarantine.payload(entry())
+
+
+def test_records_that_a_killed_command_left_behind_go_with_the_next(
+    quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that identities outlive the reason to keep them."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    quarantine.keep(entry(), PAYLOAD)
+    quarantine.keep(entry(scope="file"), PAYLOAD)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(Killed):
+            quarantine.close(entry(), "replayed", "")
+    assert len(list(quarantine.root.rglob("*.enc"))) == 2
+    assert (quarantine.remove_closed(), quarantine.remove_closed()) == (1, 0)
+    assert quarantine.payload(entry(scope="file")) == PAYLOAD

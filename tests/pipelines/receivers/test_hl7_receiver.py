@@ -273,6 +273,36 @@ def test_a_peer_that_misbehaves_is_let_go_and_named(
     assert f"hl7_RMC at 127.0.0.1 ended after 0 messages: {reason}" in caplog.text
 
 
+def test_a_peer_that_sends_byte_by_byte_has_no_more_time_than_others(
+    new_hl7_receiver: NewReceiver, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that a peer that trickles holds its place for ever."""
+    monkeypatch.setattr(hl7_receiver, "TICK_SECONDS", 0.02)
+    receiver = new_hl7_receiver(message_seconds=0.3)
+    waited = threading.Event()
+    with Engine(receiver.ports[0]) as slow:
+        for byte in framed(message(1)):
+            try:
+                slow.write(bytes([byte]))
+            except OSError:
+                break  # let go: nobody reads it any more
+            waited.wait(0.01)
+        else:
+            raise AssertionError("it was heard to the end")
+    assert receiver.counts.connections_dropped == {"a message took too long": 1}
+    assert closed(receiver) == []
+
+
+def test_a_peer_that_is_gone_without_a_word_is_noticed(new_hl7_receiver: NewReceiver):
+    """Failing means that an engine that lost its power holds its place for an hour."""
+    receiver = new_hl7_receiver()
+    with Engine(receiver.ports[0]) as engine:
+        assert engine.send(message(1)) == "AA"
+        (connection,) = receiver.connections
+        assert connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
 def test_garbage_between_frames_is_skipped_and_counted(new_hl7_receiver: NewReceiver):
     """Failing means that a stray byte costs a message or a connection."""
     receiver = new_hl7_receiver()

@@ -56,6 +56,10 @@ def test_every_precision_of_hl7_is_read_and_named(text: str, instant: datetime, 
         "20260512091422Z",
         "12/05/2026 09:14",
         "20260512091422 ",
+        "17530101",
+        "18991230000000",
+        "19000101000000",
+        "19700101010000",
     ],
 )
 def test_what_is_not_an_hl7_time_becomes_null_and_never_a_guess(text: str | None):
@@ -149,6 +153,13 @@ def test_a_year_of_two_digits_is_unreadable_and_not_the_first_century():
     texts = pl.Series(["01/02/26 09:30", "01/02/2026 09:30", "31/02/2026 09:30", None])
     found = parse_wall_clock(texts, "%d/%m/%Y %H:%M", LONDON)
     assert found["utc"].to_list() == [None, utc(2026, 2, 1, 9, 30), None, None]
+
+
+def test_what_databases_write_for_no_time_is_unreadable():
+    """Failing means that an exam without a time waited since 1900."""
+    texts = pl.Series(["01/01/1900 00:00", "30/12/1899 00:00", "01/01/1970 01:00"])
+    found = parse_wall_clock(texts, "%d/%m/%Y %H:%M", LONDON)
+    assert found["utc"].null_count() == 3
 
 
 def test_a_delivery_is_complete_when_its_day_ends_in_the_zone():
