@@ -289,7 +289,8 @@ class Found:
         """Invoice lines as the warehouse reads them, each once."""
         with duckdb.connect(str(self.home.path / "warehouse.duckdb"), read_only=True) as connection:
             return connection.sql(
-                "select invoice_no, line_no, is_credit, is_charged_again, is_without_modality "
+                "select invoice_no, line_no, is_credit, is_charged_again, is_month_in_doubt, "
+                "is_without_modality "
                 "from staging.stg_finance__invoice_lines"
             ).pl()
 
@@ -473,6 +474,9 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("outsourcing_invoices", "credit_note"): lambda f, feed: int(
         f.invoice_lines["is_credit"].sum()
     ),
+    ("outsourcing_invoices", "wrong_month"): lambda f, feed: f.invoice_lines.filter(
+        "is_month_in_doubt"
+    )["invoice_no"].n_unique(),
     ("outsourcing_invoices", "missing_code"): lambda f, feed: int(
         f.invoice_lines["is_without_modality"].sum()
     ),

@@ -328,18 +328,26 @@ def test_a_refused_file_and_a_reject_that_landed_later_are_counted_once(
     """Failure: after a replay the data quality page counts a file, or its rejects, twice."""
     landing = tmp_path / "landing"
     shutil.copytree(tiny_landing, landing)
-    first, later = (datetime(2026, 4, day, 6, tzinfo=UTC) for day in (1, 2))
+    first, later, last = (datetime(2026, 4, day, 6, tzinfo=UTC) for day in (1, 2, 3))
     file = receipt("imaging_events", "file", "hl7_RBV", 0) | {"rows_received": 10}
     replay = file | {"landed_at": later, "replay_of": "file"}
     receipts = [
         file | {"landed_at": first, "rows_rejected": 10, "status": "quarantined"},
         replay | {"rows_landed": 8, "rows_rejected": 2},
         replay | {"source_sha": "two", "rows_received": 2, "rows_landed": 1, "rows_rejected": 1},
+        # replayed again in vain: the same bytes, now of themselves
+        *[
+            replay
+            | {"source_sha": "three", "replay_of": of, "landed_at": at}
+            | {"rows_received": 1, "rows_landed": 0, "rows_rejected": 1}
+            for of, at in (("two", later), ("three", last))
+        ],
     ]
     reject = {"feed_id": "hl7_RBV", "feed_kind": "hl7", "file_name": "file", "rule": "dated"}
     whole = [{"source_sha": "file", "row_no": n, "landed_at": first} for n in range(1, 11)]
     some = [{"source_sha": "file", "row_no": n, "landed_at": later} for n in (3, 4)]
     again = [{"source_sha": "two", "row_no": 2, "landed_at": later}]
+    again += [{"source_sha": "three", "row_no": 1, "landed_at": at} for at in (later, last)]
     write_landing_file(landing, "receipts", "replays", receipts)
     write_landing_file(
         landing,

@@ -6,7 +6,8 @@
 {%- set turnaround = ref('rpt_report_turnaround_monthly') %}
 {%- set utilisation = ref('rpt_scanner_utilisation_weekly') %}
 {%- set data_quality = ref('rpt_data_quality_monthly') %}
-{%- set metrics = ref('rpt_metrics_monthly') %}
+{#- Views are set against exams of the same month: who had views and no exam has no rate, no row. #}
+{%- set metrics = "(select * from " ~ ref('rpt_metrics_monthly') ~ " where metric_id <> 'C04')" %}
 {%- set sharing = ref('int_sharing_parts_monthly') %}
 {%- set benefits = ref('int_benefit_parts_monthly') %}
 {%- set cohort = ['modality_group', 'priority_group', 'acquired_month_on'] %}

@@ -16,14 +16,15 @@ assertions as (
     from reports
 ),
 
--- The same event told again is one event; the latest assertion stands for it.
+-- The same event told again is one event; the latest assertion stands for it. Of one message told
+-- twice the first arrival stands, and of two of its orders for one exam the first.
 events as (
     select {{ event_columns() }}
     from assertions
     where exam_key is not null
     qualify row_number() over (
         partition by event_id
-        order by asserted_at desc nulls last, content_sha
+        order by asserted_at desc nulls last, content_sha, obr_set, arrived_at
     ) = 1
 ),
 

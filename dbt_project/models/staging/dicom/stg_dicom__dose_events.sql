@@ -52,13 +52,13 @@ select
     feed_id,
     min(received_at) over (partition by sop_instance_uid) as arrived_at
 from dose_events
--- a report sent again counts once, with all its rows: the latest arrival that could be read stays,
--- as of the first
+-- A report sent again counts once, with all its rows: the latest arrival that could be read stays,
+-- as of the first. Of two of one day its own bytes decide, as those of an instance do.
 qualify dense_rank() over (
     partition by sop_instance_uid
     order by
         unread_reason is not null,
         received_at desc nulls last,
-        source_sha,
-        content_sha
+        content_sha,
+        source_sha
 ) = 1

@@ -32,8 +32,9 @@ select
     feed_id,
     min(received_at) over (partition by sop_instance_uid) as arrived_at
 from headers
--- an instance sent twice counts once: the latest arrival stays, as of the first
+-- An instance sent twice counts once: the latest arrival stays, as of the first. Of two of one day
+-- its own bytes decide: the hash of a source depends on what was harvested together.
 qualify row_number() over (
     partition by sop_instance_uid
-    order by received_at desc nulls last, source_sha
+    order by received_at desc nulls last, content_sha
 ) = 1

@@ -23,6 +23,14 @@ select
             amount_gbp
         order by invoice_no
     ) > 1 as is_charged_again,
+    -- an invoice charges one month: where its lines name several, one of them is wrong, and nothing
+    -- says which; a credit may be about any month
+    amount_gbp > 0
+    and min(case when amount_gbp > 0 then month_on end) over (
+        partition by supplier_code, party_code, invoice_no
+    ) <> max(case when amount_gbp > 0 then month_on end) over (
+        partition by supplier_code, party_code, invoice_no
+    ) as is_month_in_doubt,
     service = 'outsourced_report' and modality_group is null as is_without_modality,
     feed_id,
     received_at as arrived_at

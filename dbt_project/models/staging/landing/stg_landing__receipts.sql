@@ -7,7 +7,17 @@ select
     feed_kind,
     file_name,
     source_sha,
-    replay_of,
+    -- Rejected records keep their bytes, and so their hash, however often they are replayed: they
+    -- stay those of the file that they came with, which their first replay names.
+    case
+        when replay_of = source_sha
+            then
+                coalesce(
+                    max(nullif(replay_of, source_sha)) over (partition by feed_kind, source_sha),
+                    replay_of
+                )
+        else replay_of
+    end as replay_of,
     delivered_on,
     received_at as arrived_at,
     landed_at,
