@@ -23,7 +23,6 @@
     asserted_ts_utc as asserted_at,
     received_at as arrived_at,
     source_sha,
-    message_id,
     content_sha,
     site_ods as site_code,
     resource as station_name,

@@ -3,10 +3,10 @@ with ris_events as (
         exam_key,
         site_code,
         feed_id,
-        source_sha,
-        message_id
+        source_sha
     from {{ ref('stg_ris__events') }}
-    where accession is not null
+    -- every row tells when its exam was asked for, once
+    where accession is not null and event_type = 'order_placed'
 ),
 
 receipts as (
@@ -28,7 +28,7 @@ select
     coalesce(ris_events.site_code, 'Unknown') as site_code,
     min(ris_events.feed_id) as feed_id,
     ris_events.source_sha,
-    count(distinct ris_events.message_id) as row_count
+    count(*) as row_count
 from ris_events
 inner join receipts on ris_events.source_sha = receipts.source_sha
 inner join extract_kinds on receipts.feed_kind = extract_kinds.feed_kind
