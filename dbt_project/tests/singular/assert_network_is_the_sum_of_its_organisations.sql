@@ -31,7 +31,13 @@ with totals as (
     union all
     {{ roll_up_totals(data_quality, ['metric_id', 'rule', 'period_start_on'], 'checked_count') }}
     union all
-    {{ roll_up_totals(metrics, ['metric_id', 'modality_group', 'period_start_on'], 'numerator') }}
+    -- of these small parties are not shown
+    {{ roll_up_totals(
+        metrics,
+        ['metric_id', 'modality_group', 'period_start_on'],
+        'numerator',
+        where="metric_id not in ('R09', 'R12')"
+    ) }}
 )
 
 select
