@@ -4,7 +4,7 @@ The rules are written here a second time on purpose, as in `tests.truth`.
 """
 
 import json
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -80,6 +80,7 @@ def turnaround_percentile(truth: Path, month: date, share: float) -> float | Non
     """
     told = json.loads((truth / "parameters.json").read_text("utf-8"))
     last = datetime.combine(date.fromisoformat(told["last_day_on"]), time(23, 59), tzinfo=LONDON)
+    last = last.astimezone(UTC)
     rows = _acquired(truth, month)
     waited = (pl.col("verified_at").fill_null(last) - pl.col("completed_at")) / timedelta(hours=1)
     order = rows.select(waited.alias("hours"), is_open=pl.col("verified_at").is_null())

@@ -19,11 +19,11 @@ def published(demo):
 
 def metric(published: duckdb.DuckDBPyConnection, metric_id: str, level: str) -> pl.DataFrame:
     """One row per organisation of a level and month, all modalities."""
-    return published.execute(
+    return published.sql(
         "select org_code as party_code, period_start_on as month_on, numerator, denominator "
         "from marts.rpt_metrics_monthly where metric_id = ? and org_level = ? "
         "and modality_group = 'All' order by all",
-        [metric_id, level],
+        params=[metric_id, level],
     ).pl()
 
 
@@ -39,11 +39,11 @@ def complete(frame: pl.DataFrame, published: duckdb.DuckDBPyConnection) -> pl.Da
 def test_reported_within_the_maximum_agrees_for_every_category(demo, published, month):
     """Failing means that a category has other exams or another maximum, or that open ones fell out."""
     expected = truth.within_maximum(demo.path / "truth", month)
-    found = published.execute(
+    found = published.sql(
         "select category, acquired_count as exams, within_maximum_count as within "
         "from marts.rpt_report_categories_monthly where org_level = 'network' "
         "and modality_group = 'All' and acquired_month_on = ? order by category",
-        [month],
+        params=[month],
     ).pl()
     assert expected.rows() == found.rows()
     assert len(expected) > 2
