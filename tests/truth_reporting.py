@@ -95,7 +95,7 @@ def turnaround_percentile(truth: Path, month: date, share: float) -> float | Non
 
 
 def network_reports(truth: Path) -> pl.DataFrame:
-    """One row per report by a reader of the network: party of the reader, team, month, minutes."""
+    """One row per report by a reader of the network: party of the reader, team, periods, minutes."""
     group = pl.col("modality_group")
     is_told = pl.col("exam_code_delivered") == pl.col("exam_code")
     return (
@@ -107,6 +107,7 @@ def network_reports(truth: Path) -> pl.DataFrame:
             acquired="party_code",
             party_code="reporter_org",
             month_on=pl.col("verified_at_local").dt.date().dt.month_start(),
+            week_on=pl.col("verified_at_local").dt.date().dt.truncate("1w"),
             team=pl.when(is_told).then(group.replace_strict(TEAMS, default=None)),
             minutes=pl.when(is_told).then(group.replace_strict(WEIGHTS, default=None)),
         )
@@ -116,16 +117,23 @@ def network_reports(truth: Path) -> pl.DataFrame:
 def sessions(truth: Path) -> pl.DataFrame:
     """One row per rostered reporting session."""
     rows = pl.read_parquet(truth / "reporting_rota.parquet")
+    return measured(rows)
+
+
+def measured(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sessions with a number, their hours, and the Monday of their week."""
     length = pl.col("session_end_at") - pl.col("session_start_at")
-    return rows.with_columns(hours=length / timedelta(hours=1)).with_row_index("session_no")
+    return rows.with_columns(
+        hours=length / timedelta(hours=1),
+        week_on=pl.col("session_start_at_local").dt.date().dt.truncate("1w"),
+    ).with_row_index("session_no")
 
 
-def against_rota(truth: Path) -> pl.DataFrame:
+def against_rota(truth: Path, rota: pl.DataFrame) -> pl.DataFrame:
     """One row per party and month with a rota: reports in and outside sessions, and extra-paid.
 
-    A report in several sessions of its team falls to each in equal parts.
+    `rota` as of `sessions`. A report in several sessions of its team falls to each in equal parts.
     """
-    rota = sessions(truth)
     known = rota.select("party_code", "month_on").unique()
     reports = (
         network_reports(truth)
@@ -151,12 +159,12 @@ def against_rota(truth: Path) -> pl.DataFrame:
     )
 
 
-def rostered(truth: Path) -> pl.DataFrame:
-    """One row per party and month with a rota: hours, at home, with a place, readers, minutes.
+def rostered(truth: Path, rota: pl.DataFrame, by: str) -> pl.DataFrame:
+    """One row per party and period with a rota: hours, at home, with a place, readers, minutes.
 
-    The readers are those that the sessions under way at one time need at least.
+    `rota` as of `sessions`; `by` is month_on or week_on. The readers are those that the sessions
+    under way at one time need at least. Reports of months without a rota do not count.
     """
-    rota = sessions(truth)
     others = rota.select(
         "party_code",
         "staff_group",
@@ -169,25 +177,45 @@ def rostered(truth: Path) -> pl.DataFrame:
             (pl.col("other_start") <= pl.col("session_start_at"))
             & (pl.col("session_start_at") < pl.col("other_end"))
         )
-        .group_by("session_no", "party_code", "month_on", "staff_group")
+        .group_by("session_no", "party_code", by, "staff_group")
         .agg(at_once=pl.len())
     )
     readers = (
-        at_once.group_by("party_code", "month_on", "staff_group")
+        at_once.group_by("party_code", by, "staff_group")
         .agg(pl.col("at_once").max())
-        .group_by("party_code", "month_on")
+        .group_by("party_code", by)
         .agg(readers=pl.col("at_once").sum())
     )
-    minutes = network_reports(truth).group_by("party_code", "month_on").agg(pl.col("minutes").sum())
+    known = rota.select("party_code", "month_on").unique()
+    minutes = (
+        network_reports(truth)
+        .filter(pl.col("team").is_not_null())
+        .join(known, on=["party_code", "month_on"])
+        .group_by("party_code", by)
+        .agg(pl.col("minutes").sum())
+    )
     return (
-        rota.group_by("party_code", "month_on")
+        rota.group_by("party_code", by)
         .agg(
             pl.col("hours").sum(),
             home=pl.col("hours").filter(pl.col("place") == "home").sum(),
             placed=pl.col("hours").filter(pl.col("place").is_not_null()).sum(),
         )
-        .join(readers, on=["party_code", "month_on"])
-        .join(minutes, on=["party_code", "month_on"], how="left")
+        .join(readers, on=["party_code", by])
+        .join(minutes, on=["party_code", by], how="left")
         .with_columns(pl.col("minutes").fill_null(0.0))
-        .sort("party_code", "month_on")
+        .sort("party_code", by)
     )
+
+
+def shown(parties: pl.DataFrame, by: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Of `rostered`: the network by period, and the parties, that have readers enough.
+
+    A party is not shown either when those left out of its period are too few together.
+    """
+    figures = ("minutes", "hours", "home", "placed", "readers")
+    enough = pl.col("readers") >= FEWEST_READERS
+    network = parties.group_by(by).agg(pl.col(*figures).sum()).filter(enough).sort(by)
+    left_out = parties.filter(~enough).group_by(by).agg(rest=pl.col("readers").sum())
+    apart = pl.col("rest").is_null() | (pl.col("rest") >= FEWEST_READERS)
+    return network, parties.join(left_out, on=by, how="left").filter(enough & apart)
