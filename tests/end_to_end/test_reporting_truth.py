@@ -127,7 +127,7 @@ QUARTER = [date(2025, 1, 1) + timedelta(days=n) for n in range(120)]
 def dense_rota(parties: list[str]) -> list[dict[str, Any]]:
     """Sessions on each day of four months, one to four alike; of two small parties one has no March."""
     rows = []
-    for number, (party, day) in enumerate(product(parties, QUARTER)):
+    for party, day in product(parties, QUARTER):
         if (party, day.month) == (parties[1], 3):
             continue
         for first, last, pay, place, staff_group, team in SHIFTS:
@@ -148,9 +148,6 @@ def dense_rota(parties: list[str]) -> list[dict[str, Any]]:
                 "source_sha": "dense",
                 "feed_id": f"reporting_rota_{party}",
             }
-            # the shift after midnight is taken every third day only
-            if last > 24 and number % 3:
-                continue
             rows += [session] * (1 + parties.index(party) // 2)
     return [row | {"row_no": number} for number, row in enumerate(rows)]
 
