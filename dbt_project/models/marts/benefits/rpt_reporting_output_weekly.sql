@@ -81,9 +81,10 @@ rolled_up as (
         {{ or_all('team') }} as team,
         week_start_on,
         sum(session_count) as session_count,
-        sum(rostered_hours) as rostered_hours,
+        -- ten decimals: the last digits of a float depend on the order of adding up
+        round(sum(rostered_hours), 10) as rostered_hours,
         sum(report_count) as report_count,
-        sum(weighted_minutes) as weighted_minutes
+        round(sum(weighted_minutes), 10) as weighted_minutes
     from session_counts
     {{ roll_up(['week_start_on'], or_all=['team'], organisations=['party_code']) }}
 ),
@@ -157,9 +158,9 @@ select
     rolled_up.week_start_on,
     coalesce(shown.is_shown, false) as is_shown,
     case when shown.is_shown then cast(rolled_up.session_count as bigint) end as session_count,
-    case when shown.is_shown then round(rolled_up.rostered_hours, 10) end as rostered_hours,
+    case when shown.is_shown then rolled_up.rostered_hours end as rostered_hours,
     case when shown.is_shown then cast(rolled_up.report_count as bigint) end as report_count,
-    case when shown.is_shown then round(rolled_up.weighted_minutes, 10) end as weighted_minutes,
+    case when shown.is_shown then rolled_up.weighted_minutes end as weighted_minutes,
     case
         when shown.is_shown
             then {{ ratio('rolled_up.weighted_minutes', 'rolled_up.rostered_hours') }}
