@@ -5,7 +5,8 @@ from typing import Any
 TURNAROUND_SURVIVAL: dict[str, Any] = {
     "name": "turnaround_survival",
     "description": "One row per organisation, modality group and month of acquisition: percentiles "
-    "of the time from exam end to first verified report, open reports kept (Kaplan-Meier).",
+    "of the time from exam end to first verified report, open reports kept (Kaplan-Meier). It is "
+    "metric R01 of the registry.",
     "grain": "org_level, org_code, modality_group, acquired_month_on",
     "columns": [
         ("org_level", "VARCHAR", "network, party or trust."),

@@ -9,6 +9,22 @@ with reports as (
     from {{ ref('fct_report') }}
 ),
 
+report_weights as (
+    select
+        modality_group,
+        minutes_per_report
+    from {{ ref('report_weights') }}
+),
+
+reader_hours as (
+    select
+        low_gbp,
+        high_gbp,
+        source_status
+    from {{ ref('stg_finance__unit_costs') }}
+    where assumption_id = '{{ var("reader_hour_assumption") }}'
+),
+
 months as (
     select month_on
     from {{ ref('int_months') }}
@@ -25,9 +41,12 @@ counted as (
         count(*) filter (where reports.organisation_type <> 'unknown') as known_report_count,
         count(*) filter (where reports.organisation_type = 'network') as network_report_count,
         count(*) filter (where reports.is_cross_site) as cross_site_count,
-        count(*) filter (where reports.organisation_type = 'outsource') as outsourced_count
+        count(*) filter (where reports.organisation_type = 'outsource') as outsourced_count,
+        -- a modality that is reported on the spot has no weight
+        coalesce(sum(report_weights.minutes_per_report), 0) as weighted_minutes
     from reports
     inner join months on reports.month_on = months.month_on
+    left join report_weights on reports.modality_group = report_weights.modality_group
     group by
         reports.acquired_party_code,
         reports.reporting_org_code,
@@ -50,7 +69,8 @@ rolled_up as (
         sum(known_report_count) as known_report_count,
         cast(sum(network_report_count) as bigint) as network_report_count,
         cast(sum(cross_site_count) as bigint) as cross_site_count,
-        cast(sum(outsourced_count) as bigint) as outsourced_count
+        cast(sum(outsourced_count) as bigint) as outsourced_count,
+        round(sum(weighted_minutes), 10) as weighted_minutes
     from counted
     {{ roll_up(
         ['month_on'],
@@ -60,17 +80,25 @@ rolled_up as (
 )
 
 select
-    acquired_org_level,
-    acquired_org_code,
-    reported_org_code,
-    modality_group,
-    month_on,
-    report_count,
-    network_report_count,
-    cross_site_count,
-    {{ ratio('cross_site_count', 'network_report_count') }} as cross_site_rate,
-    outsourced_count,
+    rolled_up.acquired_org_level,
+    rolled_up.acquired_org_code,
+    rolled_up.reported_org_code,
+    rolled_up.modality_group,
+    rolled_up.month_on,
+    rolled_up.report_count,
+    rolled_up.network_report_count,
+    rolled_up.cross_site_count,
+    {{ ratio('rolled_up.cross_site_count', 'rolled_up.network_report_count') }} as cross_site_rate,
+    rolled_up.outsourced_count,
     -- where no report names who wrote it, nobody knows whether a supplier did
-    case when known_report_count > 0 then {{ ratio('outsourced_count', 'report_count') }} end
-        as outsourced_rate
+    case
+        when rolled_up.known_report_count > 0
+            then {{ ratio('rolled_up.outsourced_count', 'rolled_up.report_count') }}
+    end as outsourced_rate,
+    rolled_up.weighted_minutes,
+    round(rolled_up.weighted_minutes / 60 * reader_hours.low_gbp, 6) as reader_time_low_gbp,
+    round(rolled_up.weighted_minutes / 60 * reader_hours.high_gbp, 6) as reader_time_high_gbp,
+    reader_hours.source_status as reader_hour_source_status
 from rolled_up
+-- without that unit cost there are minutes and no pounds
+left join reader_hours on true

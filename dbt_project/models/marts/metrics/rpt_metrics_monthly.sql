@@ -72,6 +72,26 @@ reports as (
     from {{ ref('fct_report') }}
 ),
 
+reporting_parts as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        categorised_count,
+        within_maximum_count,
+        timed_report_count,
+        unrostered_report_count,
+        rostered_report_count,
+        extra_paid_report_count,
+        rostered_hours,
+        home_hours,
+        placed_hours,
+        weighted_minutes,
+        is_output_shown
+    from {{ ref('int_reporting_parts_monthly') }}
+),
+
 station_days as (
     select
         party_code,
@@ -359,6 +379,22 @@ measured as (
     {{ metric_rows('reports_rolled_up', 'R08', 'cross_site_count', 'network_report_count') }}
     union all
     {{ metric_rows('reports_rolled_up', 'R11', 'out_of_hours_count', 'timed_report_count') }}
+    union all
+    {{ metric_rows('reporting_parts', 'R03', 'within_maximum_count', 'categorised_count') }}
+    union all
+    {{ metric_rows(
+        'reporting_parts', 'R07', 'extra_paid_report_count', 'rostered_report_count'
+    ) }}
+    union all
+    {{ metric_rows(
+        'reporting_parts', 'R09', 'weighted_minutes', 'rostered_hours', where='is_output_shown'
+    ) }}
+    union all
+    {{ metric_rows(
+        'reporting_parts', 'R12', 'home_hours', 'placed_hours', where='is_output_shown'
+    ) }}
+    union all
+    {{ metric_rows('reporting_parts', 'R13', 'unrostered_report_count', 'timed_report_count') }}
     union all
     {{ metric_rows('stations_rolled_up', 'U01', 'exam_in_staffed_count', 'staffed_hours') }}
     union all

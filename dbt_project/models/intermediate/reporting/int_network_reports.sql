@@ -1,0 +1,62 @@
+with exams as (
+    select
+        exam_key,
+        party_code,
+        modality_group,
+        first_verified_at,
+        first_verified_at_local
+    from {{ ref('int_exams_classified') }}
+    where is_reported
+),
+
+reporters as (
+    select
+        exam_key,
+        reporting_org_code,
+        is_verified_date_only
+    from {{ ref('int_exams_folded') }}
+),
+
+reporting_organisations as (
+    select
+        reporting_org_code,
+        party_code
+    from {{ ref('reporting_organisations') }}
+    where organisation_type = 'network'
+),
+
+reporting_teams as (
+    select
+        party_code,
+        modality_group,
+        team
+    from {{ ref('reporting_teams') }}
+),
+
+report_weights as (
+    select
+        modality_group,
+        minutes_per_report
+    from {{ ref('report_weights') }}
+)
+
+select
+    exams.exam_key,
+    exams.party_code as acquired_party_code,
+    reporting_organisations.party_code as reported_party_code,
+    exams.modality_group,
+    reporting_teams.team,
+    report_weights.minutes_per_report,
+    exams.first_verified_at as verified_at,
+    cast(exams.first_verified_at_local as date) as verified_on,
+    {{ month_of('exams.first_verified_at_local') }} as month_on,
+    reporters.is_verified_date_only
+from exams
+inner join reporters on exams.exam_key = reporters.exam_key
+inner join reporting_organisations
+    on reporters.reporting_org_code = reporting_organisations.reporting_org_code
+left join reporting_teams
+    on
+        reporting_organisations.party_code = reporting_teams.party_code
+        and exams.modality_group = reporting_teams.modality_group
+left join report_weights on exams.modality_group = report_weights.modality_group

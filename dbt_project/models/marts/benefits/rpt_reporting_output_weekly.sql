@@ -1,0 +1,175 @@
+with sessions as (
+    select
+        party_code,
+        month_on,
+        week_start_on,
+        team,
+        staff_group,
+        hours,
+        party_sessions_at_once,
+        team_sessions_at_once
+    from {{ ref('int_reporting_sessions') }}
+),
+
+rostered_months as (
+    select distinct
+        party_code,
+        month_on
+    from sessions
+),
+
+-- reports of a month without a rota have no hours to be set against
+reports as (
+    select
+        network_reports.reported_party_code as party_code,
+        network_reports.team,
+        cast(date_trunc('week', network_reports.verified_on) as date) as week_start_on,
+        count(*) as report_count,
+        sum(network_reports.minutes_per_report) as weighted_minutes
+    from {{ ref('int_network_reports') }} as network_reports
+    inner join rostered_months
+        on
+            network_reports.reported_party_code = rostered_months.party_code
+            and network_reports.month_on = rostered_months.month_on
+    where network_reports.team is not null
+    group by
+        network_reports.reported_party_code,
+        network_reports.team,
+        date_trunc('week', network_reports.verified_on)
+),
+
+data_as_at as (
+    select complete_until
+    from {{ ref('int_data_as_at') }}
+),
+
+weeks as (
+    select distinct sessions.week_start_on
+    from sessions
+    cross join data_as_at
+    where
+        {{ utc_from_local(add_days('sessions.week_start_on', 7)) }} <= data_as_at.complete_until
+),
+
+session_counts as (
+    select
+        party_code,
+        team,
+        week_start_on,
+        count(*) as session_count,
+        sum(hours) as rostered_hours,
+        0 as report_count,
+        0.0 as weighted_minutes
+    from sessions
+    group by party_code, team, week_start_on
+    union all
+    select
+        party_code,
+        team,
+        week_start_on,
+        0 as session_count,
+        0.0 as rostered_hours,
+        report_count,
+        weighted_minutes
+    from reports
+),
+
+rolled_up as (
+    select
+        case when grouping(party_code) = 0 then 'party' else 'network' end as org_level,
+        case when grouping(party_code) = 0 then party_code else 'NETWORK' end as org_code,
+        {{ or_all('team') }} as team,
+        week_start_on,
+        sum(session_count) as session_count,
+        -- ten decimals: the last digits of a float depend on the order of adding up
+        round(sum(rostered_hours), 10) as rostered_hours,
+        sum(report_count) as report_count,
+        round(sum(weighted_minutes), 10) as weighted_minutes
+    from session_counts
+    {{ roll_up(['week_start_on'], or_all=['team'], organisations=['party_code']) }}
+),
+
+-- the most at once of each employer and staff group are different people
+groups as (
+    select
+        party_code,
+        week_start_on,
+        staff_group,
+        team,
+        max(team_sessions_at_once) as reader_count
+    from sessions
+    group by party_code, week_start_on, staff_group, team
+    union all
+    select
+        party_code,
+        week_start_on,
+        staff_group,
+        'All' as team,
+        max(party_sessions_at_once) as reader_count
+    from sessions
+    group by party_code, week_start_on, staff_group
+),
+
+readers as (
+    select
+        case when grouping(party_code) = 0 then 'party' else 'network' end as org_level,
+        case when grouping(party_code) = 0 then party_code else 'NETWORK' end as org_code,
+        team,
+        week_start_on,
+        sum(reader_count) as reader_count
+    from groups
+    {{ roll_up(['week_start_on', 'team'], organisations=['party_code']) }}
+),
+
+-- one small team could be had from All less the others
+judged as (
+    select
+        org_level,
+        org_code,
+        team,
+        week_start_on,
+        reader_count,
+        bool_and(reader_count >= {{ var('min_people_count') }}) over (
+            partition by org_level, org_code, week_start_on, team = 'All'
+        ) as has_enough_readers
+    from readers
+),
+
+-- and one small party from the network less the others
+shown as (
+    select
+        org_level,
+        org_code,
+        team,
+        week_start_on,
+        has_enough_readers
+        and (
+            org_level = 'network'
+            or {{ rest_is_enough('reader_count', 'has_enough_readers',
+                ['org_level', 'team', 'week_start_on']) }}
+        ) as is_shown
+    from judged
+)
+
+select
+    rolled_up.org_level,
+    rolled_up.org_code,
+    rolled_up.team,
+    rolled_up.week_start_on,
+    coalesce(shown.is_shown, false) as is_shown,
+    case when shown.is_shown then cast(rolled_up.session_count as bigint) end as session_count,
+    case when shown.is_shown then rolled_up.rostered_hours end as rostered_hours,
+    case when shown.is_shown then cast(rolled_up.report_count as bigint) end as report_count,
+    case when shown.is_shown then rolled_up.weighted_minutes end as weighted_minutes,
+    case
+        when shown.is_shown
+            then {{ ratio('rolled_up.weighted_minutes', 'rolled_up.rostered_hours') }}
+    end as minutes_per_rostered_hour
+from rolled_up
+inner join weeks on rolled_up.week_start_on = weeks.week_start_on
+left join shown
+    on
+        rolled_up.org_level = shown.org_level
+        and rolled_up.org_code = shown.org_code
+        and rolled_up.team = shown.team
+        and rolled_up.week_start_on = shown.week_start_on
