@@ -72,6 +72,17 @@ reports as (
     from {{ ref('fct_report') }}
 ),
 
+report_amendments as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        verified_report_count,
+        amended_report_count
+    from {{ ref('int_report_amendment_parts_monthly') }}
+),
+
 station_days as (
     select
         party_code,
@@ -220,6 +231,10 @@ measured as (
     {{ metric_rows('reports_rolled_up', 'R06', 'outsourced_count', 'report_count') }}
     union all
     {{ metric_rows('reports_rolled_up', 'R08', 'cross_site_count', 'network_report_count') }}
+    union all
+    {{ metric_rows(
+        'report_amendments', 'R10', 'amended_report_count', 'verified_report_count'
+    ) }}
     union all
     {{ metric_rows('reports_rolled_up', 'R11', 'out_of_hours_count', 'timed_report_count') }}
     union all
