@@ -11,7 +11,11 @@ with exam_events as (
         is_date_only
     from {{ ref('int_exam_events') }}
     where event_type in (
-        'report_preliminary', 'report_verified', 'report_corrected', 'report_addendum', 'report_withdrawn'
+        'report_preliminary',
+        'report_verified',
+        'report_corrected',
+        'report_addendum',
+        'report_withdrawn'
     )
 ),
 
