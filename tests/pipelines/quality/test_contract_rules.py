@@ -311,6 +311,7 @@ BREAKERS: dict[str, dict[str, Any]] = {
     "message_code_is_imaging": {"message_type": "ADT^A08"},
     "message_time_is_an_hl7_time": {"message_time": "45321.5"},
     "message_is_for_production": {"processing_id": "T"},
+    "merge_is_within_one_authority": {"merges_one_authority": False},
     "status_is_mapped": {"event_count": 0},
     "event_time_is_readable": {"untimed_count": 1},
     "event_is_not_in_the_future": {"last_event_at": LATER},
