@@ -452,6 +452,10 @@ def _merges_one_authority(chunk: Chunk) -> pl.Series:
     the two states no authority: then it is the sender's.
     """
     places = chunk.places("MRG")
+    if not len(places):
+        return pl.repeat(None, chunk.row_count, dtype=pl.Boolean, eager=True).alias(
+            "merges_one_authority"
+        )
     messages = chunk.message_of_line[places]
     people = chunk.places("PID")
     person = first_of(people, chunk.message_of_line[people], chunk.message_count)[messages]
