@@ -1,26 +1,20 @@
 with recursive ris_events as (
     select
-        event_id,
         exam_key,
         issuer_ods,
         accession,
         filler_id,
-        obr_set,
-        patient_key,
-        asserted_at
+        obr_set
     from {{ ref('stg_ris__events') }}
 ),
 
 reports as (
     select
-        event_id,
         exam_key,
         issuer_ods,
         accession,
         filler_id,
-        obr_set,
-        patient_key,
-        asserted_at
+        obr_set
     from {{ ref('stg_reporting__reports') }}
 ),
 
@@ -28,7 +22,8 @@ renumberings as (
     select
         old_key,
         new_key,
-        patient_key,
+        old_patient_key,
+        new_patient_key,
         changed_at
     from {{ ref('int_exam_renumberings') }}
 ),
@@ -42,25 +37,19 @@ patient_merges as (
 
 events as (
     select
-        event_id,
         exam_key,
         issuer_ods,
         accession,
         filler_id,
-        obr_set,
-        patient_key,
-        asserted_at
+        obr_set
     from ris_events
     union all
     select
-        event_id,
         exam_key,
         issuer_ods,
         accession,
         filler_id,
-        obr_set,
-        patient_key,
-        asserted_at
+        obr_set
     from reports
 ),
 
@@ -80,12 +69,14 @@ links as (
     select
         coalesce(old_fillers.exam_key, renumberings.old_key) as old_key,
         coalesce(new_fillers.exam_key, renumberings.new_key) as new_key,
-        renumberings.old_key as told_key,
-        renumberings.patient_key,
+        coalesce(was.standing_key, renumberings.old_patient_key)
+        <> coalesce(becomes.standing_key, renumberings.new_patient_key) as is_of_another_patient,
         renumberings.changed_at
     from renumberings
     left join fillers as old_fillers on renumberings.old_key = old_fillers.alias_key
     left join fillers as new_fillers on renumberings.new_key = new_fillers.alias_key
+    left join patient_merges as was on renumberings.old_patient_key = was.loser_key
+    left join patient_merges as becomes on renumberings.new_patient_key = becomes.loser_key
     where
         coalesce(old_fillers.exam_key, renumberings.old_key)
         <> coalesce(new_fillers.exam_key, renumberings.new_key)
@@ -95,23 +86,7 @@ links as (
     ) = 1
 ),
 
-{{ followed('links') }},
-
-last_patients as (
-    select
-        links.old_key,
-        coalesce(was.standing_key, events.patient_key) as old_patient_key,
-        coalesce(becomes.standing_key, links.patient_key) as new_patient_key
-    from links
-    inner join events on links.told_key = events.exam_key
-    left join patient_merges as was on events.patient_key = was.loser_key
-    left join patient_merges as becomes on links.patient_key = becomes.loser_key
-    where events.patient_key is not null
-    qualify row_number() over (
-        partition by links.old_key
-        order by events.asserted_at desc nulls last, events.event_id
-    ) = 1
-)
+{{ followed('links') }}
 
 select
     fillers.alias_key,
@@ -126,7 +101,7 @@ select
     links.old_key as alias_key,
     ends.end_key as exam_key,
     case
-        when last_patients.old_patient_key <> last_patients.new_patient_key then 'moved_patient'
+        when links.is_of_another_patient then 'moved_patient'
         else 'accession_changed'
     end as why,
     links.changed_at,
@@ -134,6 +109,5 @@ select
 from links
 inner join ends on links.old_key = ends.old_key
 left join circles on links.old_key = circles.old_key
-left join last_patients on links.old_key = last_patients.old_key
 -- one accession number of a circle stands for itself
 where links.old_key <> ends.end_key

@@ -18,11 +18,13 @@ with identity_events as (
 
 ris_events as (
     select
+        event_id,
         exam_key,
         issuer_ods,
         accession,
         filler_id,
         obr_set,
+        patient_key,
         asserted_at
     from {{ ref('stg_ris__events') }}
 ),
@@ -97,37 +99,7 @@ paired as (
     where given_up.order_control = 'RU' and standing.order_control = 'RO'
 ),
 
--- The extract tells only the number of now; earlier ones told the order under another.
-orders as (
-    select
-        issuer_ods,
-        filler_id,
-        coalesce(obr_set, 1) as obr_set,
-        exam_key,
-        max(asserted_at) as last_told_at
-    from ris_events
-    where accession is not null and filler_id is not null
-    group by issuer_ods, filler_id, coalesce(obr_set, 1), exam_key
-),
-
-seen_before as (
-    select
-        orders.exam_key as old_key,
-        changes.exam_key as new_key,
-        changes.patient_key,
-        changes.event_at,
-        changes.asserted_at
-    from changes
-    inner join orders
-        on
-            changes.issuer_ods = orders.issuer_ods
-            and changes.filler_id = orders.filler_id
-            and changes.obr_set = orders.obr_set
-            and changes.asserted_at > orders.last_told_at
-    where changes.order_control = ''
-),
-
-every_change as (
+stated as (
     select
         old_key,
         new_key,
@@ -143,6 +115,58 @@ every_change as (
         event_at,
         asserted_at
     from paired
+),
+
+-- the few events that say anything of a change, read once
+touched as (
+    select
+        event_id,
+        exam_key,
+        issuer_ods,
+        accession,
+        filler_id,
+        coalesce(obr_set, 1) as obr_set,
+        patient_key,
+        asserted_at
+    from ris_events
+    where
+        exam_key in (select stated.old_key from stated)
+        or filler_id in (select changes.filler_id from changes where changes.order_control = '')
+),
+
+-- The extract tells only the number of now; earlier ones told the order under another.
+seen_before as (
+    select
+        touched.exam_key as old_key,
+        changes.exam_key as new_key,
+        changes.patient_key,
+        changes.event_at,
+        changes.asserted_at
+    from changes
+    inner join touched
+        on
+            changes.issuer_ods = touched.issuer_ods
+            and changes.filler_id = touched.filler_id
+            and changes.obr_set = touched.obr_set
+            and changes.exam_key <> touched.exam_key
+    where changes.order_control = '' and touched.accession is not null
+    group by
+        touched.exam_key,
+        changes.exam_key,
+        changes.patient_key,
+        changes.event_at,
+        changes.asserted_at
+    having max(touched.asserted_at) < changes.asserted_at
+),
+
+every_change as (
+    select
+        old_key,
+        new_key,
+        patient_key,
+        event_at,
+        asserted_at
+    from stated
     union all
     select
         old_key,
@@ -151,16 +175,39 @@ every_change as (
         event_at,
         asserted_at
     from seen_before
+),
+
+latest_changes as (
+    select
+        old_key,
+        new_key,
+        patient_key,
+        event_at
+    from every_change
+    where old_key <> new_key
+    qualify row_number() over (
+        partition by old_key
+        order by asserted_at desc nulls last, event_at desc nulls last, new_key
+    ) = 1
+),
+
+old_patients as (
+    select
+        exam_key,
+        patient_key
+    from touched
+    where patient_key is not null
+    qualify row_number() over (
+        partition by exam_key
+        order by asserted_at desc nulls last, event_id
+    ) = 1
 )
 
 select
-    old_key,
-    new_key,
-    patient_key,
-    event_at as changed_at
-from every_change
-where old_key <> new_key
-qualify row_number() over (
-    partition by old_key
-    order by asserted_at desc nulls last, event_at desc nulls last, new_key
-) = 1
+    latest_changes.old_key,
+    latest_changes.new_key,
+    old_patients.patient_key as old_patient_key,
+    latest_changes.patient_key as new_patient_key,
+    latest_changes.event_at as changed_at
+from latest_changes
+left join old_patients on latest_changes.old_key = old_patients.exam_key
