@@ -23,6 +23,7 @@ RAW_EVENT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "study_uid_conflict": pl.Boolean,
     "patient_id": pl.String,
     "prior_patient_id": pl.String,
+    "prior_accession": pl.String,
     "nhs_number": pl.String,
     "birth_date": pl.Date,
     "sex": pl.String,

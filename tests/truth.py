@@ -89,6 +89,25 @@ def cross_site_share(truth: Path, month: date) -> tuple[int, int]:
     return len(crossed), len(reports)
 
 
+def amended_reports(truth: Path, month: date) -> tuple[int, int]:
+    """Reports first verified in a month, and how many were amended within 30 days.
+
+    Corrections are told by messages only, not by the history extract; addenda by both.
+    """
+    told_from = date.fromisoformat(
+        json.loads((truth / "parameters.json").read_text("utf-8"))["history_extract_on"]
+    )
+    reports = exams(truth).filter(pl.col("verified_at_local").dt.date().dt.month_start() == month)
+    is_told = pl.col("corrected_at_local").dt.date() >= told_from
+    corrected = pl.when(is_told).then(pl.col("corrected_at"))
+    limit = pl.col("verified_at") + pl.duration(days=30)
+    in_time = [
+        ((amended >= pl.col("verified_at")) & (amended < limit)).fill_null(False)
+        for amended in (pl.col("addendum_at"), corrected)
+    ]
+    return reports.filter(in_time[0] | in_time[1]).height, reports.height
+
+
 def exam_doses(truth: Path) -> pl.DataFrame:
     """One row per exam with a dose report: its irradiation events, each once.
 

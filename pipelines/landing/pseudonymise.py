@@ -13,6 +13,8 @@ import polars as pl
 from pipelines.landing.keys import Keys
 
 PSEUDONYM_HEX = 32
+# Enough to tell the lines of one report apart, and half the room.
+LINE_HEX = 16
 OLDEST_BAND = 90
 # Codes of the NHS Data Dictionary; local lists put a digit behind an ethnic category.
 SEXES = ("0", "1", "2", "9", "X")
@@ -124,7 +126,6 @@ def pseudonymise_events(
     the study, the systems that sent and were sent to, and its event code, action and outcome.
     """
     events = events.with_columns(pl.col("nhs_number").str.replace_all(r"[\s-]", ""))
-    text = events["report_text"]
     filler_key = pl.format("{}|F|{}|{}", "issuer_ods", "filler_id", "obr_set")
     raw_exam = events.select(
         pl.when(pl.col("source_kind") == "audit")
@@ -148,7 +149,6 @@ def pseudonymise_events(
         .otherwise(pl.coalesce(filler_key, pl.format("{}|{}", "patient_id", "prior_patient_id")))
         .alias("raw_exam")
     )["raw_exam"]
-    result_hash = digests(text, "report", keys.pseudonym)
     event_id = _event_ids(events, raw_exam, keys)
     patient, prior = (
         events.select(pl.format("{}|{}", "issuer_ods", name))[:, 0]
@@ -156,6 +156,7 @@ def pseudonymise_events(
     )
     hashed = events.with_columns(
         accession=pseudonyms(events["accession"], "accession", keys.pseudonym),
+        prior_accession=pseudonyms(events["prior_accession"], "accession", keys.pseudonym),
         filler_id=pseudonyms(events["filler_id"], "filler", keys.pseudonym),
         placer_id=pseudonyms(events["placer_id"], "placer", keys.pseudonym),
         appt_id=pseudonyms(events["appt_id"], "appointment", keys.pseudonym),
@@ -168,8 +169,6 @@ def pseudonymise_events(
         requester_id=pseudonyms(events["requester_id"], "staff", keys.pseudonym),
         deprivation_quintile=quintiles(events["postcode"], deprivation),
         event_id=event_id,
-        result_hash=result_hash,
-        report_words=text.str.extract_all(r"\S+").list.len().cast(pl.Int32),
         event_rank=events["event_type"].replace_strict(ranks, return_dtype=pl.Int16),
         age_band=events.select(age_bands(pl.col("birth_date"), pl.col("event_ts_local").dt.date()))[
             :, 0
@@ -182,12 +181,44 @@ def pseudonymise_events(
         ),
         reason=coded(events["reason"], keys.pseudonym),
         swim_code=pl.lit(None, pl.String),
-    )
+    ).hstack(hashed_reports(events["report_text"], keys.pseudonym).get_columns())
     return hashed.with_columns(
         exam_key=pl.when(pl.col("accession").is_not_null())
         .then(pl.format("{}|A|{}", "issuer_ods", "accession"))
         .otherwise(filler_key)
     ).drop("patient_id", "prior_patient_id", "nhs_number", "birth_date", "postcode", "report_text")
+
+
+def hashed_reports(texts: pl.Series, key: bytes) -> pl.DataFrame:
+    """What is kept of each report text: that it is the same, which lines it has, how long it is.
+
+    One row per text: `result_hash` (keyed hash, 16 bytes, of the normalised text), `report_lines`
+    (keyed hashes, 16 hex digits each, of its distinct lines, sorted, with blanks between) and
+    `report_words` (white-space tokens); null where there is no text. Normalised: Unicode NFC, one
+    kind of line end, single blanks, no empty lines. A plain hash of a short line could be guessed.
+    """
+    distinct, place = _encoded(texts)
+    normal = pl.DataFrame({"text": distinct}).select(
+        pl.col("text")
+        .str.normalize("NFC")
+        .str.replace_all(r"\s*[\r\n]\s*", "\n")
+        .str.replace_all(r"[^\S\n]+", " ")
+        .str.strip_chars()
+        .replace("", None)
+    )["text"]
+    lines = pl.DataFrame({"line": normal.str.split("\n")}).with_row_index("row").explode("line")
+    hashed = lines.with_columns(pseudonyms(lines["line"], "report_line", key).str.head(LINE_HEX))
+    joined = hashed.group_by("row", maintain_order=True).agg(
+        pl.col("line").unique().sort().str.join(" ")
+    )
+    kept = pl.DataFrame(
+        {
+            "result_hash": digests(normal, "report", key),
+            "report_lines": joined["line"].set(normal.is_null(), None),
+            "report_words": normal.str.count_matches(r"\S+").cast(pl.Int32),
+        }
+    )
+    return kept.select(pl.all().gather(place))
 
 
 def _event_ids(events: pl.DataFrame, raw_exam: pl.Series, keys: Keys) -> pl.Series:

@@ -17,7 +17,7 @@ from pipelines.contracts import Contract
 from pipelines.durable import NO_ROOM, write_with
 from pipelines.landing.schema import landing_schema, shaped
 
-PARSER_VERSION = "1"
+PARSER_VERSION = "2"
 # An exam's keys stand in each of its events: in one group of rows their dictionary is kept once,
 # which halves the file.
 ROW_GROUP_ROWS = 1_000_000
@@ -32,11 +32,14 @@ class LandingStore:
         self.tables = {c.table: c for c in contracts.values() if c.settings.get("landed", True)}
 
     def prepare(self) -> None:
-        """Give every landing table an empty first file, so that the warehouse can always read."""
+        """Give every landing table an empty first file, so that the warehouse can always read.
+
+        It has every column of today, so that files of an older reader have those too, as nulls.
+        """
         for table, contract in self.tables.items():
-            marker = self.root / table / "_schema.parquet"
-            if not marker.exists():
-                write_parquet(pl.DataFrame(schema=landing_schema(contract)), marker)
+            marker, schema = self.root / table / "_schema.parquet", landing_schema(contract)
+            if not marker.exists() or pl.read_parquet_schema(marker) != schema:
+                write_parquet(pl.DataFrame(schema=schema), marker)
 
     def write(self, table: str, name: str, frame: pl.DataFrame) -> Path:
         """Write one landing file of a table; writing the same name again replaces it whole.

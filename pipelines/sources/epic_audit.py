@@ -51,6 +51,11 @@ def events_from_actions(
                     actor_role=done["actor_role"],
                     actor_id=done["user_id"],
                     scheduled_for=done["scheduled_for"],
+                    prior_accession=done.select(
+                        pl.when(pl.col("event_type") == "exam_reidentified").then(
+                            "prior_accession_number"
+                        )
+                    ).to_series(),
                     status_raw=done["action"],
                 ),
             ],

@@ -161,18 +161,15 @@ class Found:
         merged = self.events.filter(pl.col("event_type") == "patient_merged")
         return merged.unique("event_id").select("patient_key", "prior_patient_key")
 
-    def merged_exams(self, feed: str, kind: str, *, steps: int, is_found: bool) -> int:
-        """Exams once told under a number given up, so many merges from the one that stays.
-
-        `is_found`: the exam is with the patient who stays, else still with the number given up.
-        """
+    def merged_exams(self, feed: str, kind: str, *, steps: int) -> int:
+        """Exams once told under a number given up, so many merges from the one they are with."""
         chain = self.events_of(feed, kind).select("exam_key", "patient_key").unique()
         for _ in range(steps):
             chain = chain.join(self.merges, left_on="patient_key", right_on="prior_patient_key")
             chain = chain.select("exam_key", patient_key="patient_key_right")
         both = chain.unique().join(self.exams, on="exam_key", suffix="_of_exam")
         is_same = pl.col("patient_key") == pl.col("patient_key_of_exam")
-        return both.filter(is_same if is_found else ~is_same)["exam_key"].n_unique()
+        return both.filter(is_same)["exam_key"].n_unique()
 
     def shared_studies(self, feed: str, kind: str) -> int:
         """Performed exams of a kind whose study is that of another exam as well."""
@@ -384,9 +381,21 @@ def _at_the_scanner(found: Found, feed: str) -> int:
 
 
 def _replaced(found: Found, feed: str) -> int:
-    exams = found.exams_of(feed, "changed_accession")
-    ended = ~pl.col("is_completed") & ~pl.col("is_open_request")
-    return exams.filter(pl.col("cancelled_on").is_not_null() & ended).height
+    """Orders that are one exam under their new number, which the end of the old one did not end."""
+    changes = pl.read_parquet(found.home.path / "truth" / "accession_changes.parquet")
+    old, new = (pseudonyms(changes[name], "accession", found.key) for name in ("old", "new"))
+    keys = changes.select(old=pl.format("{}|A|{}", "party_code", old))
+    keys = keys.hstack([changes.select(pl.format("{}|A|{}", "party_code", new))[:, 0].alias("new")])
+    known = found.exams.select("exam_key", "cancelled_on")
+    ended = found.events.filter(pl.col("event_type") == "order_cancelled")["exam_key"].unique()
+    whole = (
+        keys.filter(pl.col("old").is_in(found.keys(feed, "changed_accession")))
+        .join(known, left_on="old", right_on="exam_key", how="anti")
+        .join(known, left_on="new", right_on="exam_key")
+    )
+    return whole.filter(
+        pl.col("cancelled_on").is_null() | pl.col("new").is_in(ended.implode())
+    ).height
 
 
 def _in_one_report(found: Found, feed: str) -> int:
@@ -442,14 +451,12 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("hl7", "one_report_one_accession"): _without_report,
     ("hl7", "changed_accession"): _replaced,
     ("hl7", "merge_before_exam"): lambda f, feed: f.merged_exams(
-        feed, "merge_before_exam", steps=1, is_found=True
+        feed, "merge_before_exam", steps=1
     ),
     ("hl7", "merge_after_report"): lambda f, feed: f.merged_exams(
-        feed, "merge_after_report", steps=1, is_found=False
+        feed, "merge_after_report", steps=1
     ),
-    ("hl7", "merge_chain"): lambda f, feed: f.merged_exams(
-        feed, "merge_chain", steps=2, is_found=True
-    ),
+    ("hl7", "merge_chain"): lambda f, feed: f.merged_exams(feed, "merge_chain", steps=2),
     ("hl7", "out_of_order"): lambda f, feed: f.out_of_order(),
     ("hl7", "overtaken_message"): lambda f, feed: f.overtaken(),
     ("hl7", "nhs_number_missing"): _missing,

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pipelines.landing.writer import PARSER_VERSION
 from pipelines.settings import PROJECT_ROOT
 from pipelines.synthetic.faults import break_batch
 
@@ -87,4 +88,4 @@ def test_a_build_without_a_key_stops_before_anything_is_read(home, tmp_path):
     result = lost.imaging("run")
     assert result.returncode == 2
     assert "imaging keys create" in result.stderr
-    assert not list((home.path / "landing").rglob("*.p1.parquet"))
+    assert not list((home.path / "landing").rglob(f"*.p{PARSER_VERSION}.parquet"))

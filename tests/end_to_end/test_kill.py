@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from pipelines.landing.writer import PARSER_VERSION
 from tests.demo_home import HANG_SECONDS, ROOT
 from tests.published_files import differences
 
@@ -63,7 +64,9 @@ def test_a_harvest_killed_midway_is_made_good_by_the_next_run(demo, tmp_path):
     home = demo.copy(tmp_path / "home", without=(*parts, "logs"))
     landing = home.path / "landing" / "dicom_headers"
     process = start(home)
-    wait_until(lambda: len(list(landing.glob("*.p1.parquet"))) >= 5, process, "landing")
+    wait_until(
+        lambda: len(list(landing.glob(f"*.p{PARSER_VERSION}.parquet"))) >= 5, process, "landing"
+    )
     kill(process)
     receipts = home.path / "landing" / "receipts"
     assert not list(receipts.glob("dicom-*.parquet")), "the kill came after the receipt"

@@ -74,6 +74,20 @@ def test_cross_site_reporting_agrees(demo, published, month):
     assert found == (crossed, reports)
 
 
+@pytest.mark.parametrize("month", [date(2022, 6, 1), date(2026, 2, 1)], ids=str)
+def test_reports_amended_agree(demo, published, month):
+    """An addendum told twice, or a report sent again, must not count as an amendment."""
+    found = published.execute(
+        "select cast(numerator as bigint), cast(denominator as bigint) "
+        "from marts.rpt_metrics_monthly where metric_id = 'R10' and org_level = 'network' "
+        "and modality_group = 'All' and period_start_on = ?",
+        [month],
+    ).fetchall()[0]
+    amended, verified = truth.amended_reports(demo.path / "truth", month)
+    assert found == (amended, verified)
+    assert amended > 0
+
+
 def test_rejects_are_the_dirt_that_was_planted(demo, published):
     """Every planted fault is rejected under its own rule, and nothing else is."""
     planted = pl.read_parquet(demo.path / "truth" / "dirt.parquet")

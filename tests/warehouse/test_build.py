@@ -63,6 +63,43 @@ def test_an_exam_ends_when_last_asserted_and_its_addendum_moves_nothing(tiny):
     assert row["addendum_count"] == 1
 
 
+def test_an_exam_is_of_the_patient_who_stands_after_every_merge(tiny):
+    """Failure: one patient counts as several, or events were rewritten to make them one."""
+    exam = one(tiny, "select patient_key from marts.fct_exam where exam_key = 'RMC|A|one'")
+    assert exam == {"patient_key": "patient-now"}
+    merged = tiny.rows("select loser_key, standing_key from intermediate.int_patient_merges")
+    assert sorted(tuple(row.values()) for row in merged) == [
+        ("patient-between", "patient-now"),
+        ("patient-one", "patient-now"),
+    ]
+    told = "select distinct patient_key from intermediate.int_exam_events "
+    told += "where exam_key = 'RMC|A|one'"
+    assert one(tiny, told) == {"patient_key": "patient-one"}
+
+
+def test_a_request_whose_number_changed_is_one_request_since_it_was_made(tiny):
+    """Failure: a renumbered request waits twice, anew, or counts as cancelled."""
+    row = one(
+        tiny,
+        "select requested_at_local, is_open_request from marts.fct_exam "
+        "where exam_key in ('RMC|A|last', 'RMC|A|before last')",
+    )
+    assert (str(row["requested_at_local"]), row["is_open_request"]) == ("2026-03-31 20:00:00", True)
+
+
+def test_each_version_of_a_report_is_told_apart(tiny):
+    """Failure: an addendum is lost, or passes for a first report."""
+    rows = tiny.rows(
+        "select version_no, version_kind, reporting_org_code from marts.fct_report_version "
+        "where exam_key = 'RMC|A|one' order by version_no"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        (1, "first_final", "RBV"),
+        (2, "addendum", "RMC"),
+    ]
+    assert network_metric(tiny, "R10", "2026-01-01") == (1.0, 2.0, 0.5)
+
+
 def test_a_missed_appointment_told_by_filler_number_resets_the_clock_of_its_exam(tiny):
     """Failure: appointment messages do not find their exam, or resets are lost."""
     row = one(

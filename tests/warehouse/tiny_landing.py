@@ -28,6 +28,8 @@ RANKS = {
     "exam_completed": 54,
     "report_verified": 80,
     "report_addendum": 84,
+    "patient_merged": 200,
+    "exam_reidentified": 204,
 }
 CT = {"proc_code": "CHEAD", "modality": "CT"}
 MRI = {"proc_code": "MHEAD", "modality": "MR"}
@@ -146,6 +148,26 @@ def bolton_list() -> list[dict[str, Any]]:
         event("film", "order_placed", "2025-11-01 09:00", **site | FILM | ROUTINE),
         event("nobody knows", "patient_dna", "2026-01-10 09:00", **siu),
         event("last", "order_placed", "2026-03-31 22:00", **site | FILM | ROUTINE),
+    ]
+
+
+def identities() -> list[dict[str, Any]]:
+    """A patient merged twice over, told again in a replay; a request under a second number."""
+    film = {"issuer_ods": "RMC", "site_ods": "RMC01", **FILM, **ROUTINE}
+    merge = {"issuer_ods": "RMC", "exam_key": None, "accession": None, "filler_id": None}
+    first = merge | {"prior_patient_key": "patient-one", "patient_key": "patient-between"}
+    second = merge | {"prior_patient_key": "patient-between", "patient_key": "patient-now"}
+    before = {**film, "filler_id": None, "patient_key": "patient-last"}
+    return [
+        event("one", "patient_merged", "2026-03-30 09:00", event_id="1", **first),
+        event("one", "patient_merged", "2026-03-30 09:00", event_id="1", **first)
+        | {"source_sha": "hl7_RMC_again"},
+        event("one", "patient_merged", "2026-03-29 09:00", event_id="2", **second),
+        event("before last", "order_placed", "2026-03-31 20:00", **before),
+        event("before last", "order_cancelled", "2026-03-31 21:00", **before),
+        event(
+            "last", "exam_reidentified", "2026-03-31 21:00", prior_accession="before last", **film
+        ),
     ]
 
 
@@ -339,7 +361,8 @@ def receipt(table: str, sha: str, feed_id: str, count: int) -> dict[str, Any]:
 
 def write_tiny_landing(folder: Path) -> None:
     """Write the tiny network below a folder, one file per source."""
-    events = {"imaging_events": pennine() + bolton_morning() + bolton_list()}
+    rows = pennine() + bolton_morning() + bolton_list() + identities()
+    events = {"imaging_events": rows}
     write_landing(folder, events | {"dicom_headers": headers() + dose_headers()} | lists())
     # beside the headers, under their receipt
     write_landing_file(folder, "dose_events", "dicom_RMC", doses())

@@ -46,6 +46,7 @@ CHUNK = 3_400
 COLLECTED = {
     "patient_id": pl.String,
     "nhs_number": pl.String,
+    "merges_one_authority": pl.Boolean,
     "study_uid": pl.String,
     "study_uid_source": pl.String,
     "study_uid_conflict": pl.Boolean,
@@ -83,7 +84,8 @@ class MessageBatch:
 
     `rows`: one row per OBR group (ROW_SCHEMA: `message_no` from 1, `obr_set` from 1, one text
     column per field of the map as in `FIELDS`, `patient_id` and `nhs_number` (PID-3 by the type
-    of each number), `study_uid`, `study_uid_source`,
+    of each number), `merges_one_authority` (of a merge: both numbers are of one assigning
+    authority, null where one states none), `study_uid`, `study_uid_source`,
     `study_uid_conflict`, `observation_time` (latest OBX-14), `performing_org` (OBX-15),
     `section` (plain | addendum | corrected | withdrawn), `report_text`, `charset_fallback` (the
     bytes were not of the character set that the message states), `content_sha` (equal for a
@@ -182,7 +184,7 @@ class _Plan:
             parts,
             places,
             study_uid,
-            sorted(named | {"MSH", "PID", "ORC", "OBR", "OBX"}),
+            sorted(named | {"MSH", "PID", "MRG", "ORC", "OBR", "OBX"}),
         )
 
 
@@ -301,6 +303,7 @@ def _rows(opened: _Opened, plan: _Plan, rejected: list[tuple[int, str, str]]) ->
             pl.Series("message_no", np.array(opened.numbers)[messages], dtype=pl.Int64),
             pl.Series("obr_set", chunk.number_in_message, dtype=pl.Int32),
             *_patient_numbers(chunk),
+            _merges_one_authority(chunk),
             *_study_uids(chunk, plan.study_uid, lines),
             *_reports(chunk, lines),
             pl.Series("charset_fallback", np.array(opened.fallbacks)[messages]),
@@ -440,6 +443,45 @@ def _patient_numbers(chunk: Chunk) -> list[pl.Series]:
         nhs_number=pl.col("national").str.replace_all(" ", "", literal=True),
     )
     return numbers.get_columns()
+
+
+def _merges_one_authority(chunk: Chunk) -> pl.Series:
+    """Whether the number that a merge keeps and the one it gives up are of one authority.
+
+    The number kept is that of `_patient_numbers`. Null for messages without MRG, and where one of
+    the two states no authority: then it is the sender's.
+    """
+    places = chunk.places("MRG")
+    if not len(places):
+        return pl.repeat(None, chunk.row_count, dtype=pl.Boolean, eager=True).alias(
+            "merges_one_authority"
+        )
+    messages = chunk.message_of_line[places]
+    people = chunk.places("PID")
+    person = first_of(people, chunk.message_of_line[people], chunk.message_count)[messages]
+    lines = pl.DataFrame(
+        {"MRG": chunk.lines.gather(places), "PID": chunk.lines.gather(gaps_as_nulls(person))}
+    )
+    numbers = cut(lines, {"MRG": [1], "PID": [3]}).with_row_index("merge")
+    given_up = Fields(chunk, numbers.select("MRG-1"), messages).values(
+        {"authority": ("MRG-1", 4, 1)}
+    )
+    each = numbers.select("merge", number=pl.col("PID-3").str.split(REPETITION)).explode("number")
+    found = Fields(chunk, each.select("number"), messages[each["merge"].to_numpy()]).values(
+        {"value": ("number", 1, 1), "authority": ("number", 4, 1), "kind": ("number", 5, 1)}
+    )
+    kept = (
+        found.with_columns(each["merge"], is_national=pl.col("kind").is_in(NATIONAL_TYPES))
+        .filter(pl.col("value") != "")
+        .sort("merge", pl.col("is_national").fill_null(False), maintain_order=True)
+        .unique("merge", keep="first", maintain_order=True)
+    )
+    both = given_up.with_row_index("merge").join(
+        kept, on="merge", how="left", maintain_order="left"
+    )
+    same = both.select(given(pl.col("authority")) == given(pl.col("authority_right"))).to_series()
+    whose = first_of(np.arange(len(places)), messages, chunk.message_count)[chunk.message_of_row]
+    return same.gather(gaps_as_nulls(whose)).alias("merges_one_authority")
 
 
 def _study_uids(chunk: Chunk, wanted: tuple[Path, ...], lines: pl.DataFrame) -> list[pl.Series]:

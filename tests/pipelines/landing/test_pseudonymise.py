@@ -15,6 +15,7 @@ from pipelines.landing.pseudonymise import (
     coded,
     describe,
     each_pseudonym,
+    hashed_reports,
     nhs_number_is_valid,
     pseudonymise_events,
     pseudonymise_path,
@@ -183,6 +184,63 @@ def test_an_exam_without_accession_is_known_by_its_filler_number(network: Networ
     """Failing means that appointments belong to no exam."""
     row = landed(network, {"accession": None}).row(0, named=True)
     assert row["exam_key"] == f"RMC|F|{row['filler_id']}|1"
+
+
+def test_a_number_given_up_has_the_hash_it_had_as_an_accession_number(network: Network):
+    """Failing means that an exam whose number changed is two exams."""
+    change = {"event_type": "exam_reidentified", "accession": "NEW1", "prior_accession": "OLD1"}
+    row, before = landed(network, change, {"accession": "OLD1"}).rows(named=True)
+    assert row["prior_accession"] == before["accession"]
+    assert row["exam_key"] == f"RMC|A|{row['accession']}" != before["exam_key"]
+
+
+# The worked messages of a verified report and of the same with an addendum: 17 and 29 words.
+FINAL = (
+    "Liver, spleen & pancreas appear normal.\n"
+    "No free fluid. Mild degenerative change at L4/5.\n"
+    "No acute abnormality."
+)
+ADDED = FINAL + "\nAddendum: reviewed with the outside study of 2 March; no interval change."
+
+
+@pytest.mark.parametrize(("text", "words"), [(FINAL, 17), (ADDED, 29), (None, None), (" \n", None)])
+def test_the_length_of_a_report_is_its_words(text: str | None, words: int | None):
+    """Failing means that reporters look slower or faster than they are."""
+    found = hashed_reports(pl.Series([text], dtype=pl.String), b"k").row(0, named=True)
+    assert found["report_words"] == words
+    assert (found["result_hash"] is None) == (found["report_lines"] is None) == (words is None)
+
+
+def test_the_lines_of_a_report_tell_what_was_added_and_nothing_that_it_says():
+    """Failing means that an addendum passes for a correction, or that short lines can be guessed."""
+    texts = pl.Series([FINAL, ADDED, FINAL.replace("No acute", "Acute"), FINAL + "\n" + FINAL])
+    lines = [set(told.split(" ")) for told in hashed_reports(texts, b"k")["report_lines"]]
+    assert lines[0] < lines[1] and not lines[0] <= lines[2] and lines[3] == lines[0]
+    assert {len(line) for told in lines for line in told} == {16}
+    other = set(hashed_reports(texts, b"l")["report_lines"][0].split(" "))
+    assert not other & lines[0]
+    plain = {hashlib.sha256(line.encode()).hexdigest()[:16] for line in FINAL.split("\n")}
+    assert not plain & lines[0]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        FINAL.replace("\n", "\r\n"),
+        FINAL.replace("\n", "\n\n  ") + "\n",
+        FINAL.replace(" & ", "  &\t"),
+    ],
+)
+def test_a_report_laid_out_otherwise_is_the_same_report(sent: str):
+    """Failing means that a report sent again counts as corrected."""
+    found = hashed_reports(pl.Series([FINAL, sent]), b"k")
+    assert found.row(0) == found.row(1)
+
+
+def test_an_accent_written_in_two_ways_is_one_text():
+    """Failing means that a report sent by another system counts as corrected."""
+    found = hashed_reports(pl.Series(["Zo\u00eb", "Zoe\u0308"]), b"k")
+    assert found.row(0) == found.row(1)
 
 
 def test_a_merge_is_known_by_the_two_numbers_it_joins(network: Network):

@@ -12,7 +12,7 @@ from pipelines import durable
 from pipelines.contracts import Contract
 from pipelines.landing import writer
 from pipelines.landing.schema import landing_schema, shaped
-from pipelines.landing.writer import LandingStore
+from pipelines.landing.writer import PARSER_VERSION, LandingStore
 
 
 @pytest.fixture
@@ -33,6 +33,19 @@ def test_every_table_can_be_read_before_anything_has_landed(store: LandingStore)
         empty = pl.read_parquet(store.root / table / "_schema.parquet")
         assert empty.is_empty() and empty.schema == pl.Schema(landing_schema(contract))
     assert store.receipts().is_empty()
+
+
+def test_a_column_that_a_table_gains_can_be_read_before_a_row_has_it(store: LandingStore):
+    """Failing means that no build succeeds between an upgrade and the next delivery."""
+    schema = landing_schema(store.tables["unit_costs"])
+    marker = store.root / "unit_costs" / "_schema.parquet"
+    store.prepare()
+    pl.DataFrame(schema=dict(list(schema.items())[:-1])).write_parquet(marker)
+    store.prepare()
+    assert pl.read_parquet_schema(marker) == pl.Schema(schema)
+    told = marker.stat().st_mtime_ns
+    store.prepare()
+    assert marker.stat().st_mtime_ns == told
 
 
 def test_a_file_is_named_by_its_source_and_the_version_of_the_reader(store: LandingStore):
@@ -56,11 +69,11 @@ def test_a_new_version_of_the_reader_replaces_what_the_old_one_wrote(
     """Failing means that every row counts twice after an upgrade."""
     store.write("unit_costs", "a", costs(store, 2))
     store.write("unit_costs", "b", costs(store, 1))
-    monkeypatch.setattr(writer, "PARSER_VERSION", "2")
+    monkeypatch.setattr(writer, "PARSER_VERSION", "later")
     store.write("unit_costs", "a", costs(store, 2))
     assert sorted(p.name for p in (store.root / "unit_costs").iterdir()) == [
-        "a.p2.parquet",
-        "b.p1.parquet",
+        "a.plater.parquet",
+        f"b.p{PARSER_VERSION}.parquet",
     ]
 
 
@@ -85,7 +98,7 @@ def test_a_process_killed_before_the_rename_leaves_the_old_file(
             store.write("unit_costs", "new", costs(store, 9))
     assert path.read_bytes() == before
     assert len(store.read("unit_costs")) == 1
-    assert store.file_names() == ["unit_costs/a.p1.parquet"]
+    assert store.file_names() == [f"unit_costs/a.p{PARSER_VERSION}.parquet"]
     durable.remove_abandoned(store.root)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
@@ -116,7 +129,7 @@ import sys, polars as pl
 from pathlib import Path
 from pipelines.contracts import read_contracts
 from pipelines.landing.schema import landing_schema
-from pipelines.landing.writer import LandingStore
+from pipelines.landing.writer import PARSER_VERSION, LandingStore
 store = LandingStore(Path(sys.argv[1]), read_contracts(Path(sys.argv[2])))
 with store.unfinished("unit_costs", ["a"]):
     schema = landing_schema(store.tables["unit_costs"])
@@ -140,10 +153,10 @@ def test_what_another_harvest_is_writing_is_left_alone_until_it_is_dead(store: L
         assert other.stdout.readline() == "written\n"
         with store.unfinished("unit_costs", ["mine"]):
             store.undo_unfinished("unit_costs")
-        assert "unit_costs/a.p1.parquet" in store.file_names()
+        assert f"unit_costs/a.p{PARSER_VERSION}.parquet" in store.file_names()
         other.kill()
     store.undo_unfinished("unit_costs")
-    assert "unit_costs/a.p1.parquet" not in store.file_names()
+    assert f"unit_costs/a.p{PARSER_VERSION}.parquet" not in store.file_names()
     assert not list(store.root.glob(".*.unfinished.json"))
 
 
@@ -160,7 +173,7 @@ def test_the_receipt_of_a_refusal_does_not_keep_what_its_replay_left(store: Land
     ):
         raise OSError("the disk is full")
     assert store.read("unit_costs").height == 1
-    assert "unit_costs/landed.p1.parquet" in store.file_names()
+    assert f"unit_costs/landed.p{PARSER_VERSION}.parquet" in store.file_names()
     assert store.receipts().height == 2
 
 

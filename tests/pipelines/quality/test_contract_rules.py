@@ -318,6 +318,7 @@ BREAKERS: dict[str, dict[str, Any]] = {
     "message_time_exists": {"is_message_time_possible": False},
     "character_set_is_as_stated": {"charset_fallback": True},
     "study_uids_agree": {"study_uid_conflict": True},
+    "merge_is_within_one_authority": {"merges_one_authority": False},
     "status_is_mapped": {"event_count": 0},
     "event_time_is_readable": {"untimed_count": 1},
     "event_is_not_in_the_future": {"last_event_at": LATER},

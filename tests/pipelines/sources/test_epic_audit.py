@@ -93,3 +93,31 @@ def test_every_action_of_the_contract_has_a_line_and_an_event_that_exists(
     assert set(actions["action"]) == set(rule.arguments["value_set"])
     assert set(actions["event_type"].drop_nulls()) <= set(network.event_ranks())
     assert set(actions["unless_action"].drop_nulls()) <= set(actions["action"])
+
+
+def test_a_changed_number_is_told_with_the_one_before_where_the_system_knows_it(
+    contract: Contract,
+):
+    """Failing means that an exam whose accession number changed is two exams."""
+    header = HEADER.replace("accession_number", "accession_number,prior_accession_number")
+    order = ORDER.replace("RMC7700012", "RMC7700012,RMC7700001")
+    lines = [
+        header,
+        f"{order},1,Accession Number Changed,2025-06-05 10:00:00,CL01,",
+        f"{order},2,Began Exam,2025-06-20 10:31:07,RG01,",
+    ]
+    table = read_table("\n".join(lines).encode(), contract, LONDON)
+    assert isinstance(table, pl.DataFrame), table
+    arrived = table.with_columns(
+        source_sha=pl.lit("s"),
+        feed_id=pl.lit("epic_audit_RMC"),
+        issuer_ods=pl.lit("RMC"),
+        received_at=pl.lit(RECEIVED),
+    )
+    found = events_from_actions(arrived, read_actions(), ColumnMap.of_feed("epic_audit"))
+    told = dict(found.select("event_type", "prior_accession").iter_rows())
+    assert told == {
+        "order_placed": None,
+        "exam_reidentified": "RMC7700001",
+        "exam_started": None,
+    }

@@ -606,14 +606,62 @@ def test_a_merge_names_the_number_that_stays_and_the_one_given_up():
     assert found["filler_id"] is None
 
 
+@pytest.mark.parametrize(
+    ("kept", "given_up", "is_one"),
+    [
+        ("A0012345^^^ZZA^MR", "A0099999^^^ZZA^MR", True),
+        ("9990001235^^^NHS^NH~A0012345^^^ZZA^MR", "A0099999^^^ZZA^MR", True),
+        ("A0012345^^^ZZA^MR~9990001235^^^NHS^NH", "A0099999^^^ZZB^MR", False),
+        ("A0012345^^^ZZA^MR~9990001235^^^NHS^NH", "9990001243^^^NHS^NH", False),
+        ("9990001235^^^NHS^NH", "A0099999^^^ZZA^MR", False),
+        ("A0012345", "A0099999^^^ZZA^MR", None),
+        ("A0012345^^^ZZA^MR", "A0099999", None),
+    ],
+)
+def test_a_merge_says_whether_both_numbers_are_of_one_authority(
+    kept: str, given_up: str, is_one: bool | None
+):
+    """Failing means that numbers of two trusts, or an NHS number, join two patients."""
+    merge = [
+        header("ADT^A40^ADT_A39", "20260603110005", "C9"),
+        "EVN|A40|20260603110000",
+        f"PID|1||{kept}",
+        f"MRG|{given_up}",
+    ]
+    found = read_messages(joined(ORDER, merge, ORDER), feed="hl7_ZZC").rows
+    assert found["merges_one_authority"].to_list() == [None, is_one, None]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [(VERIFIED, 16), (ADDENDUM, 21)],
+)
+def test_the_words_of_a_report_are_counted_and_its_text_is_not_kept(
+    network: Network, message: list[str], words: int
+):
+    """Failing means that the length of a report is wrong, or that its text reaches the disk."""
+    keys = Keys(b"p" * 32, b"e" * 32, b"")
+    landed = pseudonymise_events(
+        events(joined(message)), keys, network.postcode_deprivation, network.event_ranks()
+    )
+    told = landed.filter(pl.col("report_words").is_not_null())
+    assert told["report_words"].unique().to_list() == [words]
+    assert "nodules" not in repr(landed.rows())
+
+
 def test_a_replaced_order_ends_and_the_new_number_keeps_the_time_of_the_request():
     """Failing means that a renumbered request waits twice, or that its clock starts anew."""
     old, new = (
         [text.replace("ORC|NW|", f"ORC|{control}|") for text in ORDER] for control in ("RU", "RO")
     )
-    assert events(joined(old))["event_type"].to_list() == ["order_cancelled"]
-    placed = events(joined(new)).filter(pl.col("event_type") == "order_placed")
+    ended = events(joined(old))
+    assert ended["event_type"].to_list() == ["exam_reidentified", "order_cancelled"]
+    assert ended["status_raw"][0].startswith("ORC1=RU|")
+    begun = events(joined(new))
+    assert "exam_reidentified" in begun["event_type"].to_list()
+    placed = begun.filter(pl.col("event_type") == "order_placed")
     assert placed["ts_source"].to_list() == ["OBR-6"]
+    assert ended["placer_id"][0] == begun["placer_id"][0]
 
 
 def test_a_pair_of_codes_without_a_rule_gives_no_event():

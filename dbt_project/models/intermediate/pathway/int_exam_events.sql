@@ -28,16 +28,12 @@ events as (
     ) = 1
 ),
 
--- An appointment message knows only the filler number. Any message that shows both
--- numbers tells which exam that filler number means.
 aliases as (
     select
-        issuer_ods || '|F|' || filler_id || '|' || cast(coalesce(obr_set, 1) as varchar)
-            as alias_key,
-        min(exam_key) as exam_key
-    from events
-    where accession is not null and filler_id is not null
-    group by alias_key
+        alias_key,
+        exam_key,
+        why in ('accession_changed', 'moved_patient') as is_given_up
+    from {{ ref('int_exam_aliases') }}
 ),
 
 resolved as (
@@ -47,7 +43,8 @@ resolved as (
         events.event_rank,
         events.feed_id,
         events.issuer_ods,
-        events.accession,
+        -- a number given up is no longer the exam's
+        case when not coalesce(aliases.is_given_up, false) then events.accession end as accession,
         coalesce(aliases.exam_key, events.exam_key) as exam_key,
         events.study_uid,
         events.patient_key,
@@ -73,6 +70,8 @@ resolved as (
         coalesce(events.ts_flag, '') in ({{ unusable_time_flags() }}) as is_time_doubtful
     from events
     left join aliases on events.exam_key = aliases.alias_key
+    -- a request cancelled under a number given up goes on under the one that stands for it
+    where not (coalesce(aliases.is_given_up, false) and events.event_type = 'order_cancelled')
 )
 
 select

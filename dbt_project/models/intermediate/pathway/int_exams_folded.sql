@@ -27,6 +27,22 @@ with exam_events as (
     from {{ ref('int_exam_events') }}
 ),
 
+patient_merges as (
+    select
+        loser_key,
+        standing_key
+    from {{ ref('int_patient_merges') }}
+),
+
+addenda as (
+    select
+        exam_key,
+        count(distinct issued_at) as addendum_count
+    from {{ ref('int_report_versions') }}
+    where version_kind = 'addendum'
+    group by exam_key
+),
+
 folded as (
     select
         exam_key,
@@ -92,7 +108,6 @@ folded as (
         count(distinct cast(event_at_local as date)) filter (
             where event_type = 'patient_dna'
         ) as dna_count,
-        count(distinct event_at) filter (where event_type = 'report_addendum') as addendum_count,
         count(*) filter (
             where event_type not in (
                 'appointment_booked', 'appointment_moved', 'appointment_cancelled', 'patient_dna'
@@ -137,7 +152,7 @@ select
     folded.issuer_ods,
     folded.accession,
     folded.study_uid,
-    folded.patient_key,
+    coalesce(patient_merges.standing_key, folded.patient_key) as patient_key,
     folded.nhs_number_valid,
     folded.sex,
     folded.age_band,
@@ -165,7 +180,7 @@ select
     case when not standing.is_revived then folded.cancelled_at end as cancelled_at,
     case when not standing.is_revived then folded.cancelled_at_local end as cancelled_at_local,
     folded.dna_count,
-    folded.addendum_count,
+    coalesce(addenda.addendum_count, 0) as addendum_count,
     coalesce(first_reports.is_verified_date_only, false) as is_verified_date_only,
     coalesce(folded.is_completed_date_only, false)
     or coalesce(first_reports.is_verified_date_only, false) as is_turnaround_date_only,
@@ -174,5 +189,7 @@ select
 from folded
 inner join standing on folded.exam_key = standing.exam_key
 left join first_reports on folded.exam_key = first_reports.exam_key
+left join addenda on folded.exam_key = addenda.exam_key
+left join patient_merges on folded.patient_key = patient_merges.loser_key
 -- an appointment whose request was never seen is not an exam
 where folded.exam_event_count > 0

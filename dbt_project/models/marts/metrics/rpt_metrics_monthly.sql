@@ -92,6 +92,17 @@ reporting_parts as (
     from {{ ref('int_reporting_parts_monthly') }}
 ),
 
+report_amendments as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        verified_report_count,
+        amended_report_count
+    from {{ ref('int_report_amendment_parts_monthly') }}
+),
+
 station_days as (
     select
         party_code,
@@ -377,6 +388,10 @@ measured as (
     ) }}
     union all
     {{ metric_rows('reports_rolled_up', 'R08', 'cross_site_count', 'network_report_count') }}
+    union all
+    {{ metric_rows(
+        'report_amendments', 'R10', 'amended_report_count', 'verified_report_count'
+    ) }}
     union all
     {{ metric_rows('reports_rolled_up', 'R11', 'out_of_hours_count', 'timed_report_count') }}
     union all

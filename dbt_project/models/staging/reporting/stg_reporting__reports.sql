@@ -3,7 +3,11 @@ with assertions as (
 )
 
 select
-    {{ renamed_event_columns() }}
+    {{ renamed_event_columns() }},
+    actor_role,
+    result_hash,
+    report_lines,
+    report_words as word_count
 from assertions
 -- ranks 70 to 99: reading, report, communication of the result
 where event_rank between 70 and 99
