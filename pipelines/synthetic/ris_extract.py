@@ -90,7 +90,7 @@ def extract_rows(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
         pl.when(has_report).then("reporter_code").alias("reporter_code"),
         pl.when(has_report).then("reporter_org").alias("reporter_org_code"),
         wall_clock(known("addendum")).alias("addendum_at"),
-        pl.col("due_on").dt.strftime(_CLOCK).alias("due_at"),
+        pl.col("due_on").dt.strftime("%d/%m/%Y 00:00").alias("due_at"),
     )
     return rows.select("party_code", "extract_dirt", "exam_no", *COLUMNS)
 
