@@ -13,7 +13,7 @@ import pytest
 from tests import truth
 
 MONTHS = [date(2019, 10, 1), date(2022, 6, 1), date(2026, 2, 1), date(2026, 3, 1)]
-# The lists of the whole month are messages from the first to the last day only since then.
+# Messages, which alone tell of an appointment given up, begin in January.
 TOLD_MONTHS = [date(2026, 2, 1), date(2026, 3, 1)]
 LIMIT_DAYS, WEEKS = 10, 13
 

@@ -62,12 +62,12 @@ site_owners as (
     from {{ ref('int_site_owners') }}
 ),
 
--- an extract tells of no appointment that was given up; messages of the whole month do
+-- An extract tells of no appointment that was given up; messages do, from the first full month.
+-- Where they fall silent, appointments offered are missing with the ones lost.
 messages as (
     select
         feeds.party_code,
-        min(receipts.arrived_on) as first_on,
-        max(receipts.arrived_on) as last_on
+        min(receipts.arrived_on) as first_on
     from receipts
     inner join feeds on receipts.feed_id = feeds.feed_id
     group by feeds.party_code
@@ -119,7 +119,6 @@ inner join messages
     on
         exams.party_code = messages.party_code
         and months.month_on >= messages.first_on
-        and months.census_on <= messages.last_on
 left join site_owners
     on
         exams.site_code = site_owners.site_code
