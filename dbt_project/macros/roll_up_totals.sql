@@ -1,4 +1,4 @@
-{% macro roll_up_totals(model, keys, column) -%}
+{% macro roll_up_totals(model, keys, column, where=none) -%}
     select
         '{{ column }}' as figure,
         concat_ws(' ', {{ keys | join(', ') }}) as row_key,
@@ -6,5 +6,8 @@
         sum(case when org_level = 'party' then {{ column }} else 0 end) as party_total,
         sum(case when org_level = 'trust' then {{ column }} else 0 end) as trust_total
     from {{ model }}
+    {%- if where %}
+    where {{ where }}
+    {%- endif %}
     group by all
 {%- endmacro %}

@@ -9,6 +9,8 @@
 {%- set metrics = ref('rpt_metrics_monthly') %}
 {%- set cohort = ['modality_group', 'priority_group', 'acquired_month_on'] %}
 {%- set scanner = ['modality_group', 'station_name', 'week_start_on'] %}
+{#- an organisation that tests nobody has no weeks (W07), and yet patients who wait #}
+{%- set is_summed = "metric_id <> 'W07'" %}
 
 with totals as (
     {{ roll_up_totals(throughput, ['modality_group', 'day_on'], 'request_count') }}
@@ -31,7 +33,9 @@ with totals as (
     union all
     {{ roll_up_totals(data_quality, ['metric_id', 'rule', 'period_start_on'], 'checked_count') }}
     union all
-    {{ roll_up_totals(metrics, ['metric_id', 'modality_group', 'period_start_on'], 'numerator') }}
+    {{ roll_up_totals(
+        metrics, ['metric_id', 'modality_group', 'period_start_on'], 'numerator', is_summed
+    ) }}
 )
 
 select
