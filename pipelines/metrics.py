@@ -9,7 +9,10 @@ REGISTRY_MODEL = "rpt_metrics_monthly"
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric as defined in the registry (rpt_metrics_monthly.yml, meta.metrics)."""
+    """One metric as defined in the registry (rpt_metrics_monthly.yml, meta.metrics).
+
+    A metric with is_percentile has no numerator and cannot be added up at all.
+    """
 
     metric_id: str
     name: str
@@ -24,6 +27,7 @@ class Metric:
     source: str
     source_status: str
     semi_additive: bool
+    is_percentile: bool = False
 
 
 def read_registry(manifest: Path) -> list[Metric]:

@@ -132,9 +132,10 @@ def _print_comparison(found: "Comparison") -> bool:
 
 
 def _told(row: dict[str, Any], prefix: str, figures: tuple[str, str, str]) -> str:
-    """A value with the counts it stands on, where it has them: 0.9091 (10 of 11)."""
+    """A value with the counts it stands on, where it has them: 0.9091 (10 of 11), 14 (over 23)."""
     value, part, whole = (_figure(row[prefix + name]) for name in figures)
-    return f"{value or 'no value'} ({part} of {whole})" if whole else value
+    counts = f"{part} of {whole}" if part else f"over {whole}"
+    return f"{value or 'no value'} ({counts})" if whole else value
 
 
 def _print_differences(

@@ -52,6 +52,7 @@ def metrics_page(metrics: list[Metric]) -> str:
         parts.append(f"## {metric.metric_id} {metric.name}\n\n{metric.definition}\n")
         parts.append("| | |\n|---|---|")
         adds = "over trusts and modalities, never over time" if metric.semi_additive else "yes"
+        adds = "never: a percentile" if metric.is_percentile else adds
         rows = {
             "Numerator": metric.numerator,
             "Denominator": metric.denominator or "none (a count)",

@@ -140,7 +140,7 @@ def status(word: str | None) -> str:
 
 
 def number(value: Any, unit: str | None) -> str:
-    """A value with its unit: rate as per cent, gbp in pounds, hours, or a count."""
+    """A value with its unit: rate as per cent, gbp in pounds, hours, days, weeks, or a count."""
     if value is None:
         return NO_VALUE
     if unit == "rate":
@@ -150,6 +150,9 @@ def number(value: Any, unit: str | None) -> str:
     if unit == "hours":
         written = f"{value:,.0f}"
         return f"{written} hour" if written == "1" else f"{written} hours"
+    if unit in {"days", "weeks"}:
+        written = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+        return f"{written} {unit[:-1] if written == '1' else unit}"
     if unit == "exams per hour":
         return f"{value:.2f} an hour"
     if unit == "seconds":

@@ -1,12 +1,13 @@
-{% macro metric_rows(rows, metric_id, numerator, denominator, where=none) -%}
+{% macro metric_rows(rows, metric_id, numerator, denominator, where=none, percentile=none) -%}
     select
         '{{ metric_id }}' as metric_id,
         org_level,
         org_code,
         modality_group,
         month_on,
-        cast({{ numerator }} as double) as numerator,
-        cast({{ denominator or 'null' }} as double) as denominator
+        cast({{ numerator or 'null' }} as double) as numerator,
+        cast({{ denominator or 'null' }} as double) as denominator,
+        cast({{ percentile or 'null' }} as double) as percentile
     from {{ rows }}
     {%- if where %}
     where {{ where }}

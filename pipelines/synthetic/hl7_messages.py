@@ -260,6 +260,7 @@ def _shared_parts(exam: dict[str, Any], local: dict[str, Any]) -> dict[str, str]
         code += f"^{snomed}^^SCT"
     referrer = f"{exam['referrer_code']}^REFERRER^EXAMPLE^^^DR"
     setting = exam["source_setting_delivered"] or ""
+    due = "" if exam["due_on"] is None else f"{exam['due_on']:%Y%m%d}"
     return {
         "placer": f"OC{accession[1:]}^EPR",
         "filler": f"{accession}^RIS",
@@ -268,7 +269,7 @@ def _shared_parts(exam: dict[str, Any], local: dict[str, Any]) -> dict[str, str]
         "exam_code": exam["exam_code_delivered"] or "",
         "referrer": referrer,
         "organisation": f"{exam['referring_org_code']}^Example organisation^ODS",
-        "priority": f"^^^^^{exam['priority_delivered'] or ''}",
+        "priority": f"^^^{due}^^{exam['priority_delivered'] or ''}",
         "accession": accession,
         "modality": exam["dicom_modality"],
         "site": exam["site_code_delivered"] or "",

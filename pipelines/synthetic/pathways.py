@@ -173,7 +173,7 @@ class Simulation:
             "exam_no", "party_code", "site_code", "resource", "modality_group", "dicom_modality",
             "exam_code", "source_setting", "priority", "patient_no", "is_unscheduled",
             "cancel_reason", "is_refused_at_vetting", "move", "reporter_org", "is_cross_site",
-            *_TIMES, *_DRAWN,
+            "due_day", *_TIMES, *_DRAWN,
         )  # fmt: skip
         exams = pl.DataFrame({name: a[name] for name in plain}).sort("exam_no")
         exams = exams.with_columns(
@@ -181,6 +181,9 @@ class Simulation:
         )
         exams = exams.with_columns(
             pl.when(pl.col("cancelled").is_not_null()).then("cancel_reason").alias("cancel_reason"),
+            pl.when(pl.col("due_day") >= 0)
+            .then(pl.col("due_day").cast(pl.Int32).cast(pl.Date))
+            .alias("due_on"),
             *(
                 pl.col("move")
                 .replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
@@ -204,7 +207,7 @@ class Simulation:
         )
         exams = exams.join(codes, on="exam_code", how="left", maintain_order="left")
         exams = _with_identifiers(_with_trust(exams, self.network), self.network, self.period)
-        return exams.drop(*_DRAWN, "move")
+        return exams.drop(*_DRAWN, "move", "due_day")
 
 
 @dataclass(frozen=True)

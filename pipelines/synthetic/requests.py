@@ -85,7 +85,8 @@ class Requests:
         """Every request made in one month, unsorted; times are local seconds, -1 where none.
 
         Columns: office, resource (room number), requested, source_setting, priority,
-        is_unscheduled, is_walk_in, slot, missed_slot, left.
+        is_unscheduled, is_walk_in, slot, missed_slot, left, due_day (days since 1970, -1 where
+        the request is not for planned surveillance).
         """
         first_on, end_on = month_on, calendar.month_after(month_on)
         stream = (first_on.year, first_on.month)
@@ -99,7 +100,8 @@ class Requests:
     def _by_day(self, frame: pl.DataFrame, period: Period) -> Columns:
         """What the offices booked, asked for within the period, in order of that day.
 
-        Columns: day (asked for), office, is_planned, room, start, missed_start, removed_day, wait.
+        Columns: day (asked for), due_day, office, is_planned, room, start, missed_start,
+        removed_day, wait.
         """
         rng = np.random.default_rng([self.seed, 2])
         office = frame["office"].to_numpy()
@@ -116,6 +118,7 @@ class Requests:
         seen = np.where(missed >= 0, missed, np.where(start >= 0, start, period.end)) // DAY
         return {
             "day": day[order],
+            "due_day": frame["requested_day"].to_numpy()[order],
             "office": office[order],
             "is_planned": is_planned[order],
             "room": np.where(room < 0, frame["missed_room"].to_numpy()[order], room),
@@ -150,6 +153,7 @@ class Requests:
         held = is_unseen & (rng.random(count) < _LEFT_WITH_APPOINTMENT)
         quarter = 15 * MINUTE
         later = (removed + rng.integers(2, 15, count)) * DAY + at_work // quarter * quarter
+        by_date = np.array([o.is_booked_by_date for o in self.offices])
         return {
             "office": office,
             "resource": room,
@@ -161,6 +165,7 @@ class Requests:
             "slot": np.where(held, later, a["start"]),
             "missed_slot": a["missed_start"],
             "left": left,
+            "due_day": np.where(a["is_planned"] & ~by_date[office], a["due_day"], -1),
         }
 
     def _priorities(
@@ -228,6 +233,7 @@ class Requests:
             "slot": start,
             "missed_slot": none,
             "left": none,
+            "due_day": none,
         }
 
     def _unscheduled(self, month_on: date, rng: np.random.Generator) -> Columns:
@@ -257,6 +263,7 @@ class Requests:
             "slot": none,
             "missed_slot": none,
             "left": none,
+            "due_day": none,
         }
 
 

@@ -18,7 +18,7 @@ COLUMNS = (
     "request_received_at", "booked_at", "appointment_at", "dna_at", "cancelled_at",
     "cancel_reason", "started_at", "completed_at", "exam_code", "snomed_code", "site_code",
     "resource", "accession_number", "study_instance_uid", "radiographer_code", "preliminary_at",
-    "verified_at", "reporter_code", "reporter_org_code", "addendum_at",
+    "verified_at", "reporter_code", "reporter_org_code", "addendum_at", "due_at",
 )  # fmt: skip
 
 ROWS_A_PART = 60_000
@@ -90,6 +90,7 @@ def extract_rows(exams: pl.DataFrame, period: Period) -> pl.DataFrame:
         pl.when(has_report).then("reporter_code").alias("reporter_code"),
         pl.when(has_report).then("reporter_org").alias("reporter_org_code"),
         wall_clock(known("addendum")).alias("addendum_at"),
+        pl.col("due_on").dt.strftime("%d/%m/%Y 00:00").alias("due_at"),
     )
     return rows.select("party_code", "extract_dirt", "exam_no", *COLUMNS)
 

@@ -45,7 +45,7 @@ _PLAIN = (
     "performed_with", "report_sharing", "clock_fault", "source_setting",
     "source_setting_delivered", "priority", "priority_delivered", "site_code_delivered",
     "cancel_reason", "is_refused_at_vetting", "moved_by", "move_reason", "reporter_org",
-    "is_cross_site",
+    "is_cross_site", "due_on",
     "is_in_extract", "has_images", "nhs_number_state", "is_date_order_violation", "is_refused",
     "extract_dirt", "live_dirt",
 )  # fmt: skip
@@ -61,7 +61,8 @@ def exam_truth(exams: pl.DataFrame) -> pl.DataFrame:
     with is_refused cannot be landed, so a warehouse does not know these requests. booked and
     appointment are the last booking, first_* the one that was missed, moved_* the one cancelled at
     moved_at by the patient or the hospital (moved_by, with a code of pathway_reasons.csv), of whom
-    only the live weeks tell. A request refused at vetting is cancelled then. has_images: the
+    only the live weeks tell. due_on: the day on which planned surveillance falls due. A request
+    refused at vetting is cancelled then. has_images: the
     archive feed holds at least one series. performed_with: the exam_no in whose scan this exam was
     done; it has the times and the study of that one and no series of its own. report_sharing: how
     its report came; `one_accession` means that the report of the other exam covers it, which no

@@ -75,6 +75,9 @@ def test_a_count_and_an_event_are_written_as_a_person_would():
     assert wording.counted(1200, "record") == "1,200 records"
     assert wording.number(1.2, "hours") == "1 hour"
     assert wording.number(25.0, "hours") == "25 hours"
+    assert wording.number(1.0, "days") == "1 day"
+    assert wording.number(14.5, "days") == "14.5 days"
+    assert wording.number(7.0, "weeks") == "7 weeks"
     event = {
         "scope_name": "Bolton",
         "label": "Bolton: archive go-live",

@@ -133,6 +133,35 @@ def test_the_waiting_list_of_january_holds_three_with_one_over_six_weeks(tiny):
     assert row["activity_planned_count"] == 0
 
 
+def test_the_list_of_january_is_the_one_before_with_its_moves(tiny):
+    """Failure: net demand is not the change of the waiting list."""
+    row = one(
+        tiny,
+        "select * from marts.rpt_waiting_list_moves_monthly where org_level = 'network' "
+        "and modality_group = 'All' and census_on = '2026-01-31'",
+    )
+    assert (row["opening_count"], row["closing_count"]) == (4, 3)
+    assert (row["request_count"], row["removal_count"], row["test_count"]) == (2, 1, 2)
+    assert network_metric(tiny, "W08", "2026-01-01") == (-1, None, -1)
+
+
+def test_a_reset_is_told_with_its_event_its_cause_and_its_days(tiny):
+    """Failure: nobody can see who restarted which clock, and why."""
+    row = one(tiny, "select * from marts.fct_clock_reset")
+    assert (row["exam_key"], row["event_type"], row["cause"]) == (
+        "RMC|A|missed one",
+        "patient_dna",
+        "patient",
+    )
+    assert (row["rule"], row["feed_id"], row["resets_clock"]) == (
+        "did_not_attend",
+        "hl7_RMC",
+        True,
+    )
+    assert (str(row["clock_before_on"]), str(row["slot_on"])) == ("2025-11-01", "2026-01-10")
+    assert row["reset_days"] == 70
+
+
 def test_the_census_goes_up_to_the_last_complete_month(tiny):
     """Failure: an unfinished month is shown as if it were whole, or the last one is missing."""
     row = one(tiny, "select max(census_on) as census_on from marts.rpt_waiting_times_monthly")

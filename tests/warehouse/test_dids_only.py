@@ -161,8 +161,9 @@ def test_who_still_waits_is_not_known_and_so_not_0(built: Warehouse):
         "where period_start_on = '2026-01-01'"
     )
     known = set(metrics["metric_id"])
-    assert {"T01", "W04", "R02"} <= known
-    assert not {"W01", "W02", "W03", "R06", "R08", "R11", "U01"} & known
+    assert {"T01", "W04", "W05U", "R02"} <= known
+    of_lists = {"W01", "W02", "W03", "W06", "W07", "W08", "W09", "W09H", "W10"}
+    assert not (of_lists | {"R06", "R08", "R11", "U01"}) & known
     shared = built.frame("select * from marts.rpt_cross_site_reporting_monthly")
     assert shared["outsourced_rate"].null_count() == len(shared) > 0
     assert shared["cross_site_rate"].null_count() == len(shared)

@@ -104,6 +104,21 @@ def test_a_row_gives_one_event_for_each_time_that_it_states(contract: Contract):
     assert set(found["tz_source"]) == {"assumed"} and set(found["ts_precision"]) == {"m"}
 
 
+def test_the_due_date_of_surveillance_goes_with_its_request(contract: Contract):
+    """Failing means that nobody can tell which planned exams are overdue."""
+    planned = FULL | {"priority": "P", "due_at": "01/09/2026 00:00"}
+    for row, columns, due in (
+        (planned, [*FULL, "due_at"], datetime(2026, 8, 31, 23, tzinfo=UTC)),
+        (FULL, [*FULL, "due_at"], None),
+        (FULL, None, None),
+    ):
+        found = events(as_csv(row, columns=columns), contract)
+        told = {r["event_type"]: r["scheduled_for"] for r in found.iter_rows(named=True)}
+        assert told["order_placed"] == due
+        assert told["order_received"] is None
+        assert told["appointment_booked"] == datetime(2025, 6, 20, 9, 20, tzinfo=UTC)
+
+
 def test_actors_slots_and_reasons_go_to_the_events_they_belong_to(contract: Contract):
     """Failing means that a report is credited to the referrer, or a slot to the wrong event."""
     cancelled = FULL | {"cancelled_at": "05/06/2025 10:00", "cancel_reason": "DUP"}

@@ -83,6 +83,12 @@ folded as (
         max_by(scheduled_for, assertion_no) filter (
             where event_type = 'appointment_cancelled'
         ) as last_given_up_for,
+        -- the time that a request names is the one it is wanted for
+        max_by(scheduled_for, assertion_no) filter (
+            where
+            event_type in ('order_placed', 'order_received', 'order_changed')
+            and scheduled_for is not null
+        ) as wanted_for,
         {{ latest_asserted('event_at', 'exam_started') }} as started_at,
         {{ latest_asserted('event_at_local', 'exam_started') }} as started_at_local,
         {{ latest_asserted('event_at', 'exam_completed') }} as completed_at,
@@ -169,6 +175,7 @@ select
     folded.received_at,
     folded.received_at_local,
     folded.booked_at,
+    folded.wanted_for,
     case when not standing.is_given_up then folded.last_scheduled_for end as scheduled_for,
     folded.started_at,
     folded.started_at_local,

@@ -18,6 +18,7 @@ select
     received_at,
     booked_at,
     scheduled_for,
+    due_on,
     started_at,
     started_at_local,
     completed_at,

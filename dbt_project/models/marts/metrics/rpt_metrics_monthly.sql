@@ -130,6 +130,39 @@ record_views as (
     from {{ ref('int_record_views_monthly') }}
 ),
 
+waiting_parts as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        request_count - removal_count - test_count as demand_balance,
+        planned_count,
+        overdue_count,
+        clearing_count,
+        recent_test_count / cast({{ var('clearance_weeks') }} as double) as weekly_tests,
+        appointment_count,
+        reset_count,
+        hospital_cancellation_count,
+        suspected_cancer_count,
+        in_time_count
+    from {{ ref('int_waiting_parts_monthly') }}
+),
+
+request_to_test_days as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        month_on,
+        {%- for group in ['listed', 'unadjusted', 'unscheduled'] %}
+            {{ group }}_count,
+            {{ group }}_median_days,
+            {{ group }}_p90_days{% if not loop.last %},{% endif %}
+        {%- endfor %}
+    from {{ ref('int_request_to_test_days_monthly') }}
+),
+
 utilisation_parts as (
     select
         org_level,
@@ -375,6 +408,48 @@ measured as (
     {{ metric_rows('waiting_by_modality', 'W04', 'activity_count', none) }}
     union all
     {{ metric_rows(
+        'request_to_test_days', 'W05', none, 'listed_count', percentile='listed_median_days'
+    ) }}
+    union all
+    {{ metric_rows(
+        'request_to_test_days', 'W05P90', none, 'listed_count', percentile='listed_p90_days'
+    ) }}
+    union all
+    {{ metric_rows(
+        'request_to_test_days', 'W05U', none, 'unadjusted_count',
+        percentile='unadjusted_median_days'
+    ) }}
+    union all
+    {{ metric_rows(
+        'request_to_test_days', 'W05UP90', none, 'unadjusted_count',
+        percentile='unadjusted_p90_days'
+    ) }}
+    union all
+    {{ metric_rows(
+        'request_to_test_days', 'W05E', none, 'unscheduled_count',
+        percentile='unscheduled_median_days'
+    ) }}
+    union all
+    {{ metric_rows(
+        'request_to_test_days', 'W05EP90', none, 'unscheduled_count',
+        percentile='unscheduled_p90_days'
+    ) }}
+    union all
+    {{ metric_rows('waiting_parts', 'W06', 'overdue_count', 'planned_count') }}
+    union all
+    {{ metric_rows('waiting_parts', 'W07', 'clearing_count', 'weekly_tests') }}
+    union all
+    {{ metric_rows('waiting_parts', 'W08', 'demand_balance', none) }}
+    union all
+    {{ metric_rows('waiting_parts', 'W09', 'reset_count', 'appointment_count') }}
+    union all
+    {{ metric_rows(
+        'waiting_parts', 'W09H', 'hospital_cancellation_count', 'appointment_count'
+    ) }}
+    union all
+    {{ metric_rows('waiting_parts', 'W10', 'in_time_count', 'suspected_cancer_count') }}
+    union all
+    {{ metric_rows(
         'turnaround', 'R02', 'reported_within_28_days_count', 'acquired_count', where='is_mature'
     ) }}
     union all
@@ -522,6 +597,7 @@ select
     measured.numerator,
     measured.denominator,
     case
+        when measured.percentile is not null then measured.percentile
         when measured.denominator is null then measured.numerator
         else {{ ratio('measured.numerator', 'measured.denominator') }}
     end as value
@@ -532,4 +608,4 @@ where
     months.is_complete
     and coalesce(measured.denominator, 1) > 0
     -- what nobody tells is no 0
-    and measured.numerator is not null
+    and coalesce(measured.numerator, measured.percentile) is not null
