@@ -182,6 +182,8 @@ def test_what_is_missing_names_the_feeds_that_would_bring_it(built: Warehouse):
     assert matrix["C04"] == "image_access"
     assert matrix["U07"] == "downtime; opening_hours; dicom or dicom_series"
     assert {"T01", "W04", "R01", "R02", "R05"} <= {name for name, gap in matrix.items() if not gap}
+    asked = built.frame("select * from seeds.feed_needs where feed_kind = 'dids_v1'")
+    assert {"T01", "W04", "R01", "R02"} <= set(asked["subject_id"])
     figures = built.frame("select distinct metric_id from marts.rpt_metrics_monthly")
     assert not {name for name, gap in matrix.items() if gap} & set(figures["metric_id"])
 
