@@ -163,6 +163,9 @@ def test_who_still_waits_is_not_known_and_so_not_0(built: Warehouse):
     known = set(metrics["metric_id"])
     assert {"T01", "W04", "R02"} <= known
     assert not {"W01", "W02", "W03", "R06", "R08", "R11", "U01"} & known
+    first = "select min(period_start_on) as first_on from marts.rpt_metrics_monthly"
+    # requests go back to November 2025: nobody told what was done then
+    assert built.rows(f"{first} where metric_id = 'T01'") == [{"first_on": date(2026, 1, 1)}]
     shared = built.frame("select * from marts.rpt_cross_site_reporting_monthly")
     assert shared["outsourced_rate"].null_count() == len(shared) > 0
     assert shared["cross_site_rate"].null_count() == len(shared)
