@@ -153,6 +153,8 @@ def bands(frame: pl.DataFrame, *, title: str) -> Figure:
     when = frame["census_on"][0] if frame.height else None
     takeaway = (
         f"The list on {wording.day(when)} by weeks already waited; 6 weeks or more in orange."
+        if when
+        else "No waiting list is stored for this choice."
     )
     chart = go.Figure(
         go.Bar(

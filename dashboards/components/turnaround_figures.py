@@ -11,6 +11,7 @@ KAPLAN_MEIER = (
     "Kaplan-Meier estimate: exams still without a report are kept in, so a month with many open "
     "reports is not made to look fast. A percentile not reached yet is left out."
 )
+WHOLE_DAYS = "An exam of which only the days are known (DIDS version 1) counts in whole days."
 PILE = (
     "The pile is cumulative: it holds every exam without a report at the month end, those that "
     "will never be reported included."
@@ -28,7 +29,7 @@ def percentiles(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure
         title=f"Hours from exam to report, {where}",
         what="median time from exam to report",
         events=events,
-        more_notes=[KAPLAN_MEIER],
+        more_notes=[KAPLAN_MEIER, WHOLE_DAYS],
     )
 
 

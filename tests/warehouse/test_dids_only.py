@@ -164,6 +164,9 @@ def test_who_still_waits_is_not_known_and_so_not_0(built: Warehouse):
     assert {"T01", "W04", "W05U", "R02"} <= known
     of_lists = {"W01", "W02", "W03", "W06", "W07", "W08", "W09", "W09H", "W10"}
     assert not (of_lists | {"R06", "R08", "R11", "U01"}) & known
+    first = "select min(period_start_on) as first_on from marts.rpt_metrics_monthly"
+    # requests go back to November 2025: nobody told what was done then
+    assert built.rows(f"{first} where metric_id = 'T01'") == [{"first_on": date(2026, 1, 1)}]
     shared = built.frame("select * from marts.rpt_cross_site_reporting_monthly")
     assert shared["outsourced_rate"].null_count() == len(shared) > 0
     assert shared["cross_site_rate"].null_count() == len(shared)
@@ -183,6 +186,8 @@ def test_what_is_missing_names_the_feeds_that_would_bring_it(built: Warehouse):
     assert matrix["C04"] == "image_access"
     assert matrix["U07"] == "downtime; opening_hours; dicom or dicom_series"
     assert {"T01", "W04", "R01", "R02", "R05"} <= {name for name, gap in matrix.items() if not gap}
+    asked = built.frame("select * from seeds.feed_needs where feed_kind = 'dids_v1'")
+    assert {"T01", "W04", "R01", "R02"} <= set(asked["subject_id"])
     figures = built.frame("select distinct metric_id from marts.rpt_metrics_monthly")
     assert not {name for name, gap in matrix.items() if gap} & set(figures["metric_id"])
 

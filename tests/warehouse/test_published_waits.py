@@ -45,7 +45,7 @@ def test_a_month_that_was_not_reported_has_no_row(tiny):
         "select census_on from marts.rpt_published_waits_monthly where org_code = 'RBV' "
         "and dm01_test = 'BARIUM_ENEMA' and census_on in ('2023-04-30', '2023-05-31')"
     )
-    assert [row["census_on"] for row in rows] == ["2023-05-31"]
+    assert [str(row["census_on"]) for row in rows] == ["2023-05-31"]
 
 
 def test_no_country_is_made_of_the_network_alone(tiny):

@@ -7,6 +7,8 @@ with throughput as (
         sum(exam_count) as exam_count
     from {{ ref('rpt_throughput_daily') }}
     group by org_level, org_code, modality_group, {{ month_of('day_on') }}
+    -- before the first exam stand months of requests alone: of what was done then, nothing is known
+    having sum(exam_count) > 0
 ),
 
 months as (
