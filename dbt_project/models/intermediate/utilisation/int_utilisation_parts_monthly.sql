@@ -2,11 +2,11 @@
     'slots': ['attended_slot_count', 'available_slot_count'],
     'attendances': ['missed_count', 'attended_or_missed_count'],
     'cancellations': ['short_notice_count', 'booked_count'],
-    'opening': ['opening_hours', 'opening_weeks'],
+    'opening': ['opening_seconds', 'opening_days'],
     'scanners': [
-        'scanner_exam_count', 'scanner_years', 'mobile_exam_count', 'mobile_unit_years'
+        'scanner_exam_count', 'scanner_months', 'mobile_exam_count', 'mobile_unit_months'
     ],
-    'sessions': ['first_delay_minutes', 'idle_gap_minutes', 'used_session_count'],
+    'sessions': ['first_delay_seconds', 'idle_seconds', 'used_session_count'],
 } -%}
 with diary_slots as (
     select
@@ -138,8 +138,8 @@ opening as (
         station_days.trust_code,
         station_days.modality_group,
         station_days.month_on,
-        sum(station_days.opening_seconds) / 3600.0 as opening_hours,
-        count(*) / 7.0 as opening_weeks
+        sum(station_days.opening_seconds) as opening_seconds,
+        count(*) as opening_days
     from station_days
     inner join opening_told
         on
@@ -161,10 +161,10 @@ scanners as (
         months.month_on,
         sum(scanner_months.exam_count) filter (where not scanner_months.is_mobile)
             as scanner_exam_count,
-        count(*) filter (where not scanner_months.is_mobile) / 12.0 as scanner_years,
+        count(*) filter (where not scanner_months.is_mobile) as scanner_months,
         sum(scanner_months.exam_count) filter (where scanner_months.is_mobile)
             as mobile_exam_count,
-        count(*) filter (where scanner_months.is_mobile) / 12.0 as mobile_unit_years
+        count(*) filter (where scanner_months.is_mobile) as mobile_unit_months
     from months
     inner join scanner_months
         on
@@ -184,8 +184,8 @@ sessions as (
         trust_code,
         modality_group,
         month_on,
-        {{ minutes('sum(first_delay_seconds)') }} as first_delay_minutes,
-        {{ minutes('sum(idle_seconds)') }} as idle_gap_minutes,
+        sum(first_delay_seconds) as first_delay_seconds,
+        sum(idle_seconds) as idle_seconds,
         count(*) as used_session_count
     from station_sessions
     group by party_code, trust_code, modality_group, month_on
@@ -217,12 +217,21 @@ select
     {{ org_code() }} as org_code,
     {{ or_all('modality_group') }} as modality_group,
     month_on,
-    {%- for names in parts.values() %}
-        {%- set last_source = loop.last %}
-        {%- for name in names %}
-            sum({{ name }}) as {{ name }}
-            {%- if not (last_source and loop.last) %},{% endif %}
-        {%- endfor %}
-    {%- endfor %}
+    sum(attended_slot_count) as attended_slot_count,
+    sum(available_slot_count) as available_slot_count,
+    sum(missed_count) as missed_count,
+    sum(attended_or_missed_count) as attended_or_missed_count,
+    sum(short_notice_count) as short_notice_count,
+    sum(booked_count) as booked_count,
+    -- whole numbers are added up before they are divided: fractions depend on the order of adding
+    sum(opening_seconds) / 3600.0 as opening_hours,
+    sum(opening_days) / 7.0 as opening_weeks,
+    sum(scanner_exam_count) as scanner_exam_count,
+    sum(scanner_months) / 12.0 as scanner_years,
+    sum(mobile_exam_count) as mobile_exam_count,
+    sum(mobile_unit_months) / 12.0 as mobile_unit_years,
+    {{ minutes('sum(first_delay_seconds)') }} as first_delay_minutes,
+    {{ minutes('sum(idle_seconds)') }} as idle_gap_minutes,
+    sum(used_session_count) as used_session_count
 from together
 {{ roll_up(['month_on'], or_all=['modality_group']) }}
