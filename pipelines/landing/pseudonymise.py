@@ -17,6 +17,7 @@ PSEUDONYM_HEX = 32
 LINE_HEX = 16
 OLDEST_BAND = 90
 # Codes of the NHS Data Dictionary; local lists put a digit behind an ethnic category.
+DICOM_SEXES = {"M": "1", "F": "2", "O": "9"}
 SEXES = ("0", "1", "2", "9", "X")
 ETHNIC = r"^(?:[A-HJ-NPRSZ]\d?|99)$"
 
@@ -295,7 +296,8 @@ def pseudonymise_headers(
     )
     return frame.with_columns(
         age_band=age_bands(pl.col("births"), pl.col("study_day")),
-        patient_sex=pl.col("patient_sex").replace({"M": "1", "F": "2", "O": "9", "": None}),
+        # what is no code could be anything, a name included
+        patient_sex=pl.col("patient_sex").replace_strict(DICOM_SEXES, default=None),
     ).hstack(times.get_columns())
 
 

@@ -18,6 +18,7 @@ from pipelines.landing.pseudonymise import (
     hashed_reports,
     nhs_number_is_valid,
     pseudonymise_events,
+    pseudonymise_headers,
     pseudonymise_path,
     pseudonyms,
     quintiles,
@@ -371,6 +372,20 @@ def test_a_reason_stays_readable_only_where_it_is_a_code():
     found = coded(reasons, b"k").to_list()
     assert found[0] == "DUP" and found[3] is None
     assert all(value.startswith("h:") for value in found[1:3])
+
+
+def test_a_name_in_the_place_of_the_sex_is_left_out_of_image_headers():
+    """Failing means that a torn header lands a patient's name beside the hashes."""
+    told = ["F", "O", "HARTLEY^TESTPATIENT", "", None]
+    others = (
+        "patient_birth_date", "study_date", "patient_id", "accession_number", "sop_instance_uid",
+        "series_instance_uid", "study_instance_uid", "request_requested_procedure_id",
+        "request_scheduled_procedure_step_id", "irradiation_event_uid", "study_description",
+        "series_description", "protocol_name", "requested_procedure_description",
+    )  # fmt: skip
+    headers = pl.DataFrame({name: ["1"] * len(told) for name in others} | {"patient_sex": told})
+    landed = pseudonymise_headers(headers, pl.DataFrame(), KEYS, set(), "RMC")
+    assert landed["patient_sex"].to_list() == ["2", "9", None, None, None]
 
 
 def test_a_path_is_named_without_its_words():
