@@ -116,6 +116,8 @@ def dm01(
     console.print(f"{len(made.table)} rows of {trusts} trusts: {path}", soft_wrap=True)
     for trust in made.without_list:
         console.print(f"  left out {trust}: no feed tells who waits there")
+    overdue = "not known" if made.overdue is None else str(made.overdue)
+    console.print(f"  left out planned patients past their due date (W06): {overdue}")
 
 
 def _tell(made: "Submission") -> None:

@@ -33,10 +33,13 @@ def list_waiting(
         str | None, typer.Option(help="One feed: its kind (hl7) or its id (hl7_RMC).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Also the row, column and rule of each record.")
+    ] = False,
 ) -> None:
     """What waits: feed, delivery, rules, records, since when, and the command that is next.
 
-    Counts and names of deliveries only, never an identity or a text. It needs the key, since
+    Counts, numbers of rows and names of deliveries, never an identity or a text. It needs the key, since
     whether something can be replayed shows in decrypting it.
     """
     from pipelines.defs.resources import Pipeline
@@ -54,7 +57,7 @@ def list_waiting(
         }
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
         return
-    _print_waiting(found, pipeline.now())
+    _print_waiting(found, pipeline.now(), with_rows=rows)
 
 
 @quarantine_app.command("replay")
@@ -118,7 +121,7 @@ def _check_feed(feed: str | None, feed_ids: list[str]) -> None:
         )
 
 
-def _print_waiting(found: list["Waiting"], now: datetime) -> None:
+def _print_waiting(found: list["Waiting"], now: datetime, *, with_rows: bool) -> None:
     """One paragraph per entry: a table would cut names short on a narrow terminal."""
     if not found:
         console.print("nothing waits in quarantine")
@@ -132,9 +135,18 @@ def _print_waiting(found: list["Waiting"], now: datetime) -> None:
         console.print(f"{one.feed_id}  {one.entry.file_name}{since}", soft_wrap=True)
         for rule, count in one.rules.items():
             console.print(f"    {count:,} {rule}", soft_wrap=True)
+        for row_no, column, rule, reason in one.rows if with_rows else ():
+            where = "the whole" if row_no is None else f"row {row_no}"
+            place = f"{where}, {column}" if column else where
+            console.print(f"      {place}: {rule}: {reason}", soft_wrap=True)
+        if one.command is None:
+            continue
         if one.hindrance is not None:
             console.print(f"    cannot be replayed: {one.hindrance}", soft_wrap=True)
         console.print(f"    {one.command}", soft_wrap=True)
+    locked = [one.hindrance for one in found if one.is_locked]
+    if locked:
+        console.print(f"{len(locked)} entries need another key: {locked[0]}", soft_wrap=True)
     records = sum(one.entry.record_count for one in found)
     console.print(
         f"{len(found)} entries, {records:,} records; mend the cause before a replay "

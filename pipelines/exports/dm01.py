@@ -31,10 +31,13 @@ class Return:
 
     `table`: the published columns, integers but for the percentage (Decimal, a fraction rounded
     half up to three places). `without_list`: trusts left out because nobody tells who waits.
+    `overdue`: planned patients past their due date, of all trusts (W06): the guidance puts them on
+    the list, the marts do not; None where no feed tells due dates.
     """
 
     table: pl.DataFrame
     without_list: tuple[str, ...]
+    overdue: int | None
 
     def data(self) -> bytes:
         """The file: CSV with a heading, UTF-8, LF."""
@@ -76,16 +79,26 @@ def dm01_return(warehouse: Path, month: date, region_code: str | None) -> Return
         where waits.org_level = 'trust' and months.is_complete and months.month_on = $month
         order by waits.org_code, tests.dm01_test_id
     """
+    overdue = """
+        select cast(sum(numerator) as bigint)
+        from marts.rpt_metrics_monthly
+        where metric_id = 'W06' and org_level = 'trust' and modality_group = 'All'
+            and period_start_on = $month
+    """
+    asked = {"month": month.replace(day=1)}
     with duckdb.connect(str(warehouse), read_only=True) as connection:
-        found = connection.sql(query, params={"month": month.replace(day=1)}).pl()
+        found = connection.sql(query, params=asked).pl()
+        ((late,),) = connection.sql(overdue, params=asked).fetchall()
     if found.is_empty():
         raise ExportProblem(
             f"the warehouse has no complete month {month:%Y-%m}; `imaging status` says up to when "
             "data are complete"
         )
+    unknown = found.filter(pl.col("waiting_list_count").is_null())
     return Return(
         _published(found.drop_nulls("waiting_list_count"), bands, region_code),
-        tuple(found.filter(pl.col("waiting_list_count").is_null())["org_code"].unique().sort()),
+        tuple(unknown["org_code"].unique().sort()),
+        late,
     )
 
 

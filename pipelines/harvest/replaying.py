@@ -30,7 +30,9 @@ class Waiting:
 
     `rules`: records by the rule they broke. `since`: when the first of its records was rejected
     (UTC), also where they were replayed in vain in the meantime. `hindrance`: why it cannot be
-    replayed; None where it can.
+    replayed; None where it can. `is_locked`: another key opens it. `rows`: of each record that was
+    rejected by itself its number in the delivery (as the feed counts: the heading of a list is row
+    1), the column, the rule, and what the rule asks.
     """
 
     entry: Entry
@@ -38,10 +40,17 @@ class Waiting:
     rules: dict[str, int]
     since: datetime | None
     hindrance: str | None
+    is_locked: bool
+    rows: tuple[tuple[int | None, str | None, str, str], ...]
 
     @property
-    def command(self) -> str:
-        """The exact command that is next: replay, or where that cannot be, dismiss."""
+    def command(self) -> str | None:
+        """The exact command that is next: replay, or where that cannot be, dismiss.
+
+        None of what another key opens: that key is what is missing.
+        """
+        if self.is_locked:
+            return None
         entry_id = self.entry.entry_id
         if self.hindrance is None:
             return f"imaging quarantine replay {self.entry.feed_kind} {entry_id}"
@@ -62,6 +71,10 @@ class Waiting:
             "since": None if self.since is None else self.since.isoformat(),
             "can_be_replayed": self.hindrance is None,
             "hindrance": self.hindrance,
+            "rows": [
+                dict(zip(("row_no", "column", "rule", "reason"), row, strict=True))
+                for row in self.rows
+            ],
             "command": self.command,
         }
 
@@ -103,13 +116,17 @@ def waiting(setup: Setup, feed: str | None = None, item: str | None = None) -> l
             continue
         if item is not None and not entry.entry_id.startswith(item):
             continue
+        latest = _latest(entry, mine, rejects)
+        hindrance, is_locked = _hindrance(entry, setup)
         found.append(
             Waiting(
                 entry,
                 feed_id,
-                _rules(entry, mine, rejects),
+                _rules(entry, latest),
                 _since(entry, receipts),
-                _hindrance(entry, setup),
+                hindrance,
+                is_locked,
+                tuple(latest.select("row_no", "column_name", "rule", "reason").iter_rows()),
             )
         )
     if item is not None and len(found) != 1:
@@ -121,15 +138,19 @@ def waiting(setup: Setup, feed: str | None = None, item: str | None = None) -> l
     return sorted(found, key=lambda one: (one.since or latest, one.entry.entry_id))
 
 
-def _rules(entry: Entry, receipts: pl.DataFrame, rejects: pl.DataFrame) -> dict[str, int]:
-    """Records by rule, as the latest reading of the source rejected them."""
+def _latest(entry: Entry, receipts: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
+    """Rejects of an entry as the latest reading of its source told them, in order of rows."""
     if receipts.is_empty():
-        return {entry.rule: entry.record_count}
-    latest = rejects.filter(
+        return rejects.clear()
+    return rejects.filter(
         (pl.col("feed_kind") == entry.feed_kind)
         & (pl.col("source_sha") == entry.source_sha)
         & (pl.col("landed_at") == receipts["landed_at"][-1])
-    )
+    ).sort("row_no", "rule")
+
+
+def _rules(entry: Entry, latest: pl.DataFrame) -> dict[str, int]:
+    """Records by rule."""
     counts = latest.group_by("rule").len().sort("len", "rule", descending=[True, False])
     return dict(counts.iter_rows()) or {entry.rule: entry.record_count}
 
@@ -147,16 +168,16 @@ def _since(entry: Entry, receipts: pl.DataFrame) -> datetime | None:
     return first if isinstance(first, datetime) else None
 
 
-def _hindrance(entry: Entry, setup: Setup) -> str | None:
-    """Why an entry cannot be replayed; None where it can."""
+def _hindrance(entry: Entry, setup: Setup) -> tuple[str | None, bool]:
+    """Why an entry cannot be replayed, None where it can, and whether another key opens it."""
     try:
         payload = setup.quarantine.payload(entry)
     except (RecordsGone, WrongStorageKey) as problem:
-        return str(problem)
+        return str(problem), isinstance(problem, WrongStorageKey)
     if entry.feed_kind != "dicom":
-        return None
+        return None, False
     paths = json.loads(payload)
-    return spooled.segment_gone(entry, paths, setup) or _files_gone(entry, paths)
+    return spooled.segment_gone(entry, paths, setup) or _files_gone(entry, paths), False
 
 
 def _files_gone(entry: Entry, texts: list[str]) -> str | None:

@@ -78,8 +78,11 @@ def test_the_list_says_what_waits_since_when_and_what_to_type(home: Settings):
     assert training["can_be_replayed"] and training["hindrance"] is None
     assert told["XYZ_20260611.hl7"]["rules"] == {"feed_is_registered": 1}
     assert training["command"] == f"imaging quarantine replay hl7 {training['item']}"
+    (cell,) = told["workforce_RBV.csv"]["rows"]
+    assert (cell["row_no"], cell["rule"]) == (3, "cell_is_no_formula")
+    assert f"row 3, {cell['column']}: cell_is_no_formula: " in listed("--rows")
     text = listed()
-    assert "3 entries, 5 records" in text
+    assert "3 entries, 5 records" in text and "row 3" not in text
     assert training["command"] in text
     assert json.loads(listed("--json", "--feed", "workforce"))["entries"] == 1
     assert json.loads(listed("--json", "--feed", "hl7_RMC"))["entries"] == 1
@@ -174,8 +177,9 @@ def test_what_cannot_be_replayed_says_why_and_stops_no_other(
     shutil.rmtree(folder)
     told = {one.entry.feed_kind: one for one in waiting(setup)}
     assert "another storage key" in str(told["workforce"].hindrance)
+    assert told["workforce"].command is None
     assert "1 of the 1 files" in str(told["dicom"].hindrance)
-    assert told["dicom"].command.startswith("imaging gate --dismiss ")
+    assert str(told["dicom"].command).startswith("imaging gate --dismiss ")
     done = list(replay_waiting(waiting(setup), setup, now=NOW + HOUR))
     assert {one.entry.feed_kind: one.is_reconciled for one in done} == {
         "workforce": False,
