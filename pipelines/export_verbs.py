@@ -116,6 +116,11 @@ def dm01(
     console.print(f"{len(made.table)} rows of {trusts} trusts: {path}", soft_wrap=True)
     for trust in made.without_list:
         console.print(f"  left out {trust}: no feed tells who waits there")
+    for trust in made.half_told:
+        console.print(f"  too short {trust}: a party of it tells of exams done only")
+    waiting, tested = made.of_no_trust
+    if waiting or tested:
+        console.print(f"  left out of no known trust: {waiting} waiting, {tested} tests")
     overdue = "not known" if made.overdue is None else str(made.overdue)
     console.print(f"  left out planned patients past their due date (W06): {overdue}")
 

@@ -46,7 +46,8 @@ def published(
         events=events,
         targets=targets,
         more_notes=[
-            "Published figures, not this warehouse's own. England is drawn for months whose full "
+            "Published figures, not this warehouse's own. The return is by trust: of a party choose "
+            "the trust to see its own. England is drawn for months whose full "
             "extract was delivered.",
             "Contains public sector information licensed under the Open Government Licence v3.0. "
             "Source: NHS England, Monthly Diagnostics Waiting Times and Activity.",

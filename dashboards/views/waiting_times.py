@@ -33,7 +33,7 @@ with left:
 with right:
     page.figure(waits.bands(bands, test), metrics=["W01"], source=LIST)
 page.figure(waits.streams(listed, test, events), metrics=["W04"], source=LIST)
-page.figure(waits.published(published, test, events, limits), metrics=["W02"], source=PUBLISHED)
+page.figure(waits.published(published, test, events, limits), source=PUBLISHED)
 left, right = page.columns()
 with left:
     page.figure(reports.percentiles(curve, where, events), metrics=["R01"], source=SURVIVAL)

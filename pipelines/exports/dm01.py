@@ -23,6 +23,36 @@ STREAMS = {
     "activity_unscheduled_count": "Unscheduled tests / procedures",
     "activity_waiting_list_count": "Waiting list tests / procedures (excluding planned)",
 }
+_COUNTS = f"""
+    select
+        waits.census_on, waits.org_code, trusts.trust_name, tests.dm01_test_id,
+        tests.dm01_test_name, waits.waiting_list_count, {{bands}}, {", ".join(STREAMS)}
+    from marts.rpt_waiting_times_monthly as waits
+    inner join intermediate.int_months as months on waits.census_on = months.census_on
+    inner join seeds.dm01_tests as tests on waits.dm01_test = tests.dm01_test
+    left join marts.dim_trust as trusts
+        on waits.org_code = trusts.trust_code
+        and waits.census_on >= coalesce(trusts.valid_from, waits.census_on)
+        and waits.census_on <= coalesce(trusts.valid_to, waits.census_on)
+    where waits.org_level = 'trust' and months.is_complete and months.month_on = $month
+    order by waits.org_code, tests.dm01_test_id
+"""
+_HALF_TOLD = """
+    select distinct owners.trust_code
+    from intermediate.int_site_owners as owners
+    inner join intermediate.int_parties_without_list as silent
+        on owners.party_code = silent.party_code
+    inner join intermediate.int_months as months
+        on months.census_on between owners.valid_from and owners.valid_to
+    where months.month_on = $month and owners.site_code <> 'Unknown'
+    order by owners.trust_code
+"""
+_OVERDUE = """
+    select cast(sum(numerator) as bigint)
+    from marts.rpt_metrics_monthly
+    where metric_id = 'W06' and org_level = 'trust' and modality_group = 'All'
+        and period_start_on = $month
+"""
 
 
 @dataclass(frozen=True)
@@ -31,12 +61,16 @@ class Return:
 
     `table`: the published columns, integers but for the percentage (Decimal, a fraction rounded
     half up to three places). `without_list`: trusts left out because nobody tells who waits.
+    `half_told`: trusts in the file of which one party tells no list, so that theirs is too short.
+    `of_no_trust`: patients waiting and tests done at a site, and so a trust, that is not known.
     `overdue`: planned patients past their due date, of all trusts (W06): the guidance puts them on
     the list, the marts do not; None where no feed tells due dates.
     """
 
     table: pl.DataFrame
     without_list: tuple[str, ...]
+    half_told: tuple[str, ...]
+    of_no_trust: tuple[int, int]
     overdue: int | None
 
     def data(self) -> bytes:
@@ -64,40 +98,27 @@ def dm01_return(warehouse: Path, month: date, region_code: str | None) -> Return
     if not warehouse.exists():
         raise ExportProblem(f"{warehouse} does not exist; run `imaging build` first")
     bands = [f"band_{band:02d}" for band in range(BANDS)]
-    query = f"""
-        select
-            waits.census_on, waits.org_code, trusts.trust_name, tests.dm01_test_id,
-            tests.dm01_test_name, waits.waiting_list_count, {", ".join(bands)},
-            {", ".join(STREAMS)}
-        from marts.rpt_waiting_times_monthly as waits
-        inner join intermediate.int_months as months on waits.census_on = months.census_on
-        inner join seeds.dm01_tests as tests on waits.dm01_test = tests.dm01_test
-        inner join marts.dim_trust as trusts
-            on waits.org_code = trusts.trust_code
-            and waits.census_on >= coalesce(trusts.valid_from, waits.census_on)
-            and waits.census_on <= coalesce(trusts.valid_to, waits.census_on)
-        where waits.org_level = 'trust' and months.is_complete and months.month_on = $month
-        order by waits.org_code, tests.dm01_test_id
-    """
-    overdue = """
-        select cast(sum(numerator) as bigint)
-        from marts.rpt_metrics_monthly
-        where metric_id = 'W06' and org_level = 'trust' and modality_group = 'All'
-            and period_start_on = $month
-    """
     asked = {"month": month.replace(day=1)}
     with duckdb.connect(str(warehouse), read_only=True) as connection:
-        found = connection.sql(query, params=asked).pl()
-        ((late,),) = connection.sql(overdue, params=asked).fetchall()
+        found = connection.sql(_COUNTS.format(bands=", ".join(bands)), params=asked).pl()
+        half = connection.sql(_HALF_TOLD, params=asked).pl()["trust_code"].to_list()
+        ((late,),) = connection.sql(_OVERDUE, params=asked).fetchall()
     if found.is_empty():
         raise ExportProblem(
             f"the warehouse has no complete month {month:%Y-%m}; `imaging status` says up to when "
             "data are complete"
         )
-    unknown = found.filter(pl.col("waiting_list_count").is_null())
+    no_trust = found.filter(pl.col("trust_name").is_null())
+    found = found.filter(pl.col("trust_name").is_not_null())
+    unknown = found.filter(pl.col("waiting_list_count").is_null())["org_code"].unique().sort()
     return Return(
         _published(found.drop_nulls("waiting_list_count"), bands, region_code),
-        tuple(unknown["org_code"].unique().sort()),
+        tuple(unknown),
+        tuple(trust for trust in half if trust not in unknown),
+        (
+            int(no_trust["waiting_list_count"].sum()),
+            int(no_trust.select(pl.sum_horizontal(pl.col(*STREAMS).sum())).item()),
+        ),
         late,
     )
 

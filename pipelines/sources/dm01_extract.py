@@ -6,6 +6,7 @@ the contract dm01_extract; heading to column is dm01_extract.toml.
 """
 
 import io
+import lzma
 import tomllib
 import zipfile
 import zlib
@@ -46,6 +47,12 @@ def read_dm01_extract(data: bytes, contract: Contract, zone: str) -> pl.DataFram
         )
     known = tomllib.loads(HEADINGS.read_text())
     names = {name: known.get(" ".join(name.lower().split())) for name in raw.columns}
+    told = [column for column in names.values() if column]
+    twice = sorted({column for column in told if told.count(column) > 1})
+    if twice:
+        return Refused(
+            "is_readable", f"two headings mean {', '.join(twice)}; download the full extract again"
+        )
     raw = raw.select(pl.col(name).alias(column) for name, column in names.items() if column)
     if "month_on" in raw.columns:
         raw = raw.with_columns(month_on=_month(pl.col("month_on")))
@@ -76,7 +83,11 @@ def _csv_of(data: bytes) -> bytes | Refused:
         return data
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            files = [entry for entry in archive.infolist() if entry.filename.endswith(".csv")]
+            files = [
+                entry
+                for entry in archive.infolist()
+                if entry.filename.lower().endswith(".csv") and "__MACOSX/" not in entry.filename
+            ]
             if len(files) != 1:
                 return Refused(
                     "is_readable", f"the zip holds {len(files)} CSV files; unpack the full extract"
@@ -87,7 +98,14 @@ def _csv_of(data: bytes) -> bytes | Refused:
                 )
             with archive.open(files[0]) as file:
                 return file.read(MOST_BYTES)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,
+        RuntimeError,
+    ) as error:
         return Refused(
             "is_readable", f"the zip cannot be unpacked ({type(error).__name__}); download it again"
         )

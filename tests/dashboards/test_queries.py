@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -106,9 +107,13 @@ def test_a_closed_trust_keeps_its_months_and_its_peers_of_that_time(build):
 
 def test_published_waits_keep_organisation_network_and_country_apart(build):
     """A share of England under a trust's name would be a wrong comparison with the nation."""
-    frame = waiting_times.published_by_month(build, BOLTON, "CT")
+    trust = replace(BOLTON, org_level="trust")
+    frame = waiting_times.published_by_month(build, trust, "CT")
     assert frame["census_on"].is_unique().all()
     assert frame["organisation_rate"].null_count() == 0
+    # a party may be a part of the trust that has its code
+    party = waiting_times.published_by_month(build, BOLTON, "CT")
+    assert party["organisation_rate"].null_count() == party.height > 0
     # the extract, and with it the country, is there for the last month alone
     assert frame["country_rate"].is_not_null().to_list() == [False] * (frame.height - 1) + [True]
     network = waiting_times.published_by_month(build, NETWORK, "CT")

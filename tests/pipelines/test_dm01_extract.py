@@ -73,6 +73,16 @@ def as_zip(files: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
+def torn(compression: int) -> bytes:
+    """A zip whose one file was damaged on its way."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", compression) as archive:
+        archive.writestr("extract.csv", as_csv(rows()))
+    data = bytearray(packed.getvalue())
+    data[60:90] = bytes(30)
+    return bytes(data)
+
+
 def deliver(setup: Setup, data: bytes, name: str = "DM01-APRIL-2026.csv") -> HarvestResult:
     return harvest(
         "dm01_extract", [Delivery("dm01_extract", Path(name), DAY, data)], setup, now=NOW
@@ -93,7 +103,9 @@ def test_the_zip_and_another_spelling_of_headings_read_the_same(contract: Contra
     """Failing means that a month cannot be loaded since its publisher wrote PERIOD."""
     plain = read_dm01_extract(as_csv(rows()), contract, ZONE)
     shouted = as_csv(rows(), [name.upper().replace(" ", "  ") for name in HEADER])
-    packed = read_dm01_extract(as_zip({"a/extract.csv": shouted}), contract, ZONE)
+    packed = read_dm01_extract(
+        as_zip({"a/EXTRACT.CSV": shouted, "__MACOSX/a/._extract.csv": b"x"}), contract, ZONE
+    )
     assert isinstance(plain, pl.DataFrame)
     assert plain.equals(packed)
 
@@ -134,11 +146,23 @@ def test_one_wrong_cell_refuses_the_month(setup: Setup, change: dict[str, str], 
     [
         (b"", "is_not_empty"),
         (as_csv([], HEADER[:-1]), "has_all_columns"),
+        (as_csv(rows(), ["PERIOD", "Period", *HEADER[2:]]), "is_readable"),
+        (torn(zipfile.ZIP_BZIP2), "is_readable"),
+        (torn(zipfile.ZIP_LZMA), "is_readable"),
         (as_zip({"one.csv": b"a", "two.csv": b"b"}), "is_readable"),
         (as_zip({"only.csv": as_csv(rows())})[:-40], "is_readable"),
         (as_zip({"big.csv": b"0" * (401 << 20)}), "is_readable"),
     ],
-    ids=["empty", "a column short", "two files", "cut off", "a bomb"],
+    ids=[
+        "empty",
+        "a column short",
+        "a heading twice",
+        "a torn bzip2",
+        "a torn lzma",
+        "two files",
+        "cut off",
+        "a bomb",
+    ],  # fmt: skip
 )
 def test_a_file_that_is_no_extract_is_refused_with_the_next_step(
     setup: Setup, data: bytes, rule: str

@@ -54,7 +54,8 @@ def by_month(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame:
 def published_by_month(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame:
     """One row per month of the published return: shares of the organisation, network and country.
 
-    A party is shown as the trust of its code; the share of whoever did not report is null.
+    The return is by trust: a party, whose code may be that of a larger trust, has no share of its
+    own; the share of whoever did not report is null.
     """
     return read(
         build,
@@ -74,7 +75,7 @@ def published_by_month(build: Build, filters: Filters, dm01_test: str) -> pl.Dat
                 census_on,
                 waiting_6_plus_rate,
             from published
-            where org_level in ('trust', 'network') and org_code = $org_code
+            where org_level = $org_level and org_code = $org_code
         ),
 
         country as (
@@ -96,6 +97,7 @@ def published_by_month(build: Build, filters: Filters, dm01_test: str) -> pl.Dat
         where network.org_level = 'network'
         order by network.census_on
         """,
+        org_level=filters.org_level,
         org_code=filters.org_code,
         dm01_test=dm01_test,
         from_on=filters.from_on,
