@@ -162,7 +162,7 @@ def test_one_wrong_cell_refuses_the_month(setup: Setup, change: dict[str, str], 
         "two files",
         "cut off",
         "a bomb",
-    ],  # fmt: skip
+    ],
 )
 def test_a_file_that_is_no_extract_is_refused_with_the_next_step(
     setup: Setup, data: bytes, rule: str
