@@ -30,9 +30,10 @@ class Home:
         return self.path / "published"
 
     def take_beside(self, delivered: "Home") -> None:
-        """Copy what a network landed at once lacks: dose reports, audit messages, booking diaries."""
+        """Copy what a network landed at once lacks: dose reports, diaries, what becomes of images."""
         sent = delivered.path / "inbox"
-        lacking = ("dicom/*/*/*/SR*.dcm", "image_access/**/*", "booking_diary/**/*")
+        lists = ("image_access", "image_transfers", "meeting_lists", "booking_diary")
+        lacking = ("dicom/*/*/*/SR*.dcm", *(f"{feed}/**/*" for feed in lists))
         for file in (file for pattern in lacking for file in sent.glob(pattern)):
             if file.is_file():
                 beside = self.path / "inbox" / file.relative_to(sent)
