@@ -14,6 +14,7 @@ import pytest
 from tests import truth
 
 MONTH, PARTY = "month", "party_code"
+# Rank of order_cancelled in the vocabulary of events.
 CANCELLED = 18
 PARTS = ["numerator", "denominator"]
 
@@ -276,7 +277,7 @@ def test_latency_and_late_arrivals_are_those_of_what_landed(demo, published, mon
             "event_ts_utc",
             "received_at",
             "status_raw",
-        ],  # fmt: skip
+        ],
     ).filter(
         # the order of a number that another replaces (ORC-1 RU) goes on, and is not cancelled
         ~pl.col("status_raw").fill_null("").str.starts_with("ORC1=RU|")
