@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -82,6 +83,10 @@ class Page:
         modality = modality_group or self.filters.modality_group
         return organisations.targets(self.build, metric_id, modality)
 
+    @cached_property
+    def _lacking(self) -> pl.DataFrame:
+        return quality.missing_feeds(self.build, self.filters)
+
     @staticmethod
     def columns() -> list[DeltaGenerator]:
         """Two columns, the left one wider; below each other on a narrow screen."""
@@ -105,11 +110,12 @@ class Page:
 
         filtered_by names the choices the rows depend on, where the table does not say it.
         registry holds the texts of measures that a table explains itself, one row each. Feeds that
-        a metric lacks at the chosen organisation are named below the drawing.
+        a metric lacks at the chosen organisation are named below the drawing; without metrics the
+        text of the table explains the figure, and no feed is named.
         """
-        lacking = quality.missing_feeds(self.build, self.filters)
-        lacking = lacking.filter(pl.col("metric_id").is_in(list(metrics)))
-        drawn = replace(drawn, notes=[*drawn.notes, *wording.missing_feeds(lacking)])
+        if metrics:
+            lacking = self._lacking.filter(pl.col("metric_id").is_in(list(metrics)))
+            drawn = replace(drawn, notes=[*drawn.notes, *wording.missing_feeds(lacking)])
         figure.show(drawn, **self._told(drawn, metrics, source, filtered_by, registry))
 
     @staticmethod

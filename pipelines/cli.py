@@ -422,6 +422,7 @@ def _print_reasons(pipeline: Any, result: Any) -> None:
     paths = [
         path
         for entry_id in result.quarantined
+        if entry_id in kept
         for path in json.loads(pipeline.setup.quarantine.payload(kept[entry_id]))
     ]
     for path in paths[:PATHS_SHOWN]:

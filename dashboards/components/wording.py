@@ -144,7 +144,7 @@ def number(value: Any, unit: str | None) -> str:
     if value is None:
         return NO_VALUE
     if unit == "rate":
-        return f"{value:.2%}" if 0 < abs(value) < 0.001 else f"{value:.1%}"
+        return f"{value:.2%}" if _is_small(value) else f"{value:.1%}"
     if unit == "gbp":
         return f"£{value:,.0f}"
     if unit == "hours":
@@ -165,12 +165,20 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def _is_small(rate: float) -> bool:
+    return 0 < abs(rate) < 0.01
+
+
 def change(value: Any, unit: str | None) -> str:
-    """A stored change with its sign; a change of a rate is in percentage points."""
+    """A stored change with its sign; a change of a rate is in percentage points.
+
+    Less than one point has two decimals, as a rate below 1 % has.
+    """
     if value is None:
         return NO_VALUE
     if unit == "rate":
-        return f"{value:+.1%}".replace("%", " points")
+        written = f"{value:+.2%}" if _is_small(value) else f"{value:+.1%}"
+        return written.replace("%", " points")
     return f"{value:+,.0f}" if float(value).is_integer() else f"{value:+,.2f}"
 
 

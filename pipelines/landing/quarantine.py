@@ -48,7 +48,14 @@ class Quarantine:
         self.cipher = Fernet(keys.storage)
 
     def keep(self, entry: Entry, payload: bytes) -> None:
-        """Store a payload encrypted; keeping the same entry again changes nothing."""
+        """Store a payload encrypted; keeping the same entry again changes nothing.
+
+        So a dismissed entry stays dismissed when a newer reader refuses the same delivery again.
+        More records than were dismissed, another rule of theirs, or the same bytes under another
+        name or day have not been judged: they wait.
+        """
+        if self._is_dismissed(entry):
+            return
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_bytes(self.cipher.encrypt(payload), self._payload(entry), mode=0o600)
         self._describe(entry)
@@ -96,12 +103,29 @@ class Quarantine:
             path.unlink()
         return len(left)
 
+    def _is_dismissed(self, entry: Entry) -> bool:
+        try:
+            earlier = Entry(**json.loads(self._description(entry).read_text()))
+        except FileNotFoundError:
+            return False
+        if earlier.state != "dismissed":
+            return False
+        if (earlier.file_name, earlier.delivered_on) != (entry.file_name, entry.delivered_on):
+            return False
+        # of a file that was dismissed whole nothing more can be missed
+        return entry.scope == "file" or (
+            entry.rule == earlier.rule and entry.record_count <= earlier.record_count
+        )
+
     def _payload(self, entry: Entry) -> Path:
         return self.root / entry.feed_kind / f"{entry.entry_id}.enc"
 
+    def _description(self, entry: Entry) -> Path:
+        return self.root / entry.feed_kind / f"{entry.entry_id}.json"
+
     def _describe(self, entry: Entry) -> None:
-        path = self.root / entry.feed_kind / f"{entry.entry_id}.json"
-        write_bytes(json.dumps(asdict(entry), indent=1).encode(), path, mode=0o600)
+        described = json.dumps(asdict(entry), indent=1).encode()
+        write_bytes(described, self._description(entry), mode=0o600)
 
 
 def entry_for(

@@ -66,7 +66,17 @@ def test_values_are_written_the_same_everywhere():
     assert wording.number(410_000.0, "gbp") == "£410,000"
     assert wording.number(1234, "count") == "1,234"
     assert wording.change(0.031, "rate") == "+3.1 points"
+    assert wording.change(0.0, "rate") == "+0.0 points"
     assert wording.status("from_memory") == "unverified"
+
+
+def test_a_small_rate_and_its_change_do_not_look_as_if_nothing_moved():
+    """'0.1% to 0.1% (+0.0 points) against the promise' contradicts itself."""
+    assert wording.number(0.0011, "rate") == "0.11%"
+    assert wording.number(0.0014, "rate") == "0.14%"
+    assert wording.change(0.0003, "rate") == "+0.03 points"
+    assert wording.change(-0.0042, "rate") == "-0.42 points"
+    assert wording.number(0.01, "rate") == "1.0%"
 
 
 def test_a_count_and_an_event_are_written_as_a_person_would():

@@ -7,6 +7,8 @@ import published_build
 import pytest
 from conftest import PENNINE, ROOT, VIEWS
 
+from dashboards.data.queries import quality
+
 WITH_CHARTS = [view for view in VIEWS if view != "metric_dictionary"]
 
 
@@ -395,6 +397,20 @@ def test_a_figure_names_the_feeds_that_its_metric_lacks(open_view):
         open_view("throughput", organisation=f"{tameside} (party)")
     )
     assert "Missing feed" not in text_of(open_view("waiting_times", organisation=PENNINE))
+
+
+def test_a_page_asks_once_which_feeds_are_missing(open_view, monkeypatch):
+    """A question asked for every figure again makes every click slower."""
+    asked = []
+
+    def missing_feeds(*chosen):
+        asked.append(chosen)
+        return found(*chosen)
+
+    found = quality.missing_feeds
+    monkeypatch.setattr(quality, "missing_feeds", missing_feeds)
+    assert not open_view("waiting_times").exception
+    assert len(asked) == 1
 
 
 def test_the_dictionary_can_be_searched(open_view):

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from pipelines import gate
 from pipelines.defs.resources import Pipeline
 from pipelines.harvest import Setup, harvest, replay_waiting, waiting
 from pipelines.harvest.replaying import NothingOfThatName
@@ -187,3 +188,21 @@ def test_what_cannot_be_replayed_says_why_and_stops_no_other(
         "hl7": True,
     }
     assert {one.entry.feed_kind for one in waiting(setup)} == {"workforce", "dicom", "hl7"}
+
+
+def test_a_dismissed_delivery_does_not_hold_the_gate_again_under_a_newer_reader(
+    new_setup: Callable[..., Setup], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failing means that an upgrade stops publishing over what somebody has settled."""
+    setup = new_setup(tmp_path)
+    harvest("hl7", SENT["hl7"][1:], setup, now=NOW)
+    (refused,) = setup.quarantine.entries(state="open")
+    setup.quarantine.close(refused, "dismissed", "not of this network")
+    for module in ("landing.writer", "harvest.opening", "harvest.accounting"):
+        monkeypatch.setattr(f"pipelines.{module}.PARSER_VERSION", "newer")
+    assert harvest("hl7", SENT["hl7"][1:], setup, now=NOW + HOUR).files_refused == 1
+    entries = setup.quarantine.entries()
+    assert [(entry.state, entry.note) for entry in entries] == [
+        ("dismissed", "not of this network")
+    ]
+    assert gate.open_failures(setup.landing.receipts(), entries, setup.inbound) == []

@@ -2,8 +2,10 @@
 
 import base64
 import stat
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +73,48 @@ def test_a_closed_entry_keeps_its_description_and_loses_its_records(
     assert len(list(quarantine.root.rglob("*.enc"))) == 1
     with pytest.raises(FileNotFoundError):
         quarantine.payload(entry())
+
+
+@pytest.mark.parametrize("scope", ["row", "file"])
+def test_what_was_dismissed_stays_dismissed_when_it_is_read_again(
+    quarantine: Quarantine, scope: str
+):
+    """Failing means that a newer reader stops publishing over what somebody has settled."""
+    quarantine.keep(entry(scope=scope), PAYLOAD)
+    quarantine.close(entry(scope=scope), "dismissed", "agreed on 3 March")
+    quarantine.keep(entry(scope=scope), PAYLOAD)
+    (settled,) = quarantine.entries()
+    assert (settled.state, settled.note) == ("dismissed", "agreed on 3 March")
+    assert not list(quarantine.root.rglob("*.enc"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"record_count": 2},
+        {"rule": "date_is_read"},
+        {"delivered_on": "2026-01-14"},
+        {"file_name": "ris_extract_RMC_again.csv"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_nobody_has_judged_waits_though_its_bytes_were_dismissed(
+    quarantine: Quarantine, changes: dict[str, Any]
+):
+    """Failing means that one dismissal hides records that nobody has looked at."""
+    quarantine.keep(entry(), PAYLOAD)
+    quarantine.close(entry(), "dismissed", "agreed on 3 March")
+    quarantine.keep(replace(entry(), **changes), PAYLOAD)
+    (waiting,) = quarantine.entries(state="open")
+    assert quarantine.payload(waiting) == PAYLOAD
+
+
+def test_records_that_come_back_after_a_replay_wait_again(quarantine: Quarantine):
+    """Failing means that records a newer reader rejects are gone for good."""
+    quarantine.keep(entry(), PAYLOAD)
+    quarantine.close(entry(), "replayed", "")
+    quarantine.keep(entry(), PAYLOAD)
+    assert quarantine.entries(state="open") == [entry()]
 
 
 def test_records_that_a_killed_command_left_behind_go_with_the_next(

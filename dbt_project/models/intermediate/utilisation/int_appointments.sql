@@ -82,6 +82,7 @@ bookings as (
         event_at,
         scheduled_for,
         reason,
+        assertion_no,
         lag(scheduled_for) over by_time as slot_before,
         lead(event_at) over by_time as next_event_at
     from appointment_events
@@ -96,7 +97,8 @@ given_up as (
         exam_key,
         slot_before as slot_at,
         event_at as given_up_at,
-        reason
+        reason,
+        assertion_no
     from bookings
     where event_type = 'appointment_moved' and slot_before <> scheduled_for
     union all
@@ -105,7 +107,8 @@ given_up as (
         cancelled.exam_key,
         coalesce(cancelled.scheduled_for, bookings.scheduled_for) as slot_at,
         cancelled.event_at as given_up_at,
-        cancelled.reason
+        cancelled.reason,
+        cancelled.assertion_no
     from appointment_events as cancelled
     left join bookings
         on
@@ -122,6 +125,7 @@ told as (
         event_at as booked_at,
         null as given_up_at,
         null as given_up_by,
+        null as given_up_no,
         false as is_missed
     from bookings
     union all
@@ -131,6 +135,7 @@ told as (
         null as booked_at,
         null as given_up_at,
         null as given_up_by,
+        null as given_up_no,
         true as is_missed
     from appointment_events
     where event_type = 'patient_dna'
@@ -141,6 +146,7 @@ told as (
         null as booked_at,
         given_up_at,
         reason as given_up_by,
+        assertion_no as given_up_no,
         false as is_missed
     from given_up
 ),
@@ -154,7 +160,9 @@ slots as (
         coalesce(max(given_up_at) >= max(booked_at), max(booked_at) is null)
         and max(given_up_at) is not null as is_given_up,
         max(given_up_at) as given_up_at,
-        max_by(given_up_by, given_up_at) filter (where given_up_at is not null) as given_up_by
+        -- of what was told of one instant the later assertion holds
+        max_by(given_up_by, (given_up_at, given_up_no)) filter (where given_up_at is not null)
+            as given_up_by
     from told
     where slot_at is not null
     group by exam_key, slot_at

@@ -14,6 +14,7 @@ with booking_slots as (
 site_owners as (
     select
         site_code,
+        party_code,
         trust_code,
         valid_from,
         valid_to
@@ -92,4 +93,5 @@ left join months_told
 left join site_owners
     on
         booking_slots.site_code = site_owners.site_code
+        and booking_slots.party_code = site_owners.party_code
         and booking_slots.slot_on between site_owners.valid_from and site_owners.valid_to

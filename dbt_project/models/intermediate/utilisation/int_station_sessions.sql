@@ -58,6 +58,16 @@ site_owners as (
     from {{ ref('int_site_owners') }}
 ),
 
+-- without images nobody knows whether somebody came
+image_coverage as (
+    select
+        party_code,
+        modality_group,
+        first_day_on,
+        last_day_on
+    from {{ ref('int_image_coverage') }}
+),
+
 sessions as (
     select
         intervals.station_name,
@@ -115,7 +125,16 @@ select
     first_patients.first_occupied_at,
     {{ seconds_between('sessions.started_at', 'first_patients.first_occupied_at') }}
         as first_delay_seconds,
-    coalesce(idle_gaps.idle_seconds, 0) as idle_seconds
+    case
+        when
+            first_patients.first_occupied_at is not null
+            or image_coverage.party_code is not null
+            then coalesce(idle_gaps.idle_seconds, 0)
+    end as idle_seconds,
+    case
+        when first_patients.first_occupied_at is not null then false
+        when image_coverage.party_code is not null then true
+    end as is_unused
 from sessions
 inner join scanner_register on sessions.station_name = scanner_register.station_name
 inner join sites on scanner_register.site_code = sites.site_code
@@ -124,6 +143,11 @@ left join site_owners
     on
         scanner_register.site_code = site_owners.site_code
         and sessions.day_on between site_owners.valid_from and site_owners.valid_to
+left join image_coverage
+    on
+        sites.party_code = image_coverage.party_code
+        and modalities.modality_group = image_coverage.modality_group
+        and sessions.day_on between image_coverage.first_day_on and image_coverage.last_day_on
 left join first_patients
     on
         sessions.station_name = first_patients.station_name

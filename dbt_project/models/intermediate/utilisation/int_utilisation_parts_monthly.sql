@@ -45,14 +45,11 @@ station_days as (
     from {{ ref('int_station_days') }}
 ),
 
--- a scanner without any opening hours is not known to be closed
-opening_told as (
+opening_days as (
     select
         station_name,
-        min(coalesce(valid_from, date '1900-01-01')) as first_day_on,
-        max(coalesce(valid_to, date '9999-12-31')) as last_day_on
-    from {{ ref('stg_reference__opening_hours') }}
-    group by station_name
+        day_on
+    from {{ ref('int_station_opening_days') }}
 ),
 
 scanner_months as (
@@ -76,7 +73,8 @@ station_sessions as (
         first_delay_seconds,
         idle_seconds
     from {{ ref('int_station_sessions') }}
-    where first_occupied_at is not null
+    -- an unused session has no delay, and of one without images nobody knows
+    where not is_unused
 ),
 
 months as (
@@ -141,10 +139,10 @@ opening as (
         sum(station_days.opening_seconds) as opening_seconds,
         count(*) as opening_days
     from station_days
-    inner join opening_told
+    inner join opening_days
         on
-            station_days.station_name = opening_told.station_name
-            and station_days.day_on between opening_told.first_day_on and opening_told.last_day_on
+            station_days.station_name = opening_days.station_name
+            and station_days.day_on = opening_days.day_on
     group by
         station_days.party_code,
         station_days.trust_code,

@@ -11,12 +11,11 @@ with station_days as (
     from {{ ref('int_station_days') }}
 ),
 
-opening_told as (
+opening_days as (
     select
         station_name,
-        coalesce(valid_from, date '1900-01-01') as first_day_on,
-        coalesce(valid_to, date '9999-12-31') as last_day_on
-    from {{ ref('stg_reference__opening_hours') }}
+        day_on
+    from {{ ref('int_station_opening_days') }}
 ),
 
 sessions as (
@@ -28,8 +27,8 @@ sessions as (
         modality_group,
         month_on,
         first_delay_seconds,
-        case when first_occupied_at is not null then idle_seconds end as idle_seconds,
-        first_occupied_at is null as is_unused
+        idle_seconds,
+        is_unused
     from {{ ref('int_station_sessions') }}
 ),
 
@@ -42,28 +41,24 @@ months as (
 -- a day on which a scanner is closed is a day of its weeks, when anything is told of its hours
 told as (
     select
-        station_name,
-        site_code,
-        party_code,
-        trust_code,
-        modality_group,
-        month_on,
-        opening_seconds,
+        station_days.station_name,
+        station_days.site_code,
+        station_days.party_code,
+        station_days.trust_code,
+        station_days.modality_group,
+        station_days.month_on,
+        station_days.opening_seconds,
         1 as opening_days,
         0 as session_count,
-        0 as unused_session_count,
-        0 as first_delay_seconds,
-        0 as idle_seconds
+        0 as judged_session_count,
+        null as unused_session_count,
+        null as first_delay_seconds,
+        null as idle_seconds
     from station_days
-    where
-        exists (
-            select 1
-            from opening_told
-            where
-                station_days.station_name = opening_told.station_name
-                and station_days.day_on >= opening_told.first_day_on
-                and station_days.day_on <= opening_told.last_day_on
-        )
+    inner join opening_days
+        on
+            station_days.station_name = opening_days.station_name
+            and station_days.day_on = opening_days.day_on
     union all
     select
         station_name,
@@ -75,9 +70,10 @@ told as (
         0 as opening_seconds,
         0 as opening_days,
         1 as session_count,
-        case when is_unused then 1 else 0 end as unused_session_count,
-        coalesce(first_delay_seconds, 0) as first_delay_seconds,
-        coalesce(idle_seconds, 0) as idle_seconds
+        case when is_unused is null then 0 else 1 end as judged_session_count,
+        cast(is_unused as integer) as unused_session_count,
+        case when is_unused then 0 else first_delay_seconds end as first_delay_seconds,
+        case when is_unused then 0 else idle_seconds end as idle_seconds
     from sessions
 ),
 
@@ -88,6 +84,7 @@ rolled_up as (
         sum(opening_seconds) / 3600.0 as opening_hours,
         sum(opening_days) / 7.0 as opening_weeks,
         sum(session_count) as session_count,
+        sum(judged_session_count) as judged_session_count,
         sum(unused_session_count) as unused_session_count,
         {{ minutes('sum(first_delay_seconds)') }} as first_delay_minutes,
         {{ minutes('sum(idle_seconds)') }} as idle_gap_minutes
@@ -109,6 +106,7 @@ select
     {{ ratio('rolled_up.opening_hours', '84 * rolled_up.opening_weeks') }} as opening_index_12x7,
     {{ ratio('rolled_up.opening_hours', '168 * rolled_up.opening_weeks') }} as opening_index_24x7,
     cast(rolled_up.session_count as bigint) as session_count,
+    cast(rolled_up.judged_session_count as bigint) as judged_session_count,
     cast(rolled_up.unused_session_count as bigint) as unused_session_count,
     rolled_up.first_delay_minutes,
     rolled_up.idle_gap_minutes
