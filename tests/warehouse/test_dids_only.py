@@ -34,11 +34,12 @@ FEED = "dids_RMC,dids,csv,RMC,RMC,,Europe/London,performed,"
 DELIVERED = date(2026, 4, 15)
 FACTS = ["exam_key", "event_type", "event_ts_utc", "event_ts_local", "ts_precision"]
 FACTS += ["proc_code", "proc_snomed", "site_ods", "source_setting", "requester_org"]
-# Of every exam: request, receipt, test, report; the last has no report yet.
+# Of every exam: request, receipt, test, report; the last has no report yet. Five have a percentile.
 JANUARY = [
     ("2025-11-20", "2025-11-21", "2026-01-12", "2026-01-14"),
     ("2025-12-20", "2025-12-20", "2026-01-12", "2026-01-12"),
     ("2026-01-05", "2026-01-05", "2026-01-30", "2026-03-10"),
+    ("2026-01-07", "2026-01-07", "2026-01-30", "2026-02-01"),
     ("2026-01-06", "2026-01-06", "2026-01-31", ""),
 ]
 # Told by version 2, with times; the clock went forward two days before the report.
@@ -119,7 +120,7 @@ def test_the_waits_of_the_exams_done_are_there(built: Warehouse):
         "select performed_on, unadjusted_wait_days, time_source from marts.fct_exam "
         "order by exam_key is null, performed_on, unadjusted_wait_days"
     )
-    assert [row["unadjusted_wait_days"] for row in found] == [23, 53, 25, 25, 18, 39]
+    assert [row["unadjusted_wait_days"] for row in found] == [23, 53, 23, 25, 25, 18, 39]
     assert {row["time_source"] for row in found} == {"ris"}
 
 
@@ -133,12 +134,12 @@ def test_the_intervals_to_the_report_are_there(built: Warehouse):
         "and acquired_month_on = '2026-01-01'"
     )
     assert january == {
-        "acquired_count": 4,
-        "reported_count": 3,
+        "acquired_count": 5,
+        "reported_count": 4,
         "open_count": 1,
         "quarantined_count": 0,
-        "reported_within_28_days_count": 2,
-        "within_28_days_rate": 0.5,
+        "reported_within_28_days_count": 3,
+        "within_28_days_rate": 0.6,
     }
     timed = built.rows(
         "select performed_on from marts.fct_exam where turnaround_minutes is not null"
@@ -154,7 +155,7 @@ def test_who_still_waits_is_not_known_and_so_not_0(built: Warehouse):
     assert found["band_00"].null_count() == len(found)
     party = found.filter(pl.col("org_level") == "party").sort("census_on")
     activity = dict(party.select("census_on", "activity_waiting_list_count").iter_rows())
-    assert activity[date(2026, 1, 31)] == 4
+    assert activity[date(2026, 1, 31)] == 5
     assert activity[date(2026, 3, 31)] == 1
     metrics = built.frame(
         "select distinct metric_id from marts.rpt_metrics_monthly "
@@ -166,7 +167,8 @@ def test_who_still_waits_is_not_known_and_so_not_0(built: Warehouse):
     assert not (of_lists | {"R06", "R08", "R11", "U01"}) & known
     first = "select min(period_start_on) as first_on from marts.rpt_metrics_monthly"
     # requests go back to November 2025: nobody told what was done then
-    assert built.rows(f"{first} where metric_id = 'T01'") == [{"first_on": date(2026, 1, 1)}]
+    for name in ("T01", "W04"):
+        assert built.rows(f"{first} where metric_id = '{name}'") == [{"first_on": date(2026, 1, 1)}]
     shared = built.frame("select * from marts.rpt_cross_site_reporting_monthly")
     assert shared["outsourced_rate"].null_count() == len(shared) > 0
     assert shared["cross_site_rate"].null_count() == len(shared)
@@ -229,9 +231,9 @@ def test_a_submission_written_and_read_back_gives_the_same_events(
 ):
     """Failing means that what a trust submits is not what the warehouse counts."""
     made = exported(built, home, version, date(2026, 1, 1), identities)
-    assert (made.records, made.with_identity, made.left_out) == (4, 4, 0)
+    assert (made.records, made.with_identity, made.left_out) == (5, 5, 0)
     assert made.broken == {}
-    assert made.day_only == (4 if version == 2 else 0)
+    assert made.day_only == (5 if version == 2 else 0)
     again = new_setup(tmp_path)
     deliver(again, f"dids_v{version}", date(2026, 3, 16), made.data, "dids_RMC_again.csv")
     before = new_setup(home).landing.read("imaging_events")
@@ -284,7 +286,7 @@ def test_without_identities_the_items_on_people_are_empty_and_said_to_be(
 ):
     """Failing means that identities come from somewhere, or that a gap is not told."""
     made = exported(built, home, version, date(2026, 1, 1))
-    assert (made.records, made.with_identity) == (4, 0)
+    assert (made.records, made.with_identity) == (5, 0)
     assert made.broken == {}
     assert {"dids_001", "dids_006", "dids_073"} <= set(made.not_evaluable)
     text = made.data.decode()

@@ -31,6 +31,8 @@ ACTOR_COLUMNS = {
     "first_reader": "first_reader_id",
     "verifier": "interpreter_id",
 }
+# Their time is the one the test is wanted for, and that of a booking must not pass for it.
+REQUESTS = frozenset({"order_placed", "order_received", "order_changed"})
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def events_from_messages(
     asserted = clock.read(rows["message_time"], zone)["utc"]
     rows = rows.with_columns(
         asserted_ts_utc=asserted,
+        wanted_for=clock.read(rows["wanted_time"], zone)["utc"],
         scheduled_for=clock.read(rows["scheduled_time"], zone)["utc"],
     )
     frames = [_events_of_rule(rows, rule, zone, clock) for rule in rules.iter_rows(named=True)]
@@ -155,7 +158,9 @@ def _events_of_rule(
         (pl.col(ACTOR_COLUMNS[actor]) if actor else pl.lit(None, pl.String)).alias("actor_id"),
         pl.lit(actor, pl.String).alias("actor_role"),
         _actor_org(actor).alias("actor_org"),
-        "scheduled_for",
+        pl.col("wanted_for" if rule["event_type"] in REQUESTS else "scheduled_for").alias(
+            "scheduled_for"
+        ),
         pl.format(
             "ORC1={}|ORC5={}|OBR25={}",
             pl.col("order_control").fill_null(""),

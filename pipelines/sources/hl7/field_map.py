@@ -67,6 +67,8 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("interpreted_time", "OBR-32.2"),
     ("first_reader_id", "OBR-33.1.1"),
     ("technician_id", "OBR-34.1.1"),
+    # until when the requester wants it: never OBR-36, which is the time of a booking
+    ("wanted_time", "TQ1-7.1 OBR-27.4 ORC-7.4"),
     ("scheduled_time", "TQ1-7.1 OBR-27.4 ORC-7.4 OBR-36.1 SCH-11.4 AIS-4.1"),
     ("scheduling_status", "SCH-25.1"),
 )

@@ -198,6 +198,17 @@ def test_an_order_places_a_request_and_says_when_it_was_received():
     assert (placed["accession"], placed["filler_id"]) == ("C26007001", "C26007001")
 
 
+def test_a_request_is_wanted_for_the_time_it_asks_and_never_for_that_of_a_booking():
+    """Failing means that a planned test that was booked too late is overdue for nobody."""
+    booked = [*ORDER[:-1], ORDER[-1] + "|" * (36 - ORDER[-1].count("|")) + "20260901090000"]
+    assert booked[-1].split("|")[36] == "20260901090000"
+    asked = [*booked, "TQ1|1||||||20260801"]
+    changed = [text.replace("ORC|NW|", "ORC|XO|") for text in booked]
+    for message, wanted in ((booked, None), (asked, utc(2026, 7, 31, 23)), (changed, None)):
+        told = events(joined(message))
+        assert len(told) and set(told["scheduled_for"]) == {wanted}
+
+
 def test_an_appointment_is_booked_when_it_is_told_for_the_slot_that_it_names():
     """Failing means that the day of an appointment is taken for the day it was made."""
     found = by_type(joined(BOOKING))

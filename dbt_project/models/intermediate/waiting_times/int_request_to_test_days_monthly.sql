@@ -8,7 +8,8 @@ with exams as (
         dm01_wait_days,
         unadjusted_wait_days
     from {{ ref('int_exams_classified') }}
-    where is_completed
+    -- the return alone: walk-in plain film, done the day it is asked for, would pull all waits to 0
+    where is_completed and dm01_test is not null
 ),
 
 months as (
@@ -42,8 +43,12 @@ select
     month_on,
     {%- for group in ['listed', 'unadjusted', 'unscheduled'] %}
         count({{ group }}_days) as {{ group }}_count,
-        percentile_cont(0.5) within group (order by {{ group }}_days) as {{ group }}_median_days,
-        percentile_cont(0.9) within group (order by {{ group }}_days) as {{ group }}_p90_days
+        {%- for name, share in [('median', 0.5), ('p90', 0.9)] %}
+            case
+                when count({{ group }}_days) >= {{ var('percentile_min_count') }}
+                    then percentile_cont({{ share }}) within group (order by {{ group }}_days)
+            end as {{ group }}_{{ name }}_days{% if not loop.last %},{% endif %}
+        {%- endfor %}
         {%- if not loop.last %},{% endif %}
     {%- endfor %}
 from waited

@@ -34,9 +34,8 @@ waiting_times as (
         waiting_list_count,
         waiting_6_plus_count,
         waiting_13_plus_count,
-        activity_waiting_list_count,
-        activity_planned_count,
-        activity_unscheduled_count
+        activity_waiting_list_count + activity_planned_count + activity_unscheduled_count
+            as activity_count
     from {{ ref('rpt_waiting_times_monthly') }}
 ),
 
@@ -314,9 +313,15 @@ waiting_by_modality as (
         waiting_times.waiting_list_count,
         waiting_times.waiting_6_plus_count,
         waiting_times.waiting_13_plus_count,
-        waiting_times.activity_waiting_list_count
-        + waiting_times.activity_planned_count
-        + waiting_times.activity_unscheduled_count as activity_count
+        -- as with T01, of what was done before the first exam that is told nothing is known
+        case
+            when
+                max(waiting_times.activity_count) over (
+                    partition by waiting_times.org_level, waiting_times.org_code
+                    order by waiting_times.month_on
+                ) > 0
+                then waiting_times.activity_count
+        end as activity_count
     from waiting_times
     left join dm01_tests on waiting_times.dm01_test = dm01_tests.dm01_test
 ),

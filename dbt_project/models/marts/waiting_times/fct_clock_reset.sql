@@ -91,7 +91,12 @@ select
     clocked.clock_before_on,
     told.resets_clock,
     case
-        when told.resets_clock
+        -- a miss that two systems tell is one reset: its days stand in one row
+        when
+            told.resets_clock
+            and row_number() over (
+                partition by told.exam_key, told.slot_on, told.resets_clock order by told.event_id
+            ) = 1
             then cast({{ days_between('clocked.clock_before_on', 'told.slot_on') }} as integer)
         else 0
     end as reset_days
