@@ -129,17 +129,18 @@ def measured(rows: pl.DataFrame) -> pl.DataFrame:
     ).with_row_index("session_no")
 
 
+def _of_rostered_teams(truth: Path, rota: pl.DataFrame) -> pl.DataFrame:
+    """Of `network_reports`, those whose party sent a rota of their team and month."""
+    keys = ["party_code", "team", "month_on"]
+    return network_reports(truth).join(rota.select(keys).unique(), on=keys)
+
+
 def against_rota(truth: Path, rota: pl.DataFrame) -> pl.DataFrame:
     """One row per party and month with a rota: reports in and outside sessions, and extra-paid.
 
-    `rota` as of `sessions`. A report in several sessions of its team falls to each in equal parts.
+    `rota` as of `sessions`. Only reports of teams that have a rota in the month count. A report in several sessions of its team falls to each in equal parts.
     """
-    known = rota.select("party_code", "month_on").unique()
-    reports = (
-        network_reports(truth)
-        .filter(pl.col("team").is_not_null())
-        .join(known, on=["party_code", "month_on"])
-    )
+    reports = _of_rostered_teams(truth, rota)
     during = reports.join(rota.drop("month_on"), on=["party_code", "team"]).filter(
         (pl.col("session_start_at") <= pl.col("verified_at"))
         & (pl.col("verified_at") < pl.col("session_end_at"))
@@ -163,7 +164,8 @@ def rostered(truth: Path, rota: pl.DataFrame, by: str) -> pl.DataFrame:
     """One row per party and period with a rota: hours, at home, with a place, readers, minutes.
 
     `rota` as of `sessions`; `by` is month_on or week_on. The readers are those that the sessions
-    under way at one time need at least. Reports of months without a rota do not count.
+    under way at one time need at least. Reports of months without a rota of their team do not
+    count.
     """
     others = rota.select(
         "party_code",
@@ -186,13 +188,8 @@ def rostered(truth: Path, rota: pl.DataFrame, by: str) -> pl.DataFrame:
         .group_by("party_code", by)
         .agg(readers=pl.col("at_once").sum())
     )
-    known = rota.select("party_code", "month_on").unique()
     minutes = (
-        network_reports(truth)
-        .filter(pl.col("team").is_not_null())
-        .join(known, on=["party_code", "month_on"])
-        .group_by("party_code", by)
-        .agg(pl.col("minutes").sum())
+        _of_rostered_teams(truth, rota).group_by("party_code", by).agg(pl.col("minutes").sum())
     )
     return (
         rota.group_by("party_code", by)
@@ -213,9 +210,28 @@ def shown(parties: pl.DataFrame, by: str) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     A party is not shown either when those left out of its period are too few together.
     """
+    return _shown(parties, by, pl.lit(True))
+
+
+def months_shown(truth: Path, rota: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The network by month, and the parties, that are shown: `shown` in every week as well."""
+    by_week = rostered(truth, rota, "week_on")
+    weeks = rota.select("party_code", "month_on", "week_on").unique()
+    network, parties = shown(by_week, "week_on")
+    left_out = weeks.join(parties, on=["party_code", "week_on"], how="anti")
+    network_left_out = weeks.join(network, on="week_on", how="anti")["month_on"]
+    keys = pl.struct("party_code", "month_on")
+    is_whole = ~keys.is_in(left_out.select(keys).to_series().implode())
+    by_month, of_parties = _shown(rostered(truth, rota, "month_on"), "month_on", is_whole)
+    return by_month.filter(~pl.col("month_on").is_in(network_left_out.implode())), of_parties
+
+
+def _shown(parties: pl.DataFrame, by: str, is_whole: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
     figures = ("minutes", "hours", "home", "placed", "readers")
     enough = pl.col("readers") >= FEWEST_READERS
     network = parties.group_by(by).agg(pl.col(*figures).sum()).filter(enough).sort(by)
-    left_out = parties.filter(~enough).group_by(by).agg(rest=pl.col("readers").sum())
+    judged = parties.with_columns(is_enough=enough & is_whole)
+    left_out = judged.filter(~pl.col("is_enough")).group_by(by).agg(rest=pl.col("readers").sum())
     apart = pl.col("rest").is_null() | (pl.col("rest") >= FEWEST_READERS)
-    return network, parties.join(left_out, on=by, how="left").filter(enough & apart)
+    shown = judged.join(left_out, on=by, how="left").filter(pl.col("is_enough") & apart)
+    return network, shown.sort("party_code", by)

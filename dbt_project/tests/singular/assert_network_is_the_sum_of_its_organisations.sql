@@ -39,12 +39,13 @@ with totals as (
     {{ roll_up_totals(benefits, ['modality_group', 'month_on'], 'outsourced_spend_gbp') }}
     union all
     -- a party without exams, or with credits only, has no rate and counts in that of the network
-    -- (C03, F03); of R09 and R12 small parties are not shown; who tests nobody has no weeks (W07)
+    -- (C03, F03); of R07, R09, R12 and R13 small parties are not shown; who tests nobody has no
+    -- weeks (W07)
     {{ roll_up_totals(
         metrics,
         ['metric_id', 'modality_group', 'period_start_on'],
         'numerator',
-        where="metric_id not in ('C03', 'F03', 'R09', 'R12', 'W07')"
+        where="metric_id not in ('C03', 'F03', 'R07', 'R09', 'R12', 'R13', 'W07')"
     ) }}
 )
 

@@ -23,7 +23,9 @@ reports as (
 sessions as (
     select
         party_code,
+        team,
         month_on,
+        week_start_on,
         staff_group,
         place,
         hours,
@@ -31,14 +33,37 @@ sessions as (
     from {{ ref('int_reporting_sessions') }}
 ),
 
+weeks_shown as (
+    select
+        org_level,
+        org_code,
+        team,
+        week_start_on,
+        is_shown
+    from {{ ref('int_reporting_readers_weekly') }}
+),
+
+rostered_months as (
+    select distinct
+        party_code,
+        team,
+        month_on
+    from sessions
+),
+
+-- reports of a month without a rota of their team have no hours to be set against
 weighted_reports as (
     select
-        reported_party_code as party_code,
-        month_on,
-        sum(minutes_per_report) as weighted_minutes
-    from {{ ref('int_network_reports') }}
-    where team is not null
-    group by reported_party_code, month_on
+        rostered_months.party_code,
+        rostered_months.month_on,
+        sum(network_reports.minutes_per_report) as weighted_minutes
+    from {{ ref('int_network_reports') }} as network_reports
+    inner join rostered_months
+        on
+            network_reports.reported_party_code = rostered_months.party_code
+            and network_reports.team = rostered_months.team
+            and network_reports.month_on = rostered_months.month_on
+    group by rostered_months.party_code, rostered_months.month_on
 ),
 
 rostered as (
@@ -115,14 +140,60 @@ output_rolled_up as (
     {{ roll_up(['month_on']) }}
 ),
 
+party_weeks as (
+    select distinct
+        party_code,
+        'Unknown' as trust_code,
+        month_on,
+        week_start_on
+    from sessions
+),
+
+weeks_rolled_up as (
+    select
+        {{ org_level() }} as org_level,
+        {{ org_code() }} as org_code,
+        month_on,
+        week_start_on
+    from party_weeks
+    {{ roll_up(['month_on', 'week_start_on']) }}
+),
+
+-- a week left out of the weekly output could be had from its month less the other weeks
+months_shown as (
+    select
+        org_weeks.org_level,
+        org_weeks.org_code,
+        org_weeks.month_on,
+        bool_and(weeks_shown.is_shown) filter (
+            where weeks_shown.team = 'All'
+        ) as is_every_week_shown,
+        bool_and(weeks_shown.is_shown) as is_every_team_shown
+    from weeks_rolled_up as org_weeks
+    inner join weeks_shown
+        on
+            org_weeks.week_start_on = weeks_shown.week_start_on
+            -- the only trust is that of all parties: Unknown
+            and case when org_weeks.org_level = 'trust' then 'NETWORK' else org_weeks.org_code end
+            = weeks_shown.org_code
+    group by org_weeks.org_level, org_weeks.org_code, org_weeks.month_on
+),
+
 judged as (
     select
-        org_level,
-        org_code,
-        month_on,
-        reader_count,
-        reader_count >= {{ var('min_people_count') }} as has_enough_readers
+        output_rolled_up.org_level,
+        output_rolled_up.org_code,
+        output_rolled_up.month_on,
+        output_rolled_up.reader_count,
+        months_shown.is_every_team_shown,
+        output_rolled_up.reader_count >= {{ var('min_people_count') }}
+        and months_shown.is_every_week_shown as has_enough_readers
     from output_rolled_up
+    inner join months_shown
+        on
+            output_rolled_up.org_level = months_shown.org_level
+            and output_rolled_up.org_code = months_shown.org_code
+            and output_rolled_up.month_on = months_shown.month_on
 ),
 
 -- one small party could be had from the network less the others
@@ -131,6 +202,7 @@ shown as (
         org_level,
         org_code,
         month_on,
+        is_every_team_shown,
         has_enough_readers
         and (
             org_level <> 'party'
@@ -177,7 +249,9 @@ select
     output_rolled_up.home_hours,
     output_rolled_up.placed_hours,
     output_rolled_up.weighted_minutes,
+    -- the reports of a modality group are those of the readers of one team
     shown.is_output_shown
+    and (keys.modality_group = 'All' or shown.is_every_team_shown) as is_output_shown
 from keys
 left join categories_rolled_up
     on
@@ -199,6 +273,6 @@ left join output_rolled_up
         and keys.month_on = output_rolled_up.month_on
 left join shown
     on
-        output_rolled_up.org_level = shown.org_level
-        and output_rolled_up.org_code = shown.org_code
-        and output_rolled_up.month_on = shown.month_on
+        keys.org_level = shown.org_level
+        and keys.org_code = shown.org_code
+        and keys.month_on = shown.month_on

@@ -4,21 +4,19 @@ with sessions as (
         month_on,
         week_start_on,
         team,
-        staff_group,
-        hours,
-        party_sessions_at_once,
-        team_sessions_at_once
+        hours
     from {{ ref('int_reporting_sessions') }}
 ),
 
 rostered_months as (
     select distinct
         party_code,
+        team,
         month_on
     from sessions
 ),
 
--- reports of a month without a rota have no hours to be set against
+-- reports of a month without a rota of their team have no hours to be set against
 reports as (
     select
         network_reports.reported_party_code as party_code,
@@ -30,8 +28,8 @@ reports as (
     inner join rostered_months
         on
             network_reports.reported_party_code = rostered_months.party_code
+            and network_reports.team = rostered_months.team
             and network_reports.month_on = rostered_months.month_on
-    where network_reports.team is not null
     group by
         network_reports.reported_party_code,
         network_reports.team,
@@ -89,66 +87,14 @@ rolled_up as (
     {{ roll_up(['week_start_on'], or_all=['team'], organisations=['party_code']) }}
 ),
 
--- the most at once of each employer and staff group are different people
-groups as (
-    select
-        party_code,
-        week_start_on,
-        staff_group,
-        team,
-        max(team_sessions_at_once) as reader_count
-    from sessions
-    group by party_code, week_start_on, staff_group, team
-    union all
-    select
-        party_code,
-        week_start_on,
-        staff_group,
-        'All' as team,
-        max(party_sessions_at_once) as reader_count
-    from sessions
-    group by party_code, week_start_on, staff_group
-),
-
-readers as (
-    select
-        case when grouping(party_code) = 0 then 'party' else 'network' end as org_level,
-        case when grouping(party_code) = 0 then party_code else 'NETWORK' end as org_code,
-        team,
-        week_start_on,
-        sum(reader_count) as reader_count
-    from groups
-    {{ roll_up(['week_start_on', 'team'], organisations=['party_code']) }}
-),
-
--- one small team could be had from All less the others
-judged as (
-    select
-        org_level,
-        org_code,
-        team,
-        week_start_on,
-        reader_count,
-        bool_and(reader_count >= {{ var('min_people_count') }}) over (
-            partition by org_level, org_code, week_start_on, team = 'All'
-        ) as has_enough_readers
-    from readers
-),
-
--- and one small party from the network less the others
 shown as (
     select
         org_level,
         org_code,
         team,
         week_start_on,
-        has_enough_readers
-        and (
-            org_level = 'network'
-            or {{ rest_is_enough('reader_count', 'has_enough_readers',
-                ['org_level', 'team', 'week_start_on']) }}
-        ) as is_shown
-    from judged
+        is_shown
+    from {{ ref('int_reporting_readers_weekly') }}
 )
 
 select

@@ -480,7 +480,8 @@ measured as (
     {{ metric_rows('reporting_parts', 'R03', 'within_maximum_count', 'categorised_count') }}
     union all
     {{ metric_rows(
-        'reporting_parts', 'R07', 'extra_paid_report_count', 'rostered_report_count'
+        'reporting_parts', 'R07', 'extra_paid_report_count', 'rostered_report_count',
+        where='is_output_shown'
     ) }}
     union all
     {{ metric_rows(
@@ -491,7 +492,10 @@ measured as (
         'reporting_parts', 'R12', 'home_hours', 'placed_hours', where='is_output_shown'
     ) }}
     union all
-    {{ metric_rows('reporting_parts', 'R13', 'unrostered_report_count', 'timed_report_count') }}
+    {{ metric_rows(
+        'reporting_parts', 'R13', 'unrostered_report_count', 'timed_report_count',
+        where='is_output_shown'
+    ) }}
     union all
     {{ metric_rows('stations_rolled_up', 'U01', 'exam_in_staffed_count', 'staffed_hours') }}
     union all
