@@ -239,6 +239,7 @@ AUDIT: dict[str, Kind] = {
         "event_time_is_readable",
     ),
 }  # fmt: skip
+_NHS = "https://fhir.nhs.uk/Id/nhs-number"
 _RESOURCE = {"resourceType": "DiagnosticReport", "status": "final"}
 RESOURCES: dict[str, Kind] = {
     "FHIR as XML": Kind(
@@ -261,7 +262,15 @@ RESOURCES: dict[str, Kind] = {
         "resource_is_imaging",
     ),
     "a resource of no time, as programs write it (1970)": Kind(
-        json.dumps(_RESOURCE | {"issued": "1970-01-01T00:00:00Z"}).encode() + b"\n",
+        json.dumps(
+            _RESOURCE
+            | {
+                "issued": "1970-01-01T00:00:00Z",
+                "identifier": [{"type": {"coding": [{"code": "ACSN"}]}, "value": "RMC7700012"}],
+                "subject": {"identifier": {"system": _NHS, "value": NHS_NUMBER}},
+            }
+        ).encode()
+        + b"\n",
         "event_time_is_readable",
     ),
 }

@@ -83,7 +83,7 @@ ELSEWHERE = {
     "an addendum as a whole new report": "sources/test_hl7.py::test_an_addendum_is_an_event_of_its_own_and_moves_no_verification",
     "a correction or a withdrawal": "sources/test_hl7.py::test_the_status_of_a_report_and_of_its_lines_decides_what_happened",
     "a report before the end of its exam": f"{UNIT_TESTS}::a_report_before_the_end_of_its_exam_has_no_turnaround",
-    "an appointment missed, then booked again": f"{UNIT_TESTS}::a_missed_or_given_up_appointment_resets_the_clock_and_a_hospital_cancellation_does_not",
+    "an appointment missed, then booked again": f"{UNIT_TESTS}::a_missed_or_given_up_appointment_resets_the_clock_once_a_day_and_a_hospital_cancellation_does_not",
     "a feed that falls silent": "../../dbt_project/models/marts/quality/rpt_feed_freshness.yml::a_feed_is_as_fresh_as_its_last_event_and_a_silent_feed_is_listed",
     "a request cancelled, then ordered again": f"{UNIT_TESTS}::a_cancelled_request_lives_again_when_ordered_afterwards",
     "a full disk under the harvest": "test_bad_input.py::test_a_disk_that_fills_at_any_moment_loses_and_doubles_nothing",
