@@ -233,7 +233,13 @@ AUDIT: dict[str, Kind] = {
     ),
     "audit XML that breaks off": Kind(_WHO, "message_is_whole"),
     "audit XML with a bare `&`": Kind(_WHO.replace(b'="', b'="A & B ') + b"</AuditMessage>", "text_is_escaped"),
+    "an audit message of no time, as programs write it (1970)": Kind(
+        b'<AuditMessage><EventIdentification EventActionCode="R" EventDateTime="1970-01-01T00:00:00Z" EventOutcomeIndicator="0">'
+        b'<EventID csd-code="110103" codeSystemName="DCM"/></EventIdentification></AuditMessage>',
+        "event_time_is_readable",
+    ),
 }  # fmt: skip
+_NHS = "https://fhir.nhs.uk/Id/nhs-number"
 _RESOURCE = {"resourceType": "DiagnosticReport", "status": "final"}
 RESOURCES: dict[str, Kind] = {
     "FHIR as XML": Kind(
@@ -254,6 +260,18 @@ RESOURCES: dict[str, Kind] = {
     "a Bundle": Kind(
         json.dumps({"resourceType": "Bundle", "entry": [{"resource": _RESOURCE}]}).encode() + b"\n",
         "resource_is_imaging",
+    ),
+    "a resource of no time, as programs write it (1970)": Kind(
+        json.dumps(
+            _RESOURCE
+            | {
+                "issued": "1970-01-01T00:00:00Z",
+                "identifier": [{"type": {"coding": [{"code": "ACSN"}]}, "value": "RMC7700012"}],
+                "subject": {"identifier": {"system": _NHS, "value": NHS_NUMBER}},
+            }
+        ).encode()
+        + b"\n",
+        "event_time_is_readable",
     ),
 }
 SUBMISSIONS: dict[str, Kind] = {

@@ -118,10 +118,11 @@ def parse_hl7_times(raw: pl.Series, zone: str, earliest: date = EARLIEST_EVENT) 
     )
 
 
-def parse_iso_times(raw: pl.Series, zone: str) -> pl.DataFrame:
+def parse_iso_times(raw: pl.Series, zone: str, earliest: date = EARLIEST_EVENT) -> pl.DataFrame:
     """The same of ISO 8601: YYYY-MM-DD[Thh:mm[:ss[.s]][Z|+/-hh:mm]]; anything else is null.
 
-    Z is UTC on purpose and no wrong offset, so that it is never flagged.
+    So are days before `earliest`. Z is UTC on purpose and no wrong offset, so that it is never
+    flagged.
     """
     parts = raw.str.extract_groups(ISO_TIME).struct.unnest()
     is_utc = pl.col("offset") == "Z"
@@ -137,7 +138,7 @@ def parse_iso_times(raw: pl.Series, zone: str) -> pl.DataFrame:
         ),
         is_utc=is_utc.fill_null(False),
     )
-    times = parse_hl7_times(written["raw"], zone, EARLIEST)
+    times = parse_hl7_times(written["raw"], zone, earliest)
     return times.with_columns(flag=pl.when(~written["is_utc"]).then(pl.col("flag")))
 
 

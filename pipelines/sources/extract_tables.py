@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipelines.contracts import Contract
-from pipelines.sources.clock import parse_iso_times, parse_wall_clock, plausible
+from pipelines.sources.clock import EARLIEST, parse_iso_times, parse_wall_clock, plausible
 
 NUMBERS = {"integer": pl.Int64, "number": pl.Float64}
 # The header is line 1.
@@ -101,7 +101,8 @@ def typed(text: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame:
             continue
         columns.append(raw.alias(f"{column.name}__raw"))
         if column.logical_type == "timestamp" and contract.settings["timestampFormat"] == ISO:
-            times = parse_iso_times(raw, zone)
+            # a national submission has rules of its own for how old a time may be
+            times = parse_iso_times(raw, zone, EARLIEST)
             value = times["utc"]
             columns += [
                 times[part].alias(f"{column.name}__{part}")

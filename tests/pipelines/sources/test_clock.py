@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources.clock import end_of_day, localise, parse_hl7_times, parse_wall_clock
+from pipelines.sources.clock import (
+    EARLIEST,
+    end_of_day,
+    localise,
+    parse_hl7_times,
+    parse_iso_times,
+    parse_wall_clock,
+)
 
 LONDON = "Europe/London"
 ZONE = ZoneInfo(LONDON)
@@ -160,6 +167,15 @@ def test_what_databases_write_for_no_time_is_unreadable():
     texts = pl.Series(["01/01/1900 00:00", "30/12/1899 00:00", "01/01/1970 01:00"])
     found = parse_wall_clock(texts, "%d/%m/%Y %H:%M", LONDON)
     assert found["utc"].null_count() == 3
+    written = pl.Series(["1900-01-01", "1970-01-01T00:00:00Z", "1970-12-31T23:59:59+00:00"])
+    assert parse_iso_times(written, LONDON)["utc"].null_count() == 3
+
+
+def test_a_feed_with_a_rule_of_its_own_for_old_times_gets_them_read():
+    """Failing means that a request of 1970 is unreadable to a rule that allows it."""
+    texts = pl.Series(["1970-01-01T00:00:00Z", "1849-12-31T12:00:00Z"])
+    found = parse_iso_times(texts, LONDON, EARLIEST)["utc"].to_list()
+    assert found == [utc(1970, 1, 1), None]
 
 
 def test_a_delivery_is_complete_when_its_day_ends_in_the_zone():

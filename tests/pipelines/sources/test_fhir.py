@@ -157,6 +157,13 @@ def test_a_report_that_tells_the_period_of_the_exam_ends_it():
     assert (str(ended["event_ts_local"]), ended["carried"]) == ("2025-06-20 10:52:00", True)
 
 
+def test_a_time_as_programs_write_it_for_none_is_unreadable():
+    """Failing means that one resource opens every month since 1970."""
+    found = events(REQUEST | {"authoredOn": "1970-01-01T00:00:00Z"})
+    assert found["event_ts_raw"].to_list() == ["1970-01-01T00:00:00Z"]
+    assert found["event_ts_utc"].to_list() == [None]
+
+
 def test_a_line_that_is_no_resource_is_told_by_its_number_and_cut_out_whole():
     """Failing means that one broken line hides a file, or that its content reaches a message."""
     data = b'{"resourceType": "Procedure"\n\n[1]\n' + ndjson(REQUEST)

@@ -349,7 +349,8 @@ def test_times_and_numbers_of_an_event_are_those_of_the_message():
     (utc,) = events(viewed(at="2026-07-01T12:00:00.5Z"))
     assert (utc["event_ts_utc"].hour, utc["event_ts_local"].hour, utc["ts_flag"]) == (12, 13, None)
     (odd,) = events(viewed(at="21/05/2026 08:15"))
-    assert odd["event_ts_utc"] is None
+    (none,) = events(viewed(at="1970-01-01T00:00:00Z"))
+    assert odd["event_ts_utc"] is None and none["event_ts_utc"] is None
     (elsewhere,) = events(transferred(), issuers={"RMC"})
     assert (elsewhere["patient_id"], elsewhere["accession"]) == (None, None)
 

@@ -14,15 +14,13 @@ with exams as (
     group by party_code, {{ month_of('performed_on') }}
 ),
 
-site_owners as (
+party_trusts as (
     select
         party_code,
         trust_code,
         valid_from,
         valid_to
-    from {{ ref('int_site_owners') }}
-    -- what is told of a party without its sites: its only trust of the time, else Unknown
-    where site_code = 'Unknown'
+    from {{ ref('int_party_trusts') }}
 ),
 
 months as (
@@ -171,17 +169,17 @@ told as (
 placed as (
     select
         told.party_code,
-        coalesce(site_owners.trust_code, 'Unknown') as trust_code,
+        coalesce(party_trusts.trust_code, 'Unknown') as trust_code,
         told.modality_group,
         told.month_on,
         told.part,
         told.amount
     from told
     inner join months on told.month_on = months.month_on
-    left join site_owners
+    left join party_trusts
         on
-            told.party_code = site_owners.party_code
-            and told.month_on between site_owners.valid_from and site_owners.valid_to
+            told.party_code = party_trusts.party_code
+            and told.month_on between party_trusts.valid_from and party_trusts.valid_to
 )
 
 select

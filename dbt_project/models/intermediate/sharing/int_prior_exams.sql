@@ -26,14 +26,24 @@ told as (
     from archive_go_lives
 ),
 
+exam_aliases as (
+    select
+        alias_key,
+        exam_key
+    from {{ ref('int_exam_aliases') }}
+),
+
+-- images may be sent under an accession number that was given up since
 transfers as (
     select
-        exam_key,
-        to_party_code as party_code,
-        min(images_arrived_at) as images_arrived_at
-    from {{ ref('stg_operations__image_transfers') }}
-    where images_arrived_at is not null
-    group by exam_key, to_party_code
+        coalesce(exam_aliases.exam_key, told_transfers.exam_key) as exam_key,
+        told_transfers.to_party_code as party_code,
+        min(told_transfers.images_arrived_at) as images_arrived_at
+    from {{ ref('stg_operations__image_transfers') }} as told_transfers
+    left join exam_aliases on told_transfers.exam_key = exam_aliases.alias_key
+    where told_transfers.images_arrived_at is not null
+    group by
+        coalesce(exam_aliases.exam_key, told_transfers.exam_key), told_transfers.to_party_code
 ),
 
 transfer_months as (

@@ -16,15 +16,13 @@ with exams as (
     from {{ ref('int_exams_classified') }}
 ),
 
-site_owners as (
+party_trusts as (
     select
         party_code,
         trust_code,
         valid_from,
         valid_to
-    from {{ ref('int_site_owners') }}
-    -- what is told of a party without its sites: its only trust of the time, else Unknown
-    where site_code = 'Unknown'
+    from {{ ref('int_party_trusts') }}
 ),
 
 months as (
@@ -59,13 +57,22 @@ priors as (
     where is_viewable is not null
 ),
 
+exam_aliases as (
+    select
+        alias_key,
+        exam_key
+    from {{ ref('int_exam_aliases') }}
+),
+
+-- images may be sent, and cases listed, under an accession number that was given up since
 transfers as (
     select
-        from_party_code as party_code,
-        exam_key,
-        {{ month_of('requested_at_local') }} as month_on
-    from {{ ref('stg_operations__image_transfers') }}
-    where purpose in ('care', 'meeting')
+        told_transfers.from_party_code as party_code,
+        coalesce(exam_aliases.exam_key, told_transfers.exam_key) as exam_key,
+        {{ month_of('told_transfers.requested_at_local') }} as month_on
+    from {{ ref('stg_operations__image_transfers') }} as told_transfers
+    left join exam_aliases on told_transfers.exam_key = exam_aliases.alias_key
+    where told_transfers.purpose in ('care', 'meeting')
 ),
 
 transfer_months as (
@@ -87,7 +94,7 @@ meeting_cases as (
         feeds.party_code,
         {{ month_of('cases.meeting_at_local') }} as month_on,
         cases.meeting_id,
-        coalesce(cases.nhs_key, cases.exam_key) as case_key,
+        coalesce(cases.nhs_key, exam_aliases.exam_key, cases.exam_key) as case_key,
         -- one exam without images spoils the case; one of which nothing is told leaves it open
         case
             when bool_or(not cases.is_image_available) then false
@@ -95,11 +102,12 @@ meeting_cases as (
         end as has_all_images
     from {{ ref('stg_operations__meeting_cases') }} as cases
     inner join feeds on cases.feed_id = feeds.feed_id
+    left join exam_aliases on cases.exam_key = exam_aliases.alias_key
     group by
         feeds.party_code,
         {{ month_of('cases.meeting_at_local') }},
         cases.meeting_id,
-        coalesce(cases.nhs_key, cases.exam_key)
+        coalesce(cases.nhs_key, exam_aliases.exam_key, cases.exam_key)
 ),
 
 -- where one party alone tells of exams, no other exam could be found
@@ -170,7 +178,7 @@ transfer_parts as (
     union all
     select
         transfers.party_code,
-        coalesce(exams.trust_code, site_owners.trust_code, 'Unknown') as trust_code,
+        coalesce(exams.trust_code, party_trusts.trust_code, 'Unknown') as trust_code,
         coalesce(exams.modality_group, 'Unknown') as modality_group,
         transfers.month_on,
         counted.part,
@@ -183,10 +191,10 @@ transfer_parts as (
         on
             transfers.exam_key = exams.exam_key
             and transfers.party_code = exams.party_code
-    left join site_owners
+    left join party_trusts
         on
-            transfers.party_code = site_owners.party_code
-            and transfers.month_on between site_owners.valid_from and site_owners.valid_to
+            transfers.party_code = party_trusts.party_code
+            and transfers.month_on between party_trusts.valid_from and party_trusts.valid_to
 ),
 
 party_parts as (
@@ -237,16 +245,16 @@ every_part as (
     -- a case is of no one modality: it stands under All only
     select
         party_parts.party_code,
-        coalesce(site_owners.trust_code, 'Unknown') as trust_code,
+        coalesce(party_trusts.trust_code, 'Unknown') as trust_code,
         cast(null as varchar) as modality_group,
         party_parts.month_on,
         party_parts.part,
         party_parts.amount
     from party_parts
-    left join site_owners
+    left join party_trusts
         on
-            party_parts.party_code = site_owners.party_code
-            and party_parts.month_on between site_owners.valid_from and site_owners.valid_to
+            party_parts.party_code = party_trusts.party_code
+            and party_parts.month_on between party_trusts.valid_from and party_trusts.valid_to
 )
 
 select

@@ -25,7 +25,11 @@ files as (
         {{ month_of(local_from_utc('receipts.arrived_at')) }} as came_month_on
     from {{ ref('stg_landing__receipts') }} as receipts
     inner join feeds on receipts.feed_id = feeds.feed_id
-    where receipts.feed_kind = 'image_transfers' and receipts.status = 'landed'
+    where
+        receipts.feed_kind = 'image_transfers'
+        and receipts.status = 'landed'
+        -- rows tell their months themselves, and rejected ones are not nothing
+        and receipts.rows_received = 0
 ),
 
 -- an empty file says that nothing was sent: in the month of its name, else in that before it came

@@ -233,15 +233,13 @@ image_access as (
     where org_level = 'party' and access_context = 'All'
 ),
 
-site_owners as (
+party_trusts as (
     select
         party_code,
         trust_code,
         valid_from,
         valid_to
-    from {{ ref('int_site_owners') }}
-    -- what is told of a party without its sites: its only trust of the time, else Unknown
-    where site_code = 'Unknown'
+    from {{ ref('int_party_trusts') }}
 ),
 
 benefits as (
@@ -378,16 +376,16 @@ image_access_placed as (
     select
         image_access.measure,
         image_access.party_code,
-        coalesce(site_owners.trust_code, 'Unknown') as trust_code,
+        coalesce(party_trusts.trust_code, 'Unknown') as trust_code,
         image_access.month_on,
         -- sums of fractions drift with their order: thousandths of a second do not
         cast(image_access.numerator as decimal(18, 3)) as numerator,
         image_access.denominator
     from image_access
-    left join site_owners
+    left join party_trusts
         on
-            image_access.party_code = site_owners.party_code
-            and image_access.month_on between site_owners.valid_from and site_owners.valid_to
+            image_access.party_code = party_trusts.party_code
+            and image_access.month_on between party_trusts.valid_from and party_trusts.valid_to
 ),
 
 image_access_rolled_up as (
