@@ -31,6 +31,9 @@ READ = ("marts", "statistics")
 OF_ARRIVAL = {
     "marts.rpt_feed_freshness": "select * exclude (file_count) from {table}",
     "marts.rpt_reconciliation": "select * exclude (file_count) from {table}",
+    # These measure arrival itself: when the delivery came that tells an event (Q08, Q09).
+    "marts.rpt_feed_latency_monthly": "from {table} where false",
+    "marts.rpt_metrics_monthly": "from {table} where metric_id not in ('Q08', 'Q09')",
     "marts.rpt_rejects": "select feed_kind, feed_id, rule, scope, sum(reject_count) from {table} "
     "group by all",
 }

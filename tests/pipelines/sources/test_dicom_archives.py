@@ -1,6 +1,7 @@
 """A real archive asked by every route: nothing lost, nothing twice, the same series each time."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -190,10 +191,12 @@ def test_all_routes_agree_in_every_column(told):
 
 def test_findscu_sees_the_same_series(orthanc: Orthanc, told):
     """Failing means that we and the field's own tool read one archive differently."""
-    assert shutil.which("findscu"), "findscu is missing: apt-get install dcmtk"
+    # of the system: a findscu on the search path may be pynetdicom's
+    findscu = shutil.which("findscu", path=os.defpath)
+    assert findscu, "findscu is missing: apt-get install dcmtk"
     keys = ["QueryRetrieveLevel=SERIES", "StudyDate=20250101-20261231", "SeriesInstanceUID"]
     wanted = [part for key in keys for part in ("-k", key)]
-    command = ["findscu", "-S", "-aec", AE_TITLE, *wanted, "127.0.0.1", str(orthanc.dicom_port)]
+    command = [findscu, "-S", "-aec", AE_TITLE, *wanted, "127.0.0.1", str(orthanc.dicom_port)]
     found: list[str] = []
     for _ in range(3):
         # A busy machine can break an association off; findscu then ends without an answer.
