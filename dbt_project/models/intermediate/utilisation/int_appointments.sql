@@ -8,8 +8,7 @@ with appointment_events as (
         scheduled_for,
         reason,
         assertion_no,
-        feed_id,
-        arrived_at
+        feed_id
     from {{ ref('int_exam_events') }}
     where
         event_at is not null
@@ -63,15 +62,25 @@ attendance_told as (
     where feed_needs.subject_id = 'U04'
 ),
 
+receipts as (
+    select
+        feed_id,
+        feed_kind,
+        arrived_at
+    from {{ ref('stg_landing__receipts') }}
+    where landing_table = 'imaging_events' and status = 'landed'
+),
+
+-- by deliveries and not by their messages: which file of a sender has a message decides nothing
 cancellations_told as (
     select
         feeds.party_code,
-        {{ local_date('min(appointment_events.arrived_at)') }} as first_day_on,
-        {{ local_date('max(appointment_events.arrived_at)') }} as last_day_on
-    from appointment_events
-    inner join feeds on appointment_events.feed_id = feeds.feed_id
-    inner join feed_needs on feeds.feed_kind = feed_needs.feed_kind
-    where feed_needs.subject_id = 'U05' and appointment_events.event_type <> 'patient_dna'
+        {{ local_date('min(receipts.arrived_at)') }} as first_day_on,
+        {{ local_date('max(receipts.arrived_at)') }} as last_day_on
+    from receipts
+    inner join feeds on receipts.feed_id = feeds.feed_id
+    inner join feed_needs on receipts.feed_kind = feed_needs.feed_kind
+    where feed_needs.subject_id = 'U05'
     group by feeds.party_code
 ),
 

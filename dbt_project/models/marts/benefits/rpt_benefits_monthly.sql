@@ -76,7 +76,8 @@ planned as (
     {{ roll_up(['benefit_id', 'month_on'], organisations=['party_code']) }}
 ),
 
--- rates over the whole baseline from summed parts; counts as the mean month
+-- rates over the whole baseline from summed parts; counts as the mean month. Decimals: they add up
+-- the same in whatever order the engine adds them.
 baselines as (
     select
         benefits.benefit_id,
@@ -84,8 +85,11 @@ baselines as (
         metrics.org_code,
         case
             when count(metrics.denominator) > 0
-                then {{ ratio('sum(metrics.numerator)', 'sum(metrics.denominator)') }}
-            else avg(metrics.value)
+                then {{ ratio(
+                    'sum(cast(metrics.numerator as decimal(28, 9)))',
+                    'sum(cast(metrics.denominator as decimal(28, 9)))'
+                ) }}
+            else avg(cast(metrics.value as decimal(28, 9)))
         end as metric_baseline_value
     from benefits
     inner join metrics
