@@ -11,6 +11,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from pipelines.sources.dicom_archives.archives import Archive, ArchiveProblem
@@ -60,13 +61,20 @@ class _Line:
     """What goes over the connection of one association: how much, and why it ended.
 
     pynetdicom only logs why. `weight` counts the bytes of the message that is on its way, which
-    may not exceed `limit`: pynetdicom gathers all of it in memory.
+    may not exceed `limit`: pynetdicom gathers all of it in memory. Once we gave the association up
+    ourselves, that the archive then closes the connection is no cause.
     """
 
     limit: int
     weight: int = 0
     reason: Reason | None = None
     error: BaseException | None = None
+    is_given_up: bool = False
+
+    def note_sent(self, event: Any) -> None:
+        """Handler of EVT_PDU_SENT: pynetdicom aborts what it cannot read, or waits for in vain."""
+        if isinstance(event.pdu, A_ABORT_RQ):
+            self.is_given_up = True
 
     def listen(self, event: Any) -> None:
         """Handler of EVT_CONN_OPEN: look at each unit as it is read."""
@@ -89,7 +97,8 @@ class _Line:
                 cause = "an answer stops half-way" if is_late else reason_of(error, 0).cause
                 raise self._ended(cause, ASK_OWNER) from error
             if len(data) < wanted:
-                self._ended("it closes the connection", f"see its log; {CHECK_PORT}")
+                if not self.is_given_up:
+                    self._ended("it closes the connection", f"see its log; {CHECK_PORT}")
             elif wanted == HEAD_OF_UNIT:
                 kind = data[0]
                 if kind not in UNITS:
@@ -269,6 +278,7 @@ class Finder:
                 evt_handlers=[
                     *self.handlers,
                     (evt.EVT_CONN_OPEN, line.listen),
+                    (evt.EVT_PDU_SENT, line.note_sent),
                     (evt.EVT_DIMSE_RECV, self._count),
                 ],
                 tls_args=(archive.tls_context(), archive.host or "") if archive.tls else None,

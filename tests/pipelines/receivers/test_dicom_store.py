@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import logging
+import os
 import shutil
 import socket
 import ssl
@@ -97,7 +98,8 @@ def test_dcmtk_sends_what_its_files_say(
     new_receiver: NewReceiver, tmp_path: Path, read_folder: Path
 ):
     """Failing means that only our own library can talk to the receiver."""
-    storescu = shutil.which("storescu")
+    # of the system: a storescu on the search path may be pynetdicom's
+    storescu = shutil.which("storescu", path=os.defpath)
     assert storescu, "storescu is missing: apt-get install dcmtk"
     paths = []
     for number in range(1, 6):
