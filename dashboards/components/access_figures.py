@@ -220,7 +220,7 @@ def _spoken_for(frame: pl.DataFrame) -> list[str]:
     newest = wording.last_row(frame, "audited_party_count")
     if newest is None:
         return []
-    parties = wording.counted(newest["audited_party_count"], "party").replace("partys", "parties")
+    parties = wording.counted(newest["audited_party_count"], "party", "parties")
     return [
         f"{NETWORK}: {parties} with audit messages of all of {wording.month(newest['month_on'])}."
     ]

@@ -160,9 +160,9 @@ def number(value: Any, unit: str | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def counted(count: int, noun: str) -> str:
-    """1 record, 2 records."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """1 record, 2 records; 1 party, 2 parties where the plural is given."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _is_small(rate: float) -> bool:

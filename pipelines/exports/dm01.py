@@ -15,8 +15,12 @@ import polars as pl
 
 from pipelines.exports.dids import ExportProblem
 
-# From this band on a wait counts as six weeks or more; the last band is 13 weeks and more.
-BANDS, SIX_WEEKS = 14, 6
+BANDS = 14
+LISTS = {
+    "waiting_list_count": "Total Waiting List",
+    "waiting_6_plus_count": "Number waiting 6+ Weeks",
+    "waiting_13_plus_count": "Number waiting 13+ Weeks",
+}
 CATEGORY = "Imaging"
 STREAMS = {
     "activity_planned_count": "Planned tests / procedures",
@@ -26,7 +30,7 @@ STREAMS = {
 _COUNTS = f"""
     select
         waits.census_on, waits.org_code, trusts.trust_name, tests.dm01_test_id,
-        tests.dm01_test_name, waits.waiting_list_count, {{bands}}, {", ".join(STREAMS)}
+        tests.dm01_test_name, {", ".join(LISTS)}, {{bands}}, {", ".join(STREAMS)}
     from marts.rpt_waiting_times_monthly as waits
     inner join intermediate.int_months as months on waits.census_on = months.census_on
     inner join seeds.dm01_tests as tests on waits.dm01_test = tests.dm01_test
@@ -126,20 +130,16 @@ def dm01_return(warehouse: Path, month: date, region_code: str | None) -> Return
 def _published(counts: pl.DataFrame, bands: list[str], region_code: str | None) -> pl.DataFrame:
     """The rows in the published columns and order; rows of zeros only are left out."""
     told = counts.filter(pl.sum_horizontal(*bands, *STREAMS) > 0)
-    six_weeks = pl.sum_horizontal(bands[SIX_WEEKS:])
-    told = told.with_columns(six_weeks.cast(pl.Int64).alias("six_weeks"))
     shares = [
         fraction(part, whole)
-        for part, whole in told.select("six_weeks", "waiting_list_count").iter_rows()
+        for part, whole in told.select("waiting_6_plus_count", "waiting_list_count").iter_rows()
     ]
     return told.select(
         pl.col("census_on").alias("Reporting Period"),
         pl.lit(region_code, pl.String).alias("Regional Team Code"),
         pl.col("org_code").alias("Provider Code"),
         pl.col("dm01_test_id").alias("Diagnostic ID"),
-        pl.col("waiting_list_count").alias("Total Waiting List"),
-        pl.col("six_weeks").alias("Number waiting 6+ Weeks"),
-        pl.col(bands[-1]).alias("Number waiting 13+ Weeks"),
+        *(pl.col(column).alias(heading) for column, heading in LISTS.items()),
         pl.Series("Percentage waiting 6+ weeks", shares, dtype=pl.Decimal(4, 3)),
         *(
             pl.col(band).alias(heading)

@@ -6,6 +6,7 @@ within the archive) carries its reason, and the others are none the worse for it
 """
 
 import gzip
+import io
 import lzma
 import os
 import re
@@ -73,14 +74,20 @@ class Archive:
     Raises ArchiveRefused where the whole of it may not be used, OSError where it cannot be read.
     """
 
-    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
-        """Open an archive and list it; of a compressed tar every byte is unpacked once for that."""
-        self.size = path.stat().st_size
+    def __init__(self, path: Path, limits: Limits = LIMITS, data: bytes | None = None) -> None:
+        """Open an archive and list it; of a compressed tar every byte is unpacked once for that.
+
+        `data` are the bytes of a zip or tar that is read already; `path` is then its name only.
+        """
+        self.size = path.stat().st_size if data is None else len(data)
         self.limits = limits
         self.zip: zipfile.ZipFile | None = None
         name = path.name.lower()
         is_plain = name.endswith((".zip", ".tar"))
-        self.file = path.open("rb") if is_plain else gzip.GzipFile(path, "rb")
+        if data is not None:
+            self.file = io.BytesIO(data)
+        else:
+            self.file = path.open("rb") if is_plain else gzip.GzipFile(path, "rb")
         try:
             self.members = self._zip_members() if name.endswith(".zip") else self._tar_members()
         except BaseException:

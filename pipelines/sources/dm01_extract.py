@@ -5,17 +5,14 @@ vary in case; months are spelled `DM01-MAY-2026`. Columns, rules and what refuse
 the contract dm01_extract; heading to column is dm01_extract.toml.
 """
 
-import io
-import lzma
 import tomllib
-import zipfile
-import zlib
 from pathlib import Path
 
 import polars as pl
 
 from pipelines.contracts import Contract
-from pipelines.sources.extract_tables import Refused, table_of
+from pipelines.sources.archives import Archive, ArchiveRefused, Limits
+from pipelines.sources.extract_tables import Refused, read_table
 
 FEED = "dm01_extract"
 HEADINGS = Path(__file__).with_suffix(".toml")
@@ -23,8 +20,8 @@ BANDS = [f"band_{band:02d}" for band in range(14)]
 KEY = ["month_on", "provider_code", "commissioner_code", "dm01_test"]
 STREAMS = ["activity_waiting_list_count", "activity_planned_count", "activity_unscheduled_count"]
 ZIP_SIGN = b"PK\x03\x04"
-# Ten times a real extract; what unpacks to more is none.
-MOST_BYTES = 400 << 20
+# A real extract is one file of about 25 MB.
+LIMITS = Limits(members=100, total=1 << 30, ratio_from=1 << 20)
 
 
 def read_dm01_extract(data: bytes, contract: Contract, zone: str) -> pl.DataFrame | Refused:
@@ -34,29 +31,11 @@ def read_dm01_extract(data: bytes, contract: Contract, zone: str) -> pl.DataFram
     its list, and its streams its activity; a count that is missing or no whole number gives null
     there. `waits_is_only_one` says whether no other row has its month, organisations and test.
     """
-    text = _csv_of(data)
-    if isinstance(text, Refused):
-        return text
     try:
-        raw = pl.read_csv(io.BytesIO(text), infer_schema=False)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        return Refused(
-            "is_readable",
-            f"not readable as comma-separated text ({type(error).__name__}); download the full "
-            "extract again",
-        )
-    known = tomllib.loads(HEADINGS.read_text())
-    names = {name: known.get(" ".join(name.lower().split())) for name in raw.columns}
-    told = [column for column in names.values() if column]
-    twice = sorted({column for column in told if told.count(column) > 1})
-    if twice:
-        return Refused(
-            "is_readable", f"two headings mean {', '.join(twice)}; download the full extract again"
-        )
-    raw = raw.select(pl.col(name).alias(column) for name, column in names.items() if column)
-    if "month_on" in raw.columns:
-        raw = raw.with_columns(month_on=_month(pl.col("month_on")))
-    table = table_of(raw, contract, zone)
+        text = _csv_of(data)
+    except ArchiveRefused as reason:
+        return Refused("is_readable", f"the zip cannot be used: {reason}; download it again")
+    table = read_table(text, contract, zone, _renamed)
     if isinstance(table, Refused):
         return table
     return table.with_columns(
@@ -68,6 +47,16 @@ def read_dm01_extract(data: bytes, contract: Contract, zone: str) -> pl.DataFram
     )
 
 
+def _renamed(raw: pl.DataFrame) -> pl.DataFrame:
+    """The columns that the contract knows, under its names; raises where two mean the same."""
+    known = tomllib.loads(HEADINGS.read_text())
+    names = {name: known.get(" ".join(name.lower().split())) for name in raw.columns}
+    found = raw.select(pl.col(name).alias(column) for name, column in names.items() if column)
+    if "month_on" not in found.columns:
+        return found
+    return found.with_columns(month_on=_month(pl.col("month_on")))
+
+
 def _month(period: pl.Expr) -> pl.Expr:
     """First day of the month as text; a period of another form stays as it is."""
     text = "01 " + period.str.strip_prefix("DM01-").str.to_titlecase().str.replace("-", " ")
@@ -75,37 +64,12 @@ def _month(period: pl.Expr) -> pl.Expr:
     return pl.coalesce(day.dt.to_string("%Y-%m-%d"), period)
 
 
-def _csv_of(data: bytes) -> bytes | Refused:
-    """The one CSV of a delivery, unpacked where it is a zip."""
-    if not data.strip():
-        return Refused("is_not_empty", "the file is empty; download it again")
+def _csv_of(data: bytes) -> bytes:
+    """The one CSV of a delivery, unpacked where it is a zip; raises ArchiveRefused."""
     if not data.startswith(ZIP_SIGN):
         return data
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            files = [
-                entry
-                for entry in archive.infolist()
-                if entry.filename.lower().endswith(".csv") and "__MACOSX/" not in entry.filename
-            ]
-            if len(files) != 1:
-                return Refused(
-                    "is_readable", f"the zip holds {len(files)} CSV files; unpack the full extract"
-                )
-            if files[0].file_size > MOST_BYTES:
-                return Refused(
-                    "is_readable", "the zip unpacks to more than 400 MB; no extract does"
-                )
-            with archive.open(files[0]) as file:
-                return file.read(MOST_BYTES)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        OSError,
-        RuntimeError,
-    ) as error:
-        return Refused(
-            "is_readable", f"the zip cannot be unpacked ({type(error).__name__}); download it again"
-        )
+    with Archive(Path("extract.zip"), LIMITS, data) as archive:
+        files = [member for member in archive.members if member.name.lower().endswith(".csv")]
+        if len(files) != 1:
+            raise ArchiveRefused(f"it holds {len(files)} CSV files")
+        return archive.head(files[0], files[0].size)

@@ -1,6 +1,7 @@
 """Delimited text as typed records, by contract: shared by every feed that arrives as CSV."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
@@ -22,17 +23,24 @@ class Refused:
     detail: str
 
 
-def read_table(data: bytes, contract: Contract, zone: str) -> pl.DataFrame | Refused:
+def read_table(
+    data: bytes,
+    contract: Contract,
+    zone: str,
+    renamed: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+) -> pl.DataFrame | Refused:
     """One row per record of a CSV delivery: `row_no` (as `first_row` counts) and typed columns.
 
     For every column that is not text a boolean `<column>__unparsed` says that a value was given
     but is not of the contract's type; timestamps give `<column>` (UTC), `<column>__local` and
-    `<column>__flag`. The text as delivered stays in `<column>__raw`.
+    `<column>__flag`. The text as delivered stays in `<column>__raw`. `renamed` gives the columns of
+    a sender (all text) the names of the contract.
     """
     if not data.strip():
         return Refused("is_not_empty", "the file is empty; ask the sender to deliver it again")
     try:
         raw = _as_delivered(data, contract)
+        raw = raw if renamed is None else renamed(raw)
     except (pl.exceptions.PolarsError, UnicodeDecodeError, LookupError) as error:
         # The kind of error only: its text can quote values of the file.
         kind = type(error).__name__

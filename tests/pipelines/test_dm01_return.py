@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from pipelines.exports.dids import ExportProblem
-from pipelines.exports.dm01 import STREAMS, dm01_return
+from pipelines.exports.dm01 import LISTS, STREAMS, dm01_return
 
 BANDS = [f"band_{band:02d}" for band in range(14)]
 CENSUS, MONTH = "2026-01-31", date(2026, 1, 1)
@@ -17,7 +17,7 @@ CENSUS, MONTH = "2026-01-31", date(2026, 1, 1)
 def warehouse(tmp_path: Path) -> Path:
     """Two trusts, of one a party tells no list, and rows of a site whose owner is not known."""
     path = tmp_path / "warehouse.duckdb"
-    columns = ", ".join(f"{name} bigint" for name in ("waiting_list_count", *BANDS, *STREAMS))
+    columns = ", ".join(f"{name} bigint" for name in (*LISTS, *BANDS, *STREAMS))
     with duckdb.connect(str(path)) as c:
         for schema in ("marts", "intermediate", "seeds"):
             c.execute(f"create schema {schema}")
@@ -26,7 +26,7 @@ def warehouse(tmp_path: Path) -> Path:
             f"dm01_test text, census_on date, {columns})"
         )
         for trust, size in (("RMC", 2), ("RM3", 3), ("Unknown", 5)):
-            counts = [14 * size, *[size] * 14, size, size, size]
+            counts = [14 * size, 8 * size, size, *[size] * 14, size, size, size]
             c.execute(
                 "insert into marts.rpt_waiting_times_monthly values ('trust', ?, 'CT', ?, "
                 + ", ".join("?" * len(counts))
