@@ -24,7 +24,7 @@ HEADINGS = (
 )
 MONEY_PER = "GBP per "
 # Units that are written out behind the number.
-_WRITTEN_OUT = {"seconds", "nights", "TB"}
+_WRITTEN_OUT = {"nights", "TB"}
 SIDES = {"increase": "at least", "decrease": "at most"}
 FILLS = {"CRB": theme.BLUE, "NCRB": theme.DARK_GREY, "SB": theme.PLUM}
 
@@ -60,12 +60,7 @@ def as_displayed(frame: pl.DataFrame) -> pl.DataFrame:
     measured = ("metric_baseline_value", "metric_latest_value", "metric_change")
     return frame.with_columns(
         *[
-            pl.when(unit == "rate")
-            .then(pl.col(c).round(3))
-            .when(unit.str.starts_with(MONEY_PER))
-            .then(pl.col(c).round(2))
-            .otherwise(pl.col(c).round(1))
-            .alias(c)
+            pl.when(unit == "rate").then(pl.col(c).round(4)).otherwise(pl.col(c).round(2)).alias(c)
             for c in measured
         ],
         pl.selectors.contains("_gbp").cast(pl.Float64).round(0),
@@ -182,7 +177,7 @@ def _target(row: dict[str, Any]) -> str:
     reached = {True: "met", False: "not met", None: "not measured"}[row["is_target_met"]]
     side = SIDES.get(row["improvement"], "")
     due = f" by {wording.day(row['target_on'])}" if row["target_on"] else ""
-    text = f"{side} {_value(row['target_value'], row['unit'])}{due}".strip()
+    text = f"{side} {written(row['target_value'], row['unit'])}{due}".strip()
     return f"{escape(text)} {_tag(reached)}"
 
 
@@ -192,10 +187,10 @@ def _measured(row: dict[str, Any]) -> str:
     if row["metric_latest_value"] is None:
         return f"{name}: {_tag(_in_words(row['evidence'] or 'no metric yet'))}"
     if not row["is_measured"]:
-        latest = f"{_value(row['metric_latest_value'], unit)} in {wording.month(row['metric_latest_on'])}"
+        latest = f"{written(row['metric_latest_value'], unit)} in {wording.month(row['metric_latest_on'])}"
         return f"{name}: {escape(latest)} {_tag(row['movement'])}"
-    before = _value(row["metric_baseline_value"], unit)
-    after = _value(row["metric_latest_value"], unit)
+    before = written(row["metric_baseline_value"], unit)
+    after = written(row["metric_latest_value"], unit)
     moved = wording.change(row["metric_change"], unit)
     since = f"{wording.month(row['baseline_from'])} to {wording.month(row['baseline_to'])}"
     hoped = {"increase": "should rise", "decrease": "should fall"}.get(row["improvement"], "")
@@ -204,7 +199,8 @@ def _measured(row: dict[str, Any]) -> str:
     return f"{name}: {text} {_tag(row['movement'])}{_quiet(detail)}"
 
 
-def _value(value: Any, unit: str | None) -> str:
+def written(value: Any, unit: str | None) -> str:
+    """A value of the register with its unit, once."""
     # The register spells units the metrics do not have: its pounds, and "transfers per 1,000 exams".
     if unit == "GBP":
         return wording.number(value, "gbp")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from dashboards.components import comparison, plain_table, trend, wording
@@ -59,14 +61,19 @@ def rejects(frame: pl.DataFrame) -> Figure:
 
 
 def metric(
-    frame: pl.DataFrame, name: str, where: str, events: pl.DataFrame, targets: pl.DataFrame
+    frame: pl.DataFrame,
+    measure: dict[str, Any],
+    where: str,
+    events: pl.DataFrame,
+    targets: pl.DataFrame,
 ) -> Figure:
-    """One quality metric over time; one row per month."""
+    """One quality metric (its name and unit) over time; one row per month."""
+    name = measure["name"]
     return trend.lines(
         frame,
         on="period_start_on",
         series={"value": name},
-        unit="rate",
+        unit=measure["unit"],
         title=f"{name}, {where}",
         what=name[:1].lower() + name[1:] if not name[:3].isupper() else name,
         events=events,

@@ -150,7 +150,9 @@ def _finish(
     from_zero: bool,
     more_notes: Sequence[str],
 ) -> Figure:
-    chart.update_yaxes(tickformat=TICKS.get(unit, ","), rangemode="tozero" if from_zero else None)
+    chart.update_yaxes(
+        tickformat=TICKS.get(unit, ","), rangemode="tozero" if from_zero else "nonnegative"
+    )
     chart.update_yaxes(title_text=None if unit in {"rate", "count"} else unit)
     if _all_small(table, series):
         chart.update_yaxes(dtick=1)

@@ -25,7 +25,7 @@ for row, column in zip(measures, page.tiles(len(measures)), strict=True):
     goal = page.targets(row["metric_id"])
     with column:
         page.figure(
-            draw.metric(monthly, row["name"], page.filters.org_name, page.events, goal),
+            draw.metric(monthly, row, page.filters.org_name, page.events, goal),
             metrics=[row["metric_id"]],
             source=MONTHLY,
         )

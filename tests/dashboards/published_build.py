@@ -159,8 +159,10 @@ METRIC_PARTS = {
     "Q03": ("disorder", "exams"),
     "Q04": ("unmapped", "exams"),
     "Q05": ("matched", "imaged"),
+    "Q08": ("exams", "reports"),
     "Q10": ("matched", "imaged"),
 }
+UNITS = {"U01": "exams per hour", "Q08": "hours"}
 
 # metric_id, name, definition, numerator, denominator, unit, improvement, owner, source_status
 METRICS = [
@@ -182,6 +184,7 @@ METRICS = [
     ("Q03", "Dates out of order", "Rows breaking the order of dates.", "breaking", "both dates"),
     ("Q04", "Unmapped exam code", "Rows whose code has no modality.", "unmapped", "rows"),
     ("Q05", "Images found", "Exams with a matching study.", "matched", "expected"),
+    ("Q08", "Data latency", "Hours until it had arrived.", "hours", "events"),
     ("Q10", "Doses found", "CT exams with a dose report.", "with one", "CT with images"),
 ]
 COUNTS = {"T01", "W01", "W03", "W04", "R04"}
@@ -994,7 +997,7 @@ def dimensions() -> dict[str, pl.DataFrame]:
 def catalogue_metrics() -> pl.DataFrame:
     rows = []
     for metric, name, definition, numerator, denominator in METRICS:
-        unit = "count" if metric in COUNTS else "exams per hour" if metric == "U01" else "rate"
+        unit = "count" if metric in COUNTS else UNITS.get(metric, "rate")
         rows.append(
             {
                 "metric_id": metric,

@@ -3,10 +3,12 @@
 import json
 import re
 
+import polars as pl
 import published_build
 import pytest
 from conftest import PENNINE, ROOT, VIEWS
 
+from dashboards.components import benefit_table
 from dashboards.data.queries import quality
 
 WITH_CHARTS = [view for view in VIEWS if view != "metric_dictionary"]
@@ -270,6 +272,34 @@ def test_a_clock_that_is_off_is_named_on_data_quality(open_view):
     text = text_of(open_view("data_quality"))
     assert "Clocks that are wrong: RMC01MR1 (3,602 seconds behind)." in text
     assert "State of a clock: What clock_state holds." in text
+
+
+def test_each_quality_figure_is_in_its_own_unit(open_view):
+    """Hours of latency as a percentage would be no figure at all."""
+    text = text_of(open_view("data_quality"))
+    said = text.split("Data latency: ")[1][:40]
+    assert "hour" in said and "%" not in said
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(4.0, "seconds", "4.0 seconds"), (3.05, "nights", "3.0 nights"), (1.5, "TB", "1.5 TB")],
+)
+def test_a_unit_of_the_register_is_written_once(value, unit, text):
+    """A board that reads "4.0 seconds seconds" wonders what else is careless."""
+    assert benefit_table.written(value, unit) == text
+
+
+def test_values_of_the_register_are_as_fine_as_they_are_written():
+    """From 0.10 % to 0.25 % must not be shown as 0.10 % to 0.30 %."""
+    row = {
+        "metric_baseline_value": 0.00105,
+        "metric_latest_value": 0.00252,
+        "metric_change": 0.00147,
+    }
+    shown = benefit_table.as_displayed(pl.DataFrame([row | {"unit": "rate"}])).row(0, named=True)
+    texts = [benefit_table.written(shown[name], "rate") for name in list(row)[:2]]
+    assert texts == ["0.10%", "0.25%"]
 
 
 def test_late_changes_of_published_months_are_told_or_that_there_are_none(open_view):

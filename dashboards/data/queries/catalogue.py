@@ -38,13 +38,14 @@ def metrics(build: Build, search: str = "") -> pl.DataFrame:
 
 
 def quality_metrics(build: Build) -> pl.DataFrame:
-    """One row per data quality metric (id and name)."""
+    """One row per data quality metric (id, name and unit)."""
     return read(
         build,
         """
         select
             metric_id,
             name,
+            unit,
         from catalogue.metrics
         where starts_with(metric_id, 'Q')
         order by metric_id
