@@ -1,3 +1,106 @@
+{#- By relation: id of a metric, numerator, denominator (none: it is a count), what else holds of it.
+    R06: where no report names who wrote it, nobody knows whether a supplier did. #}
+{%- set computed = {
+    'exams_performed': [
+        ['T01', 'numerator', none],
+    ],
+    'waiting_by_modality': [
+        ['W01', 'waiting_list_count', none],
+        ['W02', 'waiting_6_plus_count', 'waiting_list_count'],
+        ['W03', 'waiting_13_plus_count', none],
+        ['W04', 'activity_count', none],
+    ],
+    'request_to_test_days': [
+        ['W05', none, 'listed_count', {'percentile': 'listed_median_days'}],
+        ['W05P90', none, 'listed_count', {'percentile': 'listed_p90_days'}],
+        ['W05U', none, 'unadjusted_count', {'percentile': 'unadjusted_median_days'}],
+        ['W05UP90', none, 'unadjusted_count', {'percentile': 'unadjusted_p90_days'}],
+        ['W05E', none, 'unscheduled_count', {'percentile': 'unscheduled_median_days'}],
+        ['W05EP90', none, 'unscheduled_count', {'percentile': 'unscheduled_p90_days'}],
+    ],
+    'waiting_parts': [
+        ['W06', 'overdue_count', 'planned_count'],
+        ['W07', 'clearing_count', 'weekly_tests'],
+        ['W08', 'demand_balance', none],
+        ['W09', 'reset_count', 'appointment_count'],
+        ['W09H', 'hospital_cancellation_count', 'appointment_count'],
+        ['W10', 'in_time_count', 'suspected_cancer_count'],
+    ],
+    'turnaround': [
+        ['R02', 'reported_within_28_days_count', 'acquired_count', {'where': 'is_mature'}],
+        ['R04', 'backlog_count', none],
+        ['R05', 'backlog_over_28_days_count', 'backlog_count'],
+    ],
+    'reports_rolled_up': [
+        ['R06', 'outsourced_count', 'report_count', {'where': 'known_report_count > 0'}],
+        ['R08', 'cross_site_count', 'network_report_count'],
+        ['R11', 'out_of_hours_count', 'timed_report_count'],
+    ],
+    'report_amendments': [
+        ['R10', 'amended_report_count', 'verified_report_count'],
+    ],
+    'reporting_parts': [
+        ['R03', 'within_maximum_count', 'categorised_count'],
+        ['R07', 'extra_paid_report_count', 'rostered_report_count', {'where': 'is_output_shown'}],
+        ['R09', 'weighted_minutes', 'rostered_hours', {'where': 'is_output_shown'}],
+        ['R12', 'home_hours', 'placed_hours', {'where': 'is_output_shown'}],
+        ['R13', 'unrostered_report_count', 'timed_report_count', {'where': 'is_output_shown'}],
+    ],
+    'stations_rolled_up': [
+        ['U01', 'exam_in_staffed_count', 'staffed_hours'],
+        ['U02', 'occupied_in_staffed_minutes', 'available_minutes'],
+        ['U07', 'unplanned_downtime_hours', 'operational_hours'],
+    ],
+    'utilisation_parts': [
+        ['U03', 'attended_slot_count', 'available_slot_count'],
+        ['U04', 'missed_count', 'attended_or_missed_count'],
+        ['U05', 'short_notice_count', 'booked_count'],
+        ['U06', 'opening_hours', 'opening_weeks'],
+        ['U08', 'scanner_exam_count', 'scanner_years'],
+        ['U09', 'first_delay_minutes', 'used_session_count'],
+        ['U10', 'mobile_exam_count', 'mobile_unit_years'],
+        ['U11', 'idle_gap_minutes', 'used_session_count'],
+    ],
+    'sharing': [
+        ['C01', 'prior_viewable_count', 'prior_known_count'],
+        ['C02', 'repeat_28_count', 'repeat_28_checked_count'],
+        ['C03', 'transfer_count', 'transfer_exam_count / 1000.0'],
+        ['C05', 'meeting_case_with_images_count', 'meeting_case_count'],
+        ['C08', 'repeat_7_count', 'repeat_7_checked_count'],
+        ['C09', 'repeat_14_count', 'repeat_14_checked_count'],
+    ],
+    'record_views_rolled_up': [
+        ['C04', 'view_count', 'thousand_exams'],
+    ],
+    'image_access_rolled_up': [
+        ['C06', 'numerator', 'denominator', {'where': "measure = 'failed_launches'"}],
+        ['C07', 'numerator', 'denominator', {'where': "measure = 'first_image_seconds'"}],
+    ],
+    'benefits': [
+        ['F03', 'outsourced_spend_gbp', 'outsourced_report_count'],
+        ['F04', 'held_tb', none],
+        ['F05', 'image_system_cost_gbp', 'image_system_exam_count'],
+        ['F06', 'media_cost_gbp', 'media_thousand_exams'],
+        ['F07', 'contract_cost_gbp', 'contract_exam_count'],
+        ['H01', 'bed_days', 'discharge_count'],
+        ['P01', 'vacant_wte', 'establishment_wte'],
+        ['P02', 'survey_score_sum', 'survey_answer_count'],
+    ],
+    'data_quality': [
+        ['Q01', 'passing_count', 'checked_count', {'where': "metric_id = 'Q01'"}],
+        ['Q02', 'failing_count', 'checked_count', {'where': "metric_id = 'Q02'"}],
+        ['Q03', 'failing_count', 'checked_count', {'where': "metric_id = 'Q03'"}],
+        ['Q04', 'failing_count', 'checked_count', {'where': "metric_id = 'Q04'"}],
+        ['Q05', 'passing_count', 'checked_count', {'where': "metric_id = 'Q05'"}],
+        ['Q06', 'failing_count', 'checked_count', {'where': "metric_id = 'Q06'"}],
+        ['Q07', 'failing_count', 'checked_count', {'where': "metric_id = 'Q07'"}],
+        ['Q10', 'passing_count', 'checked_count', {'where': "metric_id = 'Q10'"}],
+    ],
+    'quality_parts': [
+        ['Q08', 'arrival_hours', 'timed_event_count'],
+        ['Q09', 'late_event_count', 'event_count'],
+    ],
+} -%}
 with throughput as (
     select
         org_level,
@@ -274,6 +377,7 @@ data_quality as (
         'All' as modality_group,
         period_start_on as month_on,
         sum(failing_count) as failing_count,
+        sum(checked_count - failing_count) as passing_count,
         sum(checked_count) as checked_count
     from {{ ref('rpt_data_quality_monthly') }}
     group by org_level, org_code, metric_id, period_start_on
@@ -402,199 +506,15 @@ image_access_rolled_up as (
 ),
 
 measured as (
-    {{ metric_rows('exams_performed', 'T01', 'numerator', none) }}
-    union all
-    {{ metric_rows('waiting_by_modality', 'W01', 'waiting_list_count', none) }}
-    union all
-    {{ metric_rows('waiting_by_modality', 'W02', 'waiting_6_plus_count', 'waiting_list_count') }}
-    union all
-    {{ metric_rows('waiting_by_modality', 'W03', 'waiting_13_plus_count', none) }}
-    union all
-    {{ metric_rows('waiting_by_modality', 'W04', 'activity_count', none) }}
-    union all
-    {{ metric_rows(
-        'request_to_test_days', 'W05', none, 'listed_count', percentile='listed_median_days'
-    ) }}
-    union all
-    {{ metric_rows(
-        'request_to_test_days', 'W05P90', none, 'listed_count', percentile='listed_p90_days'
-    ) }}
-    union all
-    {{ metric_rows(
-        'request_to_test_days', 'W05U', none, 'unadjusted_count',
-        percentile='unadjusted_median_days'
-    ) }}
-    union all
-    {{ metric_rows(
-        'request_to_test_days', 'W05UP90', none, 'unadjusted_count',
-        percentile='unadjusted_p90_days'
-    ) }}
-    union all
-    {{ metric_rows(
-        'request_to_test_days', 'W05E', none, 'unscheduled_count',
-        percentile='unscheduled_median_days'
-    ) }}
-    union all
-    {{ metric_rows(
-        'request_to_test_days', 'W05EP90', none, 'unscheduled_count',
-        percentile='unscheduled_p90_days'
-    ) }}
-    union all
-    {{ metric_rows('waiting_parts', 'W06', 'overdue_count', 'planned_count') }}
-    union all
-    {{ metric_rows('waiting_parts', 'W07', 'clearing_count', 'weekly_tests') }}
-    union all
-    {{ metric_rows('waiting_parts', 'W08', 'demand_balance', none) }}
-    union all
-    {{ metric_rows('waiting_parts', 'W09', 'reset_count', 'appointment_count') }}
-    union all
-    {{ metric_rows(
-        'waiting_parts', 'W09H', 'hospital_cancellation_count', 'appointment_count'
-    ) }}
-    union all
-    {{ metric_rows('waiting_parts', 'W10', 'in_time_count', 'suspected_cancer_count') }}
-    union all
-    {{ metric_rows(
-        'turnaround', 'R02', 'reported_within_28_days_count', 'acquired_count', where='is_mature'
-    ) }}
-    union all
-    {{ metric_rows('turnaround', 'R04', 'backlog_count', none) }}
-    union all
-    {{ metric_rows('turnaround', 'R05', 'backlog_over_28_days_count', 'backlog_count') }}
-    union all
-    -- where no report names who wrote it, nobody knows whether a supplier did
-    {{ metric_rows(
-        'reports_rolled_up', 'R06', 'outsourced_count', 'report_count', where='known_report_count > 0'
-    ) }}
-    union all
-    {{ metric_rows('reports_rolled_up', 'R08', 'cross_site_count', 'network_report_count') }}
-    union all
-    {{ metric_rows(
-        'report_amendments', 'R10', 'amended_report_count', 'verified_report_count'
-    ) }}
-    union all
-    {{ metric_rows('reports_rolled_up', 'R11', 'out_of_hours_count', 'timed_report_count') }}
-    union all
-    {{ metric_rows('reporting_parts', 'R03', 'within_maximum_count', 'categorised_count') }}
-    union all
-    {{ metric_rows(
-        'reporting_parts', 'R07', 'extra_paid_report_count', 'rostered_report_count',
-        where='is_output_shown'
-    ) }}
-    union all
-    {{ metric_rows(
-        'reporting_parts', 'R09', 'weighted_minutes', 'rostered_hours', where='is_output_shown'
-    ) }}
-    union all
-    {{ metric_rows(
-        'reporting_parts', 'R12', 'home_hours', 'placed_hours', where='is_output_shown'
-    ) }}
-    union all
-    {{ metric_rows(
-        'reporting_parts', 'R13', 'unrostered_report_count', 'timed_report_count',
-        where='is_output_shown'
-    ) }}
-    union all
-    {{ metric_rows('stations_rolled_up', 'U01', 'exam_in_staffed_count', 'staffed_hours') }}
-    union all
-    {{ metric_rows(
-        'stations_rolled_up', 'U02', 'occupied_in_staffed_minutes', 'available_minutes'
-    ) }}
-    union all
-    {{ metric_rows(
-        'stations_rolled_up', 'U07', 'unplanned_downtime_hours', 'operational_hours'
-    ) }}
-    union all
-    {{ metric_rows('utilisation_parts', 'U03', 'attended_slot_count', 'available_slot_count') }}
-    union all
-    {{ metric_rows('utilisation_parts', 'U04', 'missed_count', 'attended_or_missed_count') }}
-    union all
-    {{ metric_rows('utilisation_parts', 'U05', 'short_notice_count', 'booked_count') }}
-    union all
-    {{ metric_rows('utilisation_parts', 'U06', 'opening_hours', 'opening_weeks') }}
-    union all
-    {{ metric_rows('utilisation_parts', 'U08', 'scanner_exam_count', 'scanner_years') }}
-    union all
-    {{ metric_rows('utilisation_parts', 'U09', 'first_delay_minutes', 'used_session_count') }}
-    union all
-    {{ metric_rows('utilisation_parts', 'U10', 'mobile_exam_count', 'mobile_unit_years') }}
-    union all
-    {{ metric_rows('utilisation_parts', 'U11', 'idle_gap_minutes', 'used_session_count') }}
-    union all
-    {{ metric_rows('sharing', 'C01', 'prior_viewable_count', 'prior_known_count') }}
-    union all
-    {{ metric_rows('sharing', 'C02', 'repeat_28_count', 'repeat_28_checked_count') }}
-    union all
-    {{ metric_rows('sharing', 'C03', 'transfer_count', 'transfer_exam_count / 1000.0') }}
-    union all
-    {{ metric_rows('record_views_rolled_up', 'C04', 'view_count', 'thousand_exams') }}
-    union all
-    {{ metric_rows('sharing', 'C05', 'meeting_case_with_images_count', 'meeting_case_count') }}
-    union all
-    {{ metric_rows(
-        'image_access_rolled_up', 'C06', 'numerator', 'denominator', where="measure = 'failed_launches'"
-    ) }}
-    union all
-    {{ metric_rows(
-        'image_access_rolled_up', 'C07', 'numerator', 'denominator',
-        where="measure = 'first_image_seconds'"
-    ) }}
-    union all
-    {{ metric_rows('sharing', 'C08', 'repeat_7_count', 'repeat_7_checked_count') }}
-    union all
-    {{ metric_rows('sharing', 'C09', 'repeat_14_count', 'repeat_14_checked_count') }}
-    union all
-    {{ metric_rows('benefits', 'F03', 'outsourced_spend_gbp', 'outsourced_report_count') }}
-    union all
-    {{ metric_rows('benefits', 'F04', 'held_tb', none) }}
-    union all
-    {{ metric_rows('benefits', 'F05', 'image_system_cost_gbp', 'image_system_exam_count') }}
-    union all
-    {{ metric_rows('benefits', 'F06', 'media_cost_gbp', 'media_thousand_exams') }}
-    union all
-    {{ metric_rows('benefits', 'F07', 'contract_cost_gbp', 'contract_exam_count') }}
-    union all
-    {{ metric_rows('benefits', 'H01', 'bed_days', 'discharge_count') }}
-    union all
-    {{ metric_rows('benefits', 'P01', 'vacant_wte', 'establishment_wte') }}
-    union all
-    {{ metric_rows('benefits', 'P02', 'survey_score_sum', 'survey_answer_count') }}
-    union all
-    {{ metric_rows(
-        'data_quality', 'Q01', 'checked_count - failing_count', 'checked_count', where="metric_id = 'Q01'"
-    ) }}
-    union all
-    {{ metric_rows(
-        'data_quality', 'Q03', 'failing_count', 'checked_count', where="metric_id = 'Q03'"
-    ) }}
-    union all
-    {{ metric_rows(
-        'data_quality', 'Q04', 'failing_count', 'checked_count', where="metric_id = 'Q04'"
-    ) }}
-    union all
-    {{ metric_rows(
-        'data_quality', 'Q05', 'checked_count - failing_count', 'checked_count', where="metric_id = 'Q05'"
-    ) }}
-    union all
-    {{ metric_rows(
-        'data_quality', 'Q10', 'checked_count - failing_count', 'checked_count', where="metric_id = 'Q10'"
-    ) }}
-    union all
-    {{ metric_rows(
-        'data_quality', 'Q02', 'failing_count', 'checked_count', where="metric_id = 'Q02'"
-    ) }}
-    union all
-    {{ metric_rows(
-        'data_quality', 'Q06', 'failing_count', 'checked_count', where="metric_id = 'Q06'"
-    ) }}
-    union all
-    {{ metric_rows(
-        'data_quality', 'Q07', 'failing_count', 'checked_count', where="metric_id = 'Q07'"
-    ) }}
-    union all
-    {{ metric_rows('quality_parts', 'Q08', 'arrival_hours', 'timed_event_count') }}
-    union all
-    {{ metric_rows('quality_parts', 'Q09', 'late_event_count', 'event_count') }}
+    {%- for relation, metrics in computed.items() %}
+        {%- set is_last_relation = loop.last %}
+        {%- for metric in metrics %}
+            {{ metric_rows(relation, metric[0], metric[1], metric[2], **(metric[3] or {})) }}
+            {%- if not (is_last_relation and loop.last) %}
+            union all
+            {%- endif %}
+        {%- endfor %}
+    {%- endfor %}
 )
 
 select

@@ -112,8 +112,10 @@ select
     tells_of_exams,
     file_count,
     quarantined_file_count,
-    -- against its own kind: one silent feed shows even when the whole network is days old
+    -- against its own kind: one silent feed shows even when the whole network is days old, and a
+    -- kind that nobody sends is behind nobody
     not is_finished
+    and max(as_at) over (partition by feed_kind) is not null
     and coalesce(
         as_at < max(as_at) over (partition by feed_kind)
         - interval '{{ var("late_after_hours") }} hours',
