@@ -19,35 +19,15 @@ months as (
     where is_complete
 ),
 
-scanner_register as (
+scanners as (
     select
         station_name,
-        site_code,
-        dicom_modality
-    from {{ ref('scanner_register') }}
-),
-
-modalities as (
-    select
-        dicom_modality,
-        modality_group
-    from {{ ref('modalities') }}
-),
-
-sites as (
-    select
-        site_code,
-        party_code
-    from {{ ref('sites') }}
-),
-
-site_owners as (
-    select
-        site_code,
+        party_code,
         trust_code,
+        modality_group,
         valid_from,
         valid_to
-    from {{ ref('int_site_owners') }}
+    from {{ ref('int_scanners') }}
 ),
 
 mobile_units as (
@@ -57,23 +37,20 @@ mobile_units as (
 )
 
 select
-    scanner_register.station_name,
-    min(sites.party_code) as party_code,
-    coalesce(min(site_owners.trust_code), 'Unknown') as trust_code,
-    coalesce(min(modalities.modality_group), 'Unknown') as modality_group,
+    scanners.station_name,
+    min(scanners.party_code) as party_code,
+    min(scanners.trust_code) as trust_code,
+    min(scanners.modality_group) as modality_group,
     performed.month_on,
     bool_or(mobile_units.station_name is not null) as is_mobile,
     count(*) as exam_count
 from performed
 inner join months on performed.month_on = months.month_on
 inner join exams on performed.exam_key = exams.exam_key
-inner join scanner_register on exams.station_name = scanner_register.station_name
-inner join sites on scanner_register.site_code = sites.site_code
-left join modalities on scanner_register.dicom_modality = modalities.dicom_modality
-left join mobile_units on scanner_register.station_name = mobile_units.station_name
 -- whoever owns the site at the beginning of the month has its scanners for the month
-left join site_owners
+inner join scanners
     on
-        scanner_register.site_code = site_owners.site_code
-        and performed.month_on between site_owners.valid_from and site_owners.valid_to
-group by scanner_register.station_name, performed.month_on
+        exams.station_name = scanners.station_name
+        and performed.month_on between scanners.valid_from and scanners.valid_to
+left join mobile_units on scanners.station_name = mobile_units.station_name
+group by scanners.station_name, performed.month_on

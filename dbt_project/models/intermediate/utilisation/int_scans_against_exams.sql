@@ -36,20 +36,13 @@ coverage as (
     from {{ ref('int_image_coverage') }}
 ),
 
-scanner_register as (
+scanners as (
     select
         station_name,
-        site_code
-    from {{ ref('scanner_register') }}
-),
-
-site_owners as (
-    select
-        site_code,
         trust_code,
         valid_from,
         valid_to
-    from {{ ref('int_site_owners') }}
+    from {{ ref('int_scanners') }}
 ),
 
 -- a PET-CT study is one of PET, although it holds CT series too
@@ -120,7 +113,7 @@ scans as (
 select
     scans.scan_key,
     scans.party_code,
-    coalesce(site_owners.trust_code, 'Unknown') as trust_code,
+    coalesce(scanners.trust_code, 'Unknown') as trust_code,
     scans.modality_group,
     {{ month_of('scans.started_on') }} as month_on,
     scans.study_count,
@@ -131,8 +124,7 @@ inner join coverage
         scans.party_code = coverage.party_code
         and scans.modality_group = coverage.modality_group
         and scans.started_on between coverage.first_day_on and coverage.last_day_on
-left join scanner_register on scans.station_name = scanner_register.station_name
-left join site_owners
+left join scanners
     on
-        scanner_register.site_code = site_owners.site_code
-        and scans.started_on between site_owners.valid_from and site_owners.valid_to
+        scans.station_name = scanners.station_name
+        and scans.started_on between scanners.valid_from and scanners.valid_to

@@ -1,32 +1,13 @@
-with scanner_register as (
+with scanners as (
     select
         station_name,
         site_code,
-        dicom_modality
-    from {{ ref('scanner_register') }}
-),
-
-modalities as (
-    select
-        dicom_modality,
-        modality_group
-    from {{ ref('modalities') }}
-),
-
-sites as (
-    select
-        site_code,
-        party_code
-    from {{ ref('sites') }}
-),
-
-site_owners as (
-    select
-        site_code,
+        party_code,
         trust_code,
+        modality_group,
         valid_from,
         valid_to
-    from {{ ref('int_site_owners') }}
+    from {{ ref('int_scanners') }}
 ),
 
 operating_days as (
@@ -76,6 +57,13 @@ gaps as (
         is_opening,
         gap_seconds
     from {{ ref('int_station_gaps') }}
+),
+
+opening_days as (
+    select
+        station_name,
+        day_on
+    from {{ ref('int_station_opening_days') }}
 ),
 
 covered_days as (
@@ -226,36 +214,19 @@ exams_per_day as (
     group by scans.station_name, operating_days.day_on
 ),
 
-station_days as (
+placed as (
     select
-        scanner_register.station_name,
-        scanner_register.site_code,
-        sites.party_code,
-        scanner_register.dicom_modality,
+        scanners.station_name,
+        scanners.site_code,
+        scanners.party_code,
+        scanners.trust_code,
+        scanners.modality_group,
         operating_days.day_on,
         operating_days.week_start_on,
         operating_days.month_on
-    from scanner_register
-    inner join sites on scanner_register.site_code = sites.site_code
-    cross join operating_days
-),
-
-placed as (
-    select
-        station_days.station_name,
-        station_days.site_code,
-        station_days.party_code,
-        coalesce(site_owners.trust_code, 'Unknown') as trust_code,
-        coalesce(modalities.modality_group, 'Unknown') as modality_group,
-        station_days.day_on,
-        station_days.week_start_on,
-        station_days.month_on
-    from station_days
-    left join modalities on station_days.dicom_modality = modalities.dicom_modality
-    left join site_owners
-        on
-            station_days.site_code = site_owners.site_code
-            and station_days.day_on between site_owners.valid_from and site_owners.valid_to
+    from operating_days
+    inner join scanners
+        on operating_days.day_on between scanners.valid_from and scanners.valid_to
 )
 
 select
@@ -276,6 +247,7 @@ select
     coalesce(clipped.occupied_in_staffed_seconds, 0) as occupied_in_staffed_seconds,
     coalesce(clipped.occupied_in_opening_seconds, 0) as occupied_in_opening_seconds,
     coalesce(lengths.acquisition_seconds, 0) as acquisition_seconds,
+    opening_days.station_name is not null as is_opening_told,
     coalesce(lengths.opening_seconds, 0) as opening_seconds,
     coalesce(lengths.opening_seconds, 0) - coalesce(downtimes.planned_in_opening_seconds, 0)
         as operational_seconds,
@@ -290,6 +262,8 @@ select
 from placed
 left join covered_days
     on placed.party_code = covered_days.party_code and placed.day_on = covered_days.day_on
+left join opening_days
+    on placed.station_name = opening_days.station_name and placed.day_on = opening_days.day_on
 left join lengths
     on placed.station_name = lengths.station_name and placed.day_on = lengths.day_on
 left join clipped

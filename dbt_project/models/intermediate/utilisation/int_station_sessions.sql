@@ -27,35 +27,16 @@ operating_days as (
     from {{ ref('int_operating_days') }}
 ),
 
-scanner_register as (
+scanners as (
     select
         station_name,
         site_code,
-        dicom_modality
-    from {{ ref('scanner_register') }}
-),
-
-modalities as (
-    select
-        dicom_modality,
-        modality_group
-    from {{ ref('modalities') }}
-),
-
-sites as (
-    select
-        site_code,
-        party_code
-    from {{ ref('sites') }}
-),
-
-site_owners as (
-    select
-        site_code,
+        party_code,
         trust_code,
+        modality_group,
         valid_from,
         valid_to
-    from {{ ref('int_site_owners') }}
+    from {{ ref('int_scanners') }}
 ),
 
 -- without images nobody knows whether somebody came
@@ -115,10 +96,10 @@ idle_gaps as (
 
 select
     sessions.station_name,
-    scanner_register.site_code,
-    sites.party_code,
-    coalesce(site_owners.trust_code, 'Unknown') as trust_code,
-    coalesce(modalities.modality_group, 'Unknown') as modality_group,
+    scanners.site_code,
+    scanners.party_code,
+    scanners.trust_code,
+    scanners.modality_group,
     sessions.month_on,
     sessions.started_at,
     sessions.ended_at,
@@ -136,17 +117,14 @@ select
         when image_coverage.party_code is not null then true
     end as is_unused
 from sessions
-inner join scanner_register on sessions.station_name = scanner_register.station_name
-inner join sites on scanner_register.site_code = sites.site_code
-left join modalities on scanner_register.dicom_modality = modalities.dicom_modality
-left join site_owners
+inner join scanners
     on
-        scanner_register.site_code = site_owners.site_code
-        and sessions.day_on between site_owners.valid_from and site_owners.valid_to
+        sessions.station_name = scanners.station_name
+        and sessions.day_on between scanners.valid_from and scanners.valid_to
 left join image_coverage
     on
-        sites.party_code = image_coverage.party_code
-        and modalities.modality_group = image_coverage.modality_group
+        scanners.party_code = image_coverage.party_code
+        and scanners.modality_group = image_coverage.modality_group
         and sessions.day_on between image_coverage.first_day_on and image_coverage.last_day_on
 left join first_patients
     on

@@ -33,23 +33,18 @@ appointments as (
     from {{ ref('int_appointments') }}
 ),
 
-station_days as (
+station_access as (
     select
-        station_name,
         party_code,
         trust_code,
         modality_group,
         month_on,
-        day_on,
-        opening_seconds
-    from {{ ref('int_station_days') }}
-),
-
-opening_days as (
-    select
-        station_name,
-        day_on
-    from {{ ref('int_station_opening_days') }}
+        opening_seconds,
+        opening_days,
+        used_session_count,
+        first_delay_seconds,
+        idle_seconds
+    from {{ ref('int_station_access_monthly') }}
 ),
 
 scanner_months as (
@@ -62,19 +57,6 @@ scanner_months as (
         exam_count,
         min(month_on) over (partition by party_code) as first_month_on
     from {{ ref('int_scanner_months') }}
-),
-
-station_sessions as (
-    select
-        party_code,
-        trust_code,
-        modality_group,
-        month_on,
-        first_delay_seconds,
-        idle_seconds
-    from {{ ref('int_station_sessions') }}
-    -- an unused session has no delay, and of one without images nobody knows
-    where not is_unused
 ),
 
 months as (
@@ -132,22 +114,14 @@ cancellations as (
 
 opening as (
     select
-        station_days.party_code,
-        station_days.trust_code,
-        station_days.modality_group,
-        station_days.month_on,
-        sum(station_days.opening_seconds) as opening_seconds,
-        count(*) as opening_days
-    from station_days
-    inner join opening_days
-        on
-            station_days.station_name = opening_days.station_name
-            and station_days.day_on = opening_days.day_on
-    group by
-        station_days.party_code,
-        station_days.trust_code,
-        station_days.modality_group,
-        station_days.month_on
+        party_code,
+        trust_code,
+        modality_group,
+        month_on,
+        opening_seconds,
+        opening_days
+    from station_access
+    where opening_days > 0
 ),
 
 -- the twelve months that end with a month; a scanner counts for the months in which it was used
@@ -182,11 +156,11 @@ sessions as (
         trust_code,
         modality_group,
         month_on,
-        sum(first_delay_seconds) as first_delay_seconds,
-        sum(idle_seconds) as idle_seconds,
-        count(*) as used_session_count
-    from station_sessions
-    group by party_code, trust_code, modality_group, month_on
+        first_delay_seconds,
+        idle_seconds,
+        used_session_count
+    from station_access
+    where used_session_count > 0
 ),
 
 -- what a source does not tell stays empty, so that a month without its feed has no figure

@@ -1,4 +1,4 @@
-with station_days as (
+with station_access as (
     select
         station_name,
         site_code,
@@ -6,75 +6,20 @@ with station_days as (
         trust_code,
         modality_group,
         month_on,
-        day_on,
-        opening_seconds
-    from {{ ref('int_station_days') }}
-),
-
-opening_days as (
-    select
-        station_name,
-        day_on
-    from {{ ref('int_station_opening_days') }}
-),
-
-sessions as (
-    select
-        station_name,
-        site_code,
-        party_code,
-        trust_code,
-        modality_group,
-        month_on,
+        opening_seconds,
+        opening_days,
+        session_count,
+        judged_session_count,
+        unused_session_count,
         first_delay_seconds,
-        idle_seconds,
-        is_unused
-    from {{ ref('int_station_sessions') }}
+        idle_seconds
+    from {{ ref('int_station_access_monthly') }}
 ),
 
 months as (
     select month_on
     from {{ ref('int_months') }}
     where is_complete
-),
-
--- a day on which a scanner is closed is a day of its weeks, when anything is told of its hours
-told as (
-    select
-        station_days.station_name,
-        station_days.site_code,
-        station_days.party_code,
-        station_days.trust_code,
-        station_days.modality_group,
-        station_days.month_on,
-        station_days.opening_seconds,
-        1 as opening_days,
-        0 as session_count,
-        0 as judged_session_count,
-        null as unused_session_count,
-        null as first_delay_seconds,
-        null as idle_seconds
-    from station_days
-    inner join opening_days
-        on
-            station_days.station_name = opening_days.station_name
-            and station_days.day_on = opening_days.day_on
-    union all
-    select
-        station_name,
-        site_code,
-        party_code,
-        trust_code,
-        modality_group,
-        month_on,
-        0 as opening_seconds,
-        0 as opening_days,
-        1 as session_count,
-        case when is_unused is null then 0 else 1 end as judged_session_count,
-        cast(is_unused as integer) as unused_session_count,
-        case when is_unused then 0 else first_delay_seconds end as first_delay_seconds,
-        case when is_unused then 0 else idle_seconds end as idle_seconds
-    from sessions
 ),
 
 rolled_up as (
@@ -88,7 +33,7 @@ rolled_up as (
         sum(unused_session_count) as unused_session_count,
         {{ minutes('sum(first_delay_seconds)') }} as first_delay_minutes,
         {{ minutes('sum(idle_seconds)') }} as idle_gap_minutes
-    from told
+    from station_access
     {{ roll_up_stations(['month_on']) }}
 )
 
