@@ -73,14 +73,24 @@ reports as (
     from {{ ref('fct_report') }}
 ),
 
+categories as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        acquired_month_on as month_on,
+        sum(acquired_count) as exam_count,
+        sum(within_maximum_count) as within_count
+    from {{ ref('rpt_report_categories_monthly') }}
+    group by all
+),
+
 reporting_parts as (
     select
         org_level,
         org_code,
         modality_group,
         month_on,
-        categorised_count,
-        within_maximum_count,
         timed_report_count,
         unrostered_report_count,
         rostered_report_count,
@@ -475,7 +485,7 @@ measured as (
     union all
     {{ metric_rows('reports_rolled_up', 'R11', 'out_of_hours_count', 'timed_report_count') }}
     union all
-    {{ metric_rows('reporting_parts', 'R03', 'within_maximum_count', 'categorised_count') }}
+    {{ metric_rows('categories', 'R03', 'within_count', 'exam_count') }}
     union all
     {{ metric_rows(
         'reporting_parts', 'R07', 'extra_paid_report_count', 'rostered_report_count',
