@@ -193,6 +193,8 @@ AFTER_THE_ROTA = [
     "int_reporting_session_days",
     "int_reporting_sessions",
     "int_reporting_readers_weekly",
+    "int_reporting_months_shown",
+    "int_network_reports",
     "int_reports_against_rota",
     "int_reporting_parts_monthly",
     "rpt_reporting_output_weekly",

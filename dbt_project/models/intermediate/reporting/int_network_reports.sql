@@ -38,6 +38,14 @@ report_weights as (
         modality_group,
         minutes_per_report
     from {{ ref('report_weights') }}
+),
+
+rostered_months as (
+    select distinct
+        party_code,
+        team,
+        month_on
+    from {{ ref('int_reporting_sessions') }}
 )
 
 select
@@ -49,14 +57,20 @@ select
     report_weights.minutes_per_report,
     exams.first_verified_at as verified_at,
     cast(exams.first_verified_at_local as date) as verified_on,
-    {{ month_of('exams.first_verified_at_local') }} as month_on,
+    rostered_months.month_on,
     reporters.is_verified_date_only
 from exams
 inner join reporters on exams.exam_key = reporters.exam_key
 inner join reporting_organisations
     on reporters.reporting_org_code = reporting_organisations.reporting_org_code
-left join reporting_teams
+inner join reporting_teams
     on
         reporting_organisations.party_code = reporting_teams.party_code
         and exams.modality_group = reporting_teams.modality_group
+-- a month without a rota of the team tells nothing, and not that nobody was rostered
+inner join rostered_months
+    on
+        reporting_teams.party_code = rostered_months.party_code
+        and reporting_teams.team = rostered_months.team
+        and {{ month_of('exams.first_verified_at_local') }} = rostered_months.month_on
 left join report_weights on exams.modality_group = report_weights.modality_group

@@ -11,14 +11,6 @@ with reports as (
     where not is_verified_date_only
 ),
 
-rostered_months as (
-    select distinct
-        party_code,
-        team,
-        month_on
-    from {{ ref('int_reporting_sessions') }}
-),
-
 session_days as (
     select
         party_code,
@@ -42,12 +34,6 @@ select
         'count(session_days.day_on)'
     ) }} as extra_paid_part
 from reports
--- a month without a rota of the team tells nothing, and not that nobody was rostered
-inner join rostered_months
-    on
-        reports.reported_party_code = rostered_months.party_code
-        and reports.team = rostered_months.team
-        and reports.month_on = rostered_months.month_on
 left join session_days
     on
         reports.reported_party_code = session_days.party_code

@@ -1,39 +1,21 @@
 with sessions as (
     select
         party_code,
-        month_on,
         week_start_on,
         team,
         hours
     from {{ ref('int_reporting_sessions') }}
 ),
 
-rostered_months as (
-    select distinct
-        party_code,
-        team,
-        month_on
-    from sessions
-),
-
--- reports of a month without a rota of their team have no hours to be set against
 reports as (
     select
-        network_reports.reported_party_code as party_code,
-        network_reports.team,
-        cast(date_trunc('week', network_reports.verified_on) as date) as week_start_on,
+        reported_party_code as party_code,
+        team,
+        cast(date_trunc('week', verified_on) as date) as week_start_on,
         count(*) as report_count,
-        sum(network_reports.minutes_per_report) as weighted_minutes
-    from {{ ref('int_network_reports') }} as network_reports
-    inner join rostered_months
-        on
-            network_reports.reported_party_code = rostered_months.party_code
-            and network_reports.team = rostered_months.team
-            and network_reports.month_on = rostered_months.month_on
-    group by
-        network_reports.reported_party_code,
-        network_reports.team,
-        date_trunc('week', network_reports.verified_on)
+        sum(minutes_per_report) as weighted_minutes
+    from {{ ref('int_network_reports') }}
+    group by reported_party_code, team, date_trunc('week', verified_on)
 ),
 
 data_as_at as (

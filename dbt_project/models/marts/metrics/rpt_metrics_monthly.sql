@@ -39,8 +39,10 @@
     'report_amendments': [
         ['R10', 'amended_report_count', 'verified_report_count'],
     ],
+    'categories': [
+        ['R03', 'within_count', 'exam_count'],
+    ],
     'reporting_parts': [
-        ['R03', 'within_maximum_count', 'categorised_count'],
         ['R07', 'extra_paid_report_count', 'rostered_report_count', {'where': 'is_output_shown'}],
         ['R09', 'weighted_minutes', 'rostered_hours', {'where': 'is_output_shown'}],
         ['R12', 'home_hours', 'placed_hours', {'where': 'is_output_shown'}],
@@ -176,14 +178,24 @@ reports as (
     from {{ ref('fct_report') }}
 ),
 
+categories as (
+    select
+        org_level,
+        org_code,
+        modality_group,
+        acquired_month_on as month_on,
+        sum(acquired_count) as exam_count,
+        sum(within_maximum_count) as within_count
+    from {{ ref('rpt_report_categories_monthly') }}
+    group by all
+),
+
 reporting_parts as (
     select
         org_level,
         org_code,
         modality_group,
         month_on,
-        categorised_count,
-        within_maximum_count,
         timed_report_count,
         unrostered_report_count,
         rostered_report_count,
