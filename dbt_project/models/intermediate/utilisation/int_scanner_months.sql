@@ -44,6 +44,7 @@ sites as (
 site_owners as (
     select
         site_code,
+        party_code,
         trust_code,
         valid_from,
         valid_to
@@ -72,8 +73,5 @@ inner join sites on scanner_register.site_code = sites.site_code
 left join modalities on scanner_register.dicom_modality = modalities.dicom_modality
 left join mobile_units on scanner_register.station_name = mobile_units.station_name
 -- whoever owns the site at the beginning of the month has its scanners for the month
-left join site_owners
-    on
-        scanner_register.site_code = site_owners.site_code
-        and performed.month_on between site_owners.valid_from and site_owners.valid_to
+{{ left_join_owners('sites', 'performed.month_on') }}
 group by scanner_register.station_name, performed.month_on

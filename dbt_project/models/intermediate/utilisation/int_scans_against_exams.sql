@@ -132,6 +132,7 @@ inner join coverage
         and scans.modality_group = coverage.modality_group
         and scans.started_on between coverage.first_day_on and coverage.last_day_on
 left join scanner_register on scans.station_name = scanner_register.station_name
+-- not left_join_owners: the party of a scan is that of its images, not of the site of its scanner
 left join site_owners
     on
         scanner_register.site_code = site_owners.site_code

@@ -23,6 +23,7 @@ sites as (
 site_owners as (
     select
         site_code,
+        party_code,
         trust_code,
         valid_from,
         valid_to
@@ -252,10 +253,7 @@ placed as (
         station_days.month_on
     from station_days
     left join modalities on station_days.dicom_modality = modalities.dicom_modality
-    left join site_owners
-        on
-            station_days.site_code = site_owners.site_code
-            and station_days.day_on between site_owners.valid_from and site_owners.valid_to
+    {{ left_join_owners('station_days', 'station_days.day_on') }}
 )
 
 select

@@ -52,6 +52,7 @@ sites as (
 site_owners as (
     select
         site_code,
+        party_code,
         trust_code,
         valid_from,
         valid_to
@@ -139,10 +140,7 @@ from sessions
 inner join scanner_register on sessions.station_name = scanner_register.station_name
 inner join sites on scanner_register.site_code = sites.site_code
 left join modalities on scanner_register.dicom_modality = modalities.dicom_modality
-left join site_owners
-    on
-        scanner_register.site_code = site_owners.site_code
-        and sessions.day_on between site_owners.valid_from and site_owners.valid_to
+{{ left_join_owners('sites', 'sessions.day_on') }}
 left join image_coverage
     on
         sites.party_code = image_coverage.party_code
