@@ -107,9 +107,9 @@ def columns_described(model: Model, manifest: Manifest) -> bool:
 
 
 def joins_at_most_seven(model: Model, manifest: Manifest) -> bool:
-    """No single select joins more than seven relations."""
+    """No single select joins more than seven relations, that of left_join_owners among them."""
     selects = re.split(r"\bselect\b", code(model))
-    return all(len(re.findall(r"\bjoin\b", part)) <= 7 for part in selects)
+    return all(len(re.findall(r"\b(?:left_)?join(?:_owners)?\b", part)) <= 7 for part in selects)
 
 
 def repeats_no_block(model: Model, manifest: Manifest) -> bool:

@@ -164,9 +164,4 @@ left join modalities on exams.dicom_modality = modalities.dicom_modality
 left join patient_source_settings
     on exams.source_setting = patient_source_settings.source_setting
 left join priorities on exams.priority_code = priorities.priority_code
-left join site_owners
-    on
-        locations.site_code = site_owners.site_code
-        and locations.party_code = site_owners.party_code
-        and coalesce(times.performed_on, times.clock_start_on)
-        between site_owners.valid_from and site_owners.valid_to
+{{ left_join_owners('locations', 'coalesce(times.performed_on, times.clock_start_on)') }}

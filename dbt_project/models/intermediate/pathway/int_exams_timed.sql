@@ -91,9 +91,7 @@ last_resets as (
         max(clock_resets.reset_on) as reset_on
     from dated
     inner join clock_resets on dated.exam_key = clock_resets.exam_key
-    where
-        clock_resets.reset_on >= dated.clock_start_on
-        and (dated.started_on is null or clock_resets.reset_on <= dated.started_on)
+    where {{ clock_runs_on('dated', 'clock_resets.reset_on') }}
     group by dated.exam_key
 )
 

@@ -1,23 +1,12 @@
-with parties_without_list as (
-    select party_code
-    from {{ ref('int_parties_without_list') }}
-),
-
-exams as (
+with exams as (
     select
-        classified.exam_key,
-        classified.site_code,
-        classified.party_code,
-        classified.dm01_test,
-        classified.clock_start_on,
-        classified.removed_on
-    from {{ ref('int_exams_classified') }} as classified
-    left join parties_without_list on classified.party_code = parties_without_list.party_code
-    -- planned and unscheduled tests are activity, never a wait
-    where
-        classified.activity_category = 'waiting_list'
-        and classified.dm01_test is not null
-        and parties_without_list.party_code is null
+        exam_key,
+        site_code,
+        party_code,
+        dm01_test,
+        clock_start_on,
+        removed_on
+    from {{ ref('int_waiting_list_exams') }}
 ),
 
 clock_resets as (
@@ -116,8 +105,4 @@ select
     -- full weeks waited; the last band takes 13 weeks and more
     least(cast(floor(clocked.waited_days / 7) as integer), 13) as week_band
 from clocked
-left join site_owners
-    on
-        clocked.site_code = site_owners.site_code
-        and clocked.party_code = site_owners.party_code
-        and clocked.census_on between site_owners.valid_from and site_owners.valid_to
+{{ left_join_owners('clocked', 'clocked.census_on') }}

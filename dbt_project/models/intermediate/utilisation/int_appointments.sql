@@ -46,11 +46,9 @@ feeds as (
 ),
 
 feed_needs as (
-    select
-        subject_id,
-        feed_kind
+    select feed_kind
     from {{ ref('feed_needs') }}
-    where subject_kind = 'metric'
+    where subject_kind = 'metric' and subject_id = 'U04'
 ),
 
 -- a kind of feed that has no word for a missed or cancelled appointment does not tell that none was
@@ -59,29 +57,14 @@ attendance_told as (
     from appointment_events
     inner join feeds on appointment_events.feed_id = feeds.feed_id
     inner join feed_needs on feeds.feed_kind = feed_needs.feed_kind
-    where feed_needs.subject_id = 'U04'
 ),
 
-receipts as (
-    select
-        feed_id,
-        feed_kind,
-        arrived_at
-    from {{ ref('stg_landing__receipts') }}
-    where landing_table = 'imaging_events' and status = 'landed'
-),
-
--- by deliveries and not by their messages: which file of a sender has a message decides nothing
 cancellations_told as (
     select
-        feeds.party_code,
-        {{ local_date('min(receipts.arrived_at)') }} as first_day_on,
-        {{ local_date('max(receipts.arrived_at)') }} as last_day_on
-    from receipts
-    inner join feeds on receipts.feed_id = feeds.feed_id
-    inner join feed_needs on receipts.feed_kind = feed_needs.feed_kind
-    where feed_needs.subject_id = 'U05'
-    group by feeds.party_code
+        party_code,
+        first_day_on,
+        last_day_on
+    from {{ ref('int_cancellations_told') }}
 ),
 
 bookings as (
@@ -223,11 +206,7 @@ select
     attendance_told.exam_key is not null as is_attendance_told,
     cancellations_told.party_code is not null as is_cancellation_told
 from placed
-left join site_owners
-    on
-        placed.site_code = site_owners.site_code
-        and placed.party_code = site_owners.party_code
-        and placed.slot_on between site_owners.valid_from and site_owners.valid_to
+{{ left_join_owners('placed', 'placed.slot_on') }}
 left join attendance_told on placed.exam_key = attendance_told.exam_key
 -- from the first whole month of the messages to the month of the last
 left join cancellations_told

@@ -90,8 +90,4 @@ left join months_told
     on
         booking_slots.party_code = months_told.party_code
         and {{ month_of('booking_slots.slot_on') }} = months_told.month_on
-left join site_owners
-    on
-        booking_slots.site_code = site_owners.site_code
-        and booking_slots.party_code = site_owners.party_code
-        and booking_slots.slot_on between site_owners.valid_from and site_owners.valid_to
+{{ left_join_owners('booking_slots', 'booking_slots.slot_on') }}

@@ -24,9 +24,8 @@ exams as (
         party_code,
         modality_group,
         clock_start_on,
-        cast(started_at_local as date) as started_on
-    from {{ ref('int_exams_classified') }}
-    where activity_category = 'waiting_list' and dm01_test is not null
+        started_on
+    from {{ ref('int_waiting_list_exams') }}
 ),
 
 months as (
@@ -37,19 +36,11 @@ months as (
     where is_complete
 ),
 
-receipts as (
+cancellations_told as (
     select
-        feed_id,
-        {{ local_date('arrived_at') }} as arrived_on
-    from {{ ref('stg_landing__receipts') }}
-    where feed_kind = 'hl7' and landing_table = 'imaging_events' and status = 'landed'
-),
-
-feeds as (
-    select
-        feed_id,
-        party_code
-    from {{ ref('feeds') }}
+        party_code,
+        first_day_on
+    from {{ ref('int_cancellations_told') }}
 ),
 
 site_owners as (
@@ -60,17 +51,6 @@ site_owners as (
         valid_from,
         valid_to
     from {{ ref('int_site_owners') }}
-),
-
--- An extract tells of no appointment that was given up; messages do, from the first full month.
--- Where they fall silent, appointments offered are missing with the ones lost.
-messages as (
-    select
-        feeds.party_code,
-        min(receipts.arrived_on) as first_on
-    from receipts
-    inner join feeds on receipts.feed_id = feeds.feed_id
-    group by feeds.party_code
 ),
 
 told as (
@@ -94,6 +74,7 @@ slots as (
     select
         exam_key,
         slot_on,
+        -- a rule that restarts the clock of whom the hospital sent away is no loss by the patient
         coalesce(bool_or(cause = 'patient' and resets_clock), false) as is_given_up_by_patient,
         coalesce(bool_or(cause = 'hospital'), false) as is_cancelled_by_hospital
     from told
@@ -107,20 +88,15 @@ select
     coalesce(site_owners.trust_code, 'Unknown') as trust_code,
     exams.modality_group,
     months.month_on,
-    -- before the request and after the test there is no clock to restart
-    slots.is_given_up_by_patient
-    and slots.slot_on
-    between exams.clock_start_on and coalesce(exams.started_on, date '9999-12-31') as is_reset,
+    slots.is_given_up_by_patient and {{ clock_runs_on('exams', 'slots.slot_on') }} as is_reset,
     slots.is_cancelled_by_hospital
 from slots
 inner join exams on slots.exam_key = exams.exam_key
 inner join months on slots.slot_on between months.month_on and months.census_on
-inner join messages
+-- from the first full month of messages; where they fall silent, appointments offered are missing
+-- with the ones lost
+inner join cancellations_told
     on
-        exams.party_code = messages.party_code
-        and months.month_on >= messages.first_on
-left join site_owners
-    on
-        exams.site_code = site_owners.site_code
-        and exams.party_code = site_owners.party_code
-        and slots.slot_on between site_owners.valid_from and site_owners.valid_to
+        exams.party_code = cancellations_told.party_code
+        and months.month_on >= cancellations_told.first_day_on
+{{ left_join_owners('exams', 'slots.slot_on') }}

@@ -9,12 +9,20 @@ with censuses as (
 
 exams as (
     select
+        party_code,
+        performed_on
+    from {{ ref('int_exams_classified') }}
+    where is_completed
+),
+
+list_tests as (
+    select
         site_code,
         party_code,
         dm01_test,
-        activity_category,
         performed_on
-    from {{ ref('int_exams_classified') }}
+    from {{ ref('int_waiting_list_exams') }}
+    -- done is done: also where the request is dated after it and so never waited
     where is_completed
 ),
 
@@ -32,11 +40,6 @@ months as (
         {{ add_days('census_on', 1 - 7 * (var('clearance_weeks') | int)) }} as weeks_from_on
     from {{ ref('int_months') }}
     where is_complete
-),
-
-parties_without_list as (
-    select party_code
-    from {{ ref('int_parties_without_list') }}
 ),
 
 site_owners as (
@@ -66,22 +69,22 @@ party_months as (
         months.weeks_from_on
     from first_tests
     inner join months on first_tests.first_on <= months.weeks_from_on
-    left join parties_without_list on first_tests.party_code = parties_without_list.party_code
-    where parties_without_list.party_code is null
 ),
 
 tests_by_day as (
     select
-        exams.site_code,
-        exams.party_code,
+        list_tests.site_code,
+        list_tests.party_code,
         dm01_tests.modality_group,
-        exams.performed_on,
+        list_tests.performed_on,
         count(*) as test_count
-    from exams
-    inner join dm01_tests on exams.dm01_test = dm01_tests.dm01_test
-    where exams.activity_category = 'waiting_list'
+    from list_tests
+    inner join dm01_tests on list_tests.dm01_test = dm01_tests.dm01_test
     group by
-        exams.site_code, exams.party_code, dm01_tests.modality_group, exams.performed_on
+        list_tests.site_code,
+        list_tests.party_code,
+        dm01_tests.modality_group,
+        list_tests.performed_on
 ),
 
 counted as (
@@ -113,11 +116,7 @@ counted as (
             tests_by_day.party_code = party_months.party_code
             and tests_by_day.performed_on
             between party_months.weeks_from_on and party_months.census_on
-    left join site_owners
-        on
-            tests_by_day.site_code = site_owners.site_code
-            and tests_by_day.party_code = site_owners.party_code
-            and party_months.census_on between site_owners.valid_from and site_owners.valid_to
+    {{ left_join_owners('tests_by_day', 'party_months.census_on') }}
 )
 
 select

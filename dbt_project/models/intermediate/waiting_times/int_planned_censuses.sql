@@ -14,7 +14,8 @@ exams as (
         classified.due_on
     from {{ ref('int_exams_classified') }} as classified
     left join parties_without_list on classified.party_code = parties_without_list.party_code
-    -- whether a test is late cannot be told of one whose due date nobody tells
+    -- Any test, in the return or not: surveillance outside it is late all the same. Whether a test
+    -- is late cannot be told of one whose due date nobody tells.
     where
         classified.activity_category = 'planned'
         and classified.due_on is not null
@@ -53,8 +54,4 @@ inner join months
     on
         exams.clock_start_on <= months.census_on
         and coalesce(exams.removed_on, date '9999-12-31') > months.census_on
-left join site_owners
-    on
-        exams.site_code = site_owners.site_code
-        and exams.party_code = site_owners.party_code
-        and months.census_on between site_owners.valid_from and site_owners.valid_to
+{{ left_join_owners('exams', 'months.census_on') }}

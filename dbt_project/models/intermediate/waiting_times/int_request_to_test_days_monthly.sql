@@ -8,7 +8,9 @@ with exams as (
         dm01_wait_days,
         unadjusted_wait_days
     from {{ ref('int_exams_classified') }}
-    -- the return alone: walk-in plain film, done the day it is asked for, would pull all waits to 0
+    -- The return alone: walk-in plain film, done the day it is asked for, would pull waits to 0.
+    -- All parties, not only those of int_waiting_list_exams: who tells only of exams that were done
+    -- tells how long those took.
     where is_completed and dm01_test is not null
 ),
 

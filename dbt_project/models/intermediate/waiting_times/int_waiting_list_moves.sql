@@ -1,28 +1,16 @@
-with parties_without_list as (
-    select party_code
-    from {{ ref('int_parties_without_list') }}
-),
-
 -- who is on the list at some census (int_waiting_list_censuses), or came and went between two
-exams as (
+with exams as (
     select
-        classified.exam_key,
-        classified.site_code,
-        classified.party_code,
-        classified.dm01_test,
-        classified.clock_start_on,
-        classified.removed_on,
-        classified.started_at is not null
-        or classified.is_completed
-        or classified.is_reported as is_tested
-    from {{ ref('int_exams_classified') }} as classified
-    left join parties_without_list on classified.party_code = parties_without_list.party_code
-    where
-        classified.activity_category = 'waiting_list'
-        and classified.dm01_test is not null
-        and parties_without_list.party_code is null
-        -- a request dated after its own end never waited
-        and coalesce(classified.removed_on, date '9999-12-31') >= classified.clock_start_on
+        exam_key,
+        site_code,
+        party_code,
+        dm01_test,
+        clock_start_on,
+        removed_on,
+        is_tested
+    from {{ ref('int_waiting_list_exams') }}
+    -- a request dated after its own end never waited: no census has it either
+    where coalesce(removed_on, date '9999-12-31') >= clock_start_on
 ),
 
 site_owners as (
@@ -103,8 +91,4 @@ select
     moves.move_kind,
     moves.moved_on
 from moves
-left join site_owners
-    on
-        moves.site_code = site_owners.site_code
-        and moves.party_code = site_owners.party_code
-        and moves.owned_on between site_owners.valid_from and site_owners.valid_to
+{{ left_join_owners('moves', 'moves.owned_on') }}

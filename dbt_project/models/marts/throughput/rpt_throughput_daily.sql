@@ -108,11 +108,7 @@ owned as (
         per_site.cancelled_count
     from per_site
     inner join data_as_at on per_site.day_on <= data_as_at.as_at_on
-    left join site_owners
-        on
-            per_site.site_code = site_owners.site_code
-            and per_site.party_code = site_owners.party_code
-            and per_site.day_on between site_owners.valid_from and site_owners.valid_to
+    {{ left_join_owners('per_site', 'per_site.day_on') }}
 )
 
 select

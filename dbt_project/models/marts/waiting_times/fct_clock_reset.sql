@@ -47,11 +47,8 @@ told as (
         appointments_not_kept.rule,
         appointments_not_kept.cause,
         exams.clock_start_on,
-        -- before the request and after the test there is no clock to restart
         appointments_not_kept.resets_clock
-        and appointments_not_kept.slot_on
-        between exams.clock_start_on and coalesce(exams.started_on, date '9999-12-31')
-            as resets_clock
+        and {{ clock_runs_on('exams', 'appointments_not_kept.slot_on') }} as resets_clock
     from appointments_not_kept
     inner join exams on appointments_not_kept.exam_key = exams.exam_key
 ),

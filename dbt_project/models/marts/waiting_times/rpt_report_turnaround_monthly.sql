@@ -124,11 +124,7 @@ counted as (
         unreported.backlog_count,
         unreported.backlog_over_28_days_count
     from unreported
-    left join site_owners
-        on
-            unreported.site_code = site_owners.site_code
-            and unreported.party_code = site_owners.party_code
-            and unreported.census_on between site_owners.valid_from and site_owners.valid_to
+    {{ left_join_owners('unreported', 'unreported.census_on') }}
 ),
 
 rolled_up as (
