@@ -1,4 +1,14 @@
-{% macro metric_rows(rows, metric_id, numerator, denominator, where=none, percentile=none) -%}
+{% macro metric_rows(computed) -%}
+    {%- set blocks = [] -%}
+    {%- for relation, metrics in computed.items() -%}
+        {%- for metric in metrics -%}
+            {%- do blocks.append(rows_of_metric(relation, *metric[:3], **(metric[3] or {}))) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ blocks | join('\n    union all\n    ') }}
+{%- endmacro %}
+
+{% macro rows_of_metric(rows, metric_id, numerator, denominator, where=none, percentile=none) -%}
     select
         '{{ metric_id }}' as metric_id,
         org_level,

@@ -1,4 +1,4 @@
-{#- By relation: id of a metric, numerator, denominator (none: it is a count), what else holds of it.
+{#- By relation: id of a metric, numerator, denominator (none: it is a count), what else holds.
     R06: where no report names who wrote it, nobody knows whether a supplier did. #}
 {%- set computed = {
     'exams_performed': [
@@ -518,15 +518,7 @@ image_access_rolled_up as (
 ),
 
 measured as (
-    {%- for relation, metrics in computed.items() %}
-        {%- set is_last_relation = loop.last %}
-        {%- for metric in metrics %}
-            {{ metric_rows(relation, metric[0], metric[1], metric[2], **(metric[3] or {})) }}
-            {%- if not (is_last_relation and loop.last) %}
-            union all
-            {%- endif %}
-        {%- endfor %}
-    {%- endfor %}
+    {{ metric_rows(computed) }}
 )
 
 select
