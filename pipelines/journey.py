@@ -134,11 +134,13 @@ def check_landing(settings: Settings) -> bool:
     return not any(found.values())
 
 
-def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
+def execute(
+    settings: Settings, stage: str | None, journal: Journal, *, full_refresh: bool = False
+) -> Outcome:
     """Execute the journey, or one stage of it (harvest, build, publish), as one Dagster run here.
 
-    Call `prepare` and hold `exclusive` first. Never raises on a failing step: the outcome names
-    the failed steps and their messages.
+    Call `prepare` and hold `exclusive` first. `full_refresh` computes every table anew. Never
+    raises on a failing step: the outcome names the failed steps and their messages.
     """
     import dagster as dg  # seconds to import; only a run pays for it
 
@@ -146,7 +148,7 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
     from pipelines.defs.automation import range_tags
     from pipelines.defs.resources import Pipeline
 
-    pipeline = Pipeline(settings)
+    pipeline = Pipeline(settings, full_refresh=full_refresh)
     load_keys(settings.key_file)  # a missing key stops here, before any step
     tags = range_tags(pipeline.waiting(), today=pipeline.now().date())
     definitions = defs()

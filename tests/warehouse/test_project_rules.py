@@ -320,12 +320,13 @@ def test_every_seed_is_described_by_its_grain(manifest):
 
 def test_every_macro_is_described():
     """Failure: SQL hides behind a name that nobody explains."""
-    written = set()
-    for file in (PROJECT / "macros").glob("*.sql"):
-        written |= set(re.findall(r"{%-? macro (\w+)\(", file.read_text()))
-    own = {name for name in written if "__" not in name}
-    listed = yaml.safe_load((PROJECT / "macros/_macros.yml").read_text())["macros"]
-    assert {macro["name"] for macro in listed if macro["description"]} == own
+    for folder in ("macros", "materializations"):
+        written = set()
+        for file in (PROJECT / folder).glob("*.sql"):
+            written |= set(re.findall(r"{%-? macro (\w+)\(", file.read_text()))
+        own = {name for name in written if "__" not in name}
+        listed = yaml.safe_load((PROJECT / folder / f"_{folder}.yml").read_text())["macros"]
+        assert {macro["name"] for macro in listed if macro["description"]} == own
 
 
 def test_every_singular_test_says_first_what_its_failure_means():

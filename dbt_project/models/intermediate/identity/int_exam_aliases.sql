@@ -1,24 +1,4 @@
-with recursive ris_events as (
-    select
-        exam_key,
-        issuer_ods,
-        accession,
-        filler_id,
-        obr_set
-    from {{ ref('stg_ris__events') }}
-),
-
-reports as (
-    select
-        exam_key,
-        issuer_ods,
-        accession,
-        filler_id,
-        obr_set
-    from {{ ref('stg_reporting__reports') }}
-),
-
-renumberings as (
+with recursive renumberings as (
     select
         old_key,
         new_key,
@@ -35,34 +15,11 @@ patient_merges as (
     from {{ ref('int_patient_merges') }}
 ),
 
-events as (
-    select
-        exam_key,
-        issuer_ods,
-        accession,
-        filler_id,
-        obr_set
-    from ris_events
-    union all
-    select
-        exam_key,
-        issuer_ods,
-        accession,
-        filler_id,
-        obr_set
-    from reports
-),
-
--- An appointment message knows only the filler number. Any message that shows both
--- numbers tells which exam that filler number means.
 fillers as (
     select
-        issuer_ods || '|F|' || filler_id || '|' || cast(coalesce(obr_set, 1) as varchar)
-            as alias_key,
-        min(exam_key) as exam_key
-    from events
-    where accession is not null and filler_id is not null
-    group by alias_key
+        alias_key,
+        exam_key
+    from {{ ref('int_exam_fillers') }}
 ),
 
 links as (

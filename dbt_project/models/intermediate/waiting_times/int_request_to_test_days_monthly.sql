@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'int_exams_classified': month_of('performed_on'),
+    },
+}}) }}
+
 with exams as (
     select
         party_code,

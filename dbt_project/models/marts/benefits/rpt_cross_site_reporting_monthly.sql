@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'fct_report': month_of('verified_at_local'),
+    },
+}}) }}
+
 with reports as (
     select
         acquired_party_code,

@@ -1,3 +1,11 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_appointments_not_kept': 'exam_key',
+        'fct_exam': 'exam_key',
+    },
+}}) }}
+
 with appointments_not_kept as (
     select
         event_id,
@@ -47,8 +55,12 @@ told as (
         appointments_not_kept.rule,
         appointments_not_kept.cause,
         exams.clock_start_on,
-        appointments_not_kept.resets_clock
-        and {{ clock_runs_on('exams', 'appointments_not_kept.slot_on') }} as resets_clock
+        -- of an exam whose request nobody told there is no clock
+        coalesce(
+            appointments_not_kept.resets_clock
+            and {{ clock_runs_on('exams', 'appointments_not_kept.slot_on') }},
+            false
+        ) as resets_clock
     from appointments_not_kept
     inner join exams on appointments_not_kept.exam_key = exams.exam_key
 ),
