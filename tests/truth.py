@@ -29,33 +29,41 @@ def performed_by_party_and_month(truth: Path) -> pl.DataFrame:
 def waiting_list(truth: Path, census: date) -> pl.DataFrame:
     """Requests on the DM01 waiting list at the end of a day: one row per request with its wait.
 
-    Waiting-list activity only: not planned (priority P), not inpatient (01) nor emergency (05), as
-    far as the feeds say so: what they leave out or call by another stream no warehouse can know.
-    The clock starts at the request and is reset by a missed appointment, and by one that the
-    patient cancelled: of those only the messages tell, not the history extract.
+    Not inpatients (01) nor emergencies (05), and planned patients (priority P) from their due date
+    only, as far as the feeds say so: what they leave out or call by another stream no warehouse can
+    know. The clock starts at the request, of planned tests at the due date, and is reset by a
+    missed appointment, and by one that the patient cancelled: of those only the messages tell, not
+    the history extract.
     """
-    rows = exams(truth).filter(
-        pl.col("dm01_test").is_not_null()
-        & (pl.col("exam_code_delivered") == pl.col("exam_code"))
-        & pl.col("priority_delivered").ne_missing("P")
-        & ~pl.col("source_setting_delivered").is_in(["01", "05"]).fill_null(False)
+    is_planned = pl.col("priority_delivered").eq_missing("P")
+    is_inside = pl.col("source_setting_delivered").is_in(["01", "05"]).fill_null(False)
+    requested = pl.col("requested_at_local").dt.date()
+    rows = (
+        exams(truth)
+        .filter(
+            pl.col("dm01_test").is_not_null()
+            & (pl.col("exam_code_delivered") == pl.col("exam_code"))
+            & pl.when(is_planned).then(pl.col("due_on").is_not_null()).otherwise(~is_inside)
+        )
+        .with_columns(
+            began_on=pl.when(is_planned)
+            .then(pl.max_horizontal(requested, "due_on"))
+            .otherwise(requested)
+        )
     )
     told_from = date.fromisoformat(
         json.loads((truth / "parameters.json").read_text("utf-8"))["history_extract_on"]
     )
-    day = {
-        name: pl.col(f"{name}_at_local").dt.date()
-        for name in ("requested", "started", "cancelled", "dna")
-    }
+    day = {name: pl.col(f"{name}_at_local").dt.date() for name in ("started", "cancelled", "dna")}
     stopped = pl.min_horizontal(day["started"], day["cancelled"])
-    on_list = (day["requested"] <= census) & (stopped.is_null() | (stopped > census))
+    on_list = (pl.col("began_on") <= census) & (stopped.is_null() | (stopped > census))
     given_up = pl.col("moved_appointment_at_local").dt.date()
     is_told = (pl.col("moved_by") == "patient") & (pl.col("moved_at_local").dt.date() >= told_from)
     resets = (
         pl.when(day["dna"] <= census).then(day["dna"]),
         pl.when(is_told & (given_up <= census)).then(given_up),
     )
-    start = pl.max_horizontal(day["requested"], *resets)
+    start = pl.max_horizontal("began_on", *resets)
     return (
         rows.filter(on_list)
         .with_columns(waited=(pl.lit(census) - start).dt.total_days())

@@ -80,11 +80,21 @@ def metric(published, metric_id: str, month: date) -> tuple | None:
     ).fetchone()
 
 
-def waiting(requests: pl.DataFrame, stream: str, census: date) -> pl.DataFrame:
-    is_open = (pl.col("requested_on") <= census) & (
+def waiting(requests: pl.DataFrame, census: date, since: str = "requested_on") -> pl.DataFrame:
+    is_open = (pl.col(since) <= census) & (
         pl.col("removed_on").is_null() | (pl.col("removed_on") > census)
     )
-    return requests.filter(is_open & (pl.col("stream") == stream))
+    return requests.filter(is_open)
+
+
+def on_the_list(requests: pl.DataFrame) -> pl.DataFrame:
+    """Requests of the waiting list, and planned ones that were not over by their due date."""
+    due = pl.max_horizontal("requested_on", "due_on")
+    is_planned = pl.col("stream") == "planned"
+    is_overdue = pl.col("due_on").is_not_null() & (pl.col("removed_on") > due).fill_null(True)
+    return requests.filter(
+        pl.col("is_returned") & ((pl.col("stream") == "listed") | (is_planned & is_overdue))
+    ).with_columns(joined_on=pl.when(is_planned).then(due).otherwise(pl.col("requested_on")))
 
 
 @pytest.mark.parametrize("month", MONTHS, ids=str)
@@ -112,7 +122,9 @@ def test_the_days_from_request_to_test_agree_with_and_without_resets(requests, p
 def test_planned_tests_past_their_due_date_agree(requests, published, month):
     """Surveillance that nobody booked shows in no waiting list."""
     census = last_day(month)
-    planned = waiting(requests, "planned", census).filter(pl.col("due_on").is_not_null())
+    planned = waiting(
+        requests.filter((pl.col("stream") == "planned") & pl.col("due_on").is_not_null()), census
+    )
     overdue = planned.filter(pl.col("due_on") <= census)
     assert len(planned)
     assert metric(published, "W06", month)[:2] == (len(overdue), len(planned))
@@ -122,13 +134,10 @@ def test_planned_tests_past_their_due_date_agree(requests, published, month):
 def test_the_weeks_to_clear_the_list_agree(requests, published, month):
     """A list is long or short only against the tests that shorten it."""
     census = last_day(month)
-    listed = waiting(requests.filter("is_returned"), "listed", census)
+    listed = waiting(on_the_list(requests), census, "joined_on")
     first = census - timedelta(days=7 * WEEKS - 1)
-    done = requests.filter(
-        pl.col("is_returned")
-        & (pl.col("stream") == "listed")
-        & pl.col("completed_on").is_not_null()
-        & pl.col("started_on").is_between(first, census)
+    done = on_the_list(requests).filter(
+        pl.col("completed_on").is_not_null() & pl.col("started_on").is_between(first, census)
     )
     expected = (len(listed), len(done) / WEEKS, len(listed) / len(done) * WEEKS)
     assert metric(published, "W07", month) == pytest.approx(expected)
@@ -139,12 +148,10 @@ def test_net_demand_is_requests_less_removals_and_tests_and_the_change_of_the_li
     requests, published, month
 ):
     """A list that grows without more requests than tests has lost count of somebody."""
-    listed = requests.filter(
-        pl.col("is_returned")
-        & (pl.col("stream") == "listed")
-        & (pl.col("removed_on") >= pl.col("requested_on")).fill_null(True)
+    listed = on_the_list(requests).filter(
+        (pl.col("removed_on") >= pl.col("joined_on")).fill_null(True)
     )
-    asked = len(listed.filter(of_month("requested_on", month)))
+    asked = len(listed.filter(of_month("joined_on", month)))
     left = listed.filter(of_month("removed_on", month))
     tested = left.filter(pl.any_horizontal(pl.col("started_on", "verified_on").is_not_null()))
     found = published.execute(
@@ -161,17 +168,22 @@ def test_net_demand_is_requests_less_removals_and_tests_and_the_change_of_the_li
 @pytest.mark.parametrize("month", TOLD_MONTHS, ids=str)
 def test_clock_resets_and_hospital_cancellations_agree(requests, published, month):
     """A department that is told to reset clocks can hide any wait: so each is counted."""
-    listed = requests.filter(pl.col("is_returned") & (pl.col("stream") == "listed"))
+    listed = on_the_list(requests)
     lost = ("dna_on", "given_up_on", "taken_away_on")
     slots = pl.concat(
-        listed.select("exam_no", slot_on=pl.col(name).dt.date(), kind=pl.lit(name))
+        listed.select(
+            "exam_no", "stream", "joined_on", slot_on=pl.col(name).dt.date(), kind=pl.lit(name)
+        )
         for name in (
             *lost,
             "appointment_at_local",
             "first_appointment_at_local",
             "moved_appointment_at_local",
         )
-    ).filter(pl.col("slot_on").is_not_null() & of_month("slot_on", month))
+    ).filter(
+        of_month("slot_on", month)
+        & ((pl.col("stream") == "listed") | (pl.col("slot_on") >= pl.col("joined_on")))
+    )
     offered = slots.n_unique(["exam_no", "slot_on"])
     patient = slots.filter(pl.col("kind").is_in(lost[:2])).n_unique(["exam_no", "slot_on"])
     hospital = slots.filter(pl.col("kind") == lost[2]).n_unique(["exam_no", "slot_on"])
@@ -207,9 +219,13 @@ def test_suspected_cancer_is_not_judged_before_its_days_are_over(published):
 
 def test_every_reset_of_every_clock_is_told_with_its_cause(requests, published):
     """Who restarted which clock, when and why: without it a reset is a way to hide a wait."""
+    is_planned = pl.col("stream") == "planned"
+    clocks = requests.join(on_the_list(requests), on="exam_no", how="left").with_columns(
+        began_on=pl.when(is_planned).then(pl.col("joined_on")).otherwise(pl.col("requested_on"))
+    )
     expected = pl.concat(
-        requests.filter(pl.col(name).is_not_null()).select(
-            "requested_on", "started_on", "exam_no", slot_on=name, rule=pl.lit(rule)
+        clocks.filter(pl.col(name).is_not_null()).select(
+            "began_on", "started_on", "exam_no", slot_on=name, rule=pl.lit(rule)
         )
         for name, rule in (
             ("dna_on", "did_not_attend"),
@@ -218,7 +234,8 @@ def test_every_reset_of_every_clock_is_told_with_its_cause(requests, published):
         )
     )
     found = published.sql(
-        "select exam_key, slot_on, rule, cause, resets_clock, reset_days from marts.fct_clock_reset"
+        "select exam_key, activity_category, slot_on, rule, cause, resets_clock, reset_days "
+        "from marts.fct_clock_reset"
     ).pl()
     # two systems may tell of one appointment, whose days count once
     told = found.unique(["exam_key", "slot_on", "rule"]).select("slot_on", "rule")
@@ -226,15 +243,16 @@ def test_every_reset_of_every_clock_is_told_with_its_cause(requests, published):
     last = (
         expected.filter(
             (pl.col("rule") != "cancelled_by_hospital")
-            & (pl.col("slot_on") >= pl.col("requested_on"))
+            & (pl.col("slot_on") >= pl.col("began_on"))
             & (pl.col("slot_on") <= pl.col("started_on")).fill_null(True)
         )
-        .group_by("exam_no", "requested_on")
+        .group_by("exam_no", "began_on")
         .agg(pl.col("slot_on").max())
     )
-    days = (last["slot_on"] - last["requested_on"]).dt.total_days().sum()
+    days = (last["slot_on"] - last["began_on"]).dt.total_days().sum()
     assert found["reset_days"].sum() == days
     by_patient = found["cause"] == "patient"
     assert 0 < by_patient.sum() < len(found)
     assert not found.filter(~by_patient)["resets_clock"].any()
-    assert found.filter(by_patient)["resets_clock"].all()
+    restarted = found.filter(by_patient & (pl.col("activity_category") != "planned"))
+    assert restarted["resets_clock"].all()

@@ -14,18 +14,30 @@ with appointments_not_kept as (
     from {{ ref('int_appointments_not_kept') }}
 ),
 
-exams as (
+waiting_list_exams as (
     select
         exam_key,
-        site_code,
-        party_code,
-        trust_code,
-        modality_group,
-        dm01_test,
-        activity_category,
-        clock_start_on,
-        cast(started_at_local as date) as started_on
-    from {{ ref('fct_exam') }}
+        clock_start_on
+    from {{ ref('int_waiting_list_exams') }}
+),
+
+exams as (
+    select
+        fct_exam.exam_key,
+        fct_exam.site_code,
+        fct_exam.party_code,
+        fct_exam.trust_code,
+        fct_exam.modality_group,
+        fct_exam.dm01_test,
+        fct_exam.activity_category,
+        -- a planned test has a clock from its due date if it was late, else none
+        case
+            when fct_exam.activity_category = 'planned' then waiting_list_exams.clock_start_on
+            else fct_exam.clock_start_on
+        end as clock_start_on,
+        cast(fct_exam.started_at_local as date) as started_on
+    from {{ ref('fct_exam') }} as fct_exam
+    left join waiting_list_exams on fct_exam.exam_key = waiting_list_exams.exam_key
 ),
 
 told as (
@@ -48,7 +60,9 @@ told as (
         appointments_not_kept.cause,
         exams.clock_start_on,
         appointments_not_kept.resets_clock
-        and {{ clock_runs_on('exams', 'appointments_not_kept.slot_on') }} as resets_clock
+        and coalesce(
+            {{ clock_runs_on('exams', 'appointments_not_kept.slot_on') }}, false
+        ) as resets_clock
     from appointments_not_kept
     inner join exams on appointments_not_kept.exam_key = exams.exam_key
 ),
