@@ -1,5 +1,6 @@
 """The published numbers against the truth the synthetic network knows."""
 
+from collections import Counter
 from datetime import date
 
 import duckdb
@@ -46,6 +47,37 @@ def test_the_waiting_list_and_its_six_weeks_agree(demo, published, census):
     ).fetchall()[0]
     waited = rows["waited"]
     assert found == (len(rows), int((waited >= 42).sum()), int((waited >= 91).sum()))
+
+
+# Clock of the pathway, its times in the truth, and whether every feed tells it.
+CLOCKS = [
+    ("requested", ("requested_at",), True),
+    ("vetted", ("vetted_at",), False),
+    ("booked", ("booked_at", "first_booked_at", "moved_booked_at"), False),
+    ("offered", ("appointment_at", "first_appointment_at", "moved_appointment_at"), False),
+    ("cancelled", ("cancelled_at",), True),
+    ("dna", ("dna_at",), True),
+    ("started", ("started_at",), True),
+    ("completed", ("completed_at",), True),
+    ("preliminary", ("preliminary_at",), False),
+    ("first_verified", ("verified_at",), True),
+]
+
+
+@pytest.mark.parametrize(("clock", "columns", "is_told_by_all"), CLOCKS, ids=lambda v: str(v))
+def test_every_clock_of_the_pathway_agrees(demo, published, clock, columns, is_told_by_all):
+    """A step of the pathway that is told at another time moves every wait that begins or ends there."""
+    rows = truth.exams(demo.path / "truth")
+    expected = Counter(
+        instant for column in columns for instant in rows[column].drop_nulls().to_list()
+    )
+    found = published.sql(
+        f"select {clock}_at as instant from marts.fct_exam_pathway where {clock}_at is not null"
+    ).pl()["instant"]
+    told = Counter(found.dt.convert_time_zone("UTC").to_list())
+    assert len(found) >= 50
+    assert not told - expected
+    assert not is_told_by_all or told == expected
 
 
 @pytest.mark.parametrize("month", [date(2019, 10, 1), date(2022, 6, 1), date(2026, 2, 1)], ids=str)

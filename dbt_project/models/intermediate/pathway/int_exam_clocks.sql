@@ -155,10 +155,10 @@ viewed as (
     inner join exams on image_accesses.study_uid = exams.study_uid
     union all
     select
-        exam_key,
-        event_at
+        exams.exam_key,
+        image_accesses.event_at
     from image_accesses
-    where exam_key is not null
+    inner join exams on image_accesses.exam_key = exams.exam_key
 ),
 
 every_clock as (
