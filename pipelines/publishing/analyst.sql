@@ -275,14 +275,11 @@ judged as (
                 then if(summed.last_month.value is null, 'this month has no value', null)
             when summed.over_time = 'none'
                 then 'a percentile cannot be made of months: ask for grain := ''month'''
-            when
-                summed.over_time = 'last'
-                and summed.last_month_on
-                < summed.period_on + to_months(summed.period_month_count - 1)
-                then 'the last month of the period is not told'
             when summed.over_time = 'last'
                 then if(
-                    summed.last_month.value is null,
+                    summed.last_month.value is null
+                    or summed.last_month_on
+                    < summed.period_on + to_months(summed.period_month_count - 1),
                     'the last month of the period has no value',
                     null
                 )

@@ -290,7 +290,7 @@ def test_a_row_without_a_value_says_why(ask):
     )
     assert why("R06", "quarter", "RMC", autumn) is None, "a ratio is over the months that are told"
     assert why("W01", "quarter", "RMC", autumn) is None, "December is told"
-    assert why("W01", "quarter", "RW6", spring) == "the last month of the period is not told"
+    assert why("W01", "quarter", "RW6", spring) == "the last month of the period has no value"
     for metric_id in ("T01", "R06"):
         assert why(metric_id, "quarter", "RBV", summer) == (
             "a month of the period has no numerator or denominator"
