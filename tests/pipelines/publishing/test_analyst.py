@@ -1,6 +1,7 @@
 """Views and macros of the published file: what an analyst asks by name is what is published."""
 
 import re
+from dataclasses import fields
 from datetime import UTC, date, datetime
 from itertools import product
 from pathlib import Path
@@ -58,8 +59,9 @@ TABLES += ["statistics.turnaround_survival"]
 
 
 def registry() -> list[Metric]:
-    model = yaml.safe_load(REGISTRY.read_text())["models"][0]
-    return [Metric(**entry) for entry in model["config"]["meta"]["metrics"]]
+    entries = yaml.safe_load(REGISTRY.read_text())["models"][0]["config"]["meta"]["metrics"]
+    names = {field.name for field in fields(Metric)}
+    return [Metric(**{k: v for k, v in entry.items() if k in names}) for entry in entries]
 
 
 METRICS = {metric.metric_id: metric for metric in registry()}
