@@ -10,6 +10,7 @@ import polars as pl
 
 from pipelines.metrics import Metric
 from pipelines.problems import Problem
+from pipelines.publishing import analyst
 from pipelines.publishing.catalogue import column_rows, metric_rows, table_rows
 from pipelines.publishing.history import (
     as_published,
@@ -97,14 +98,23 @@ def release(
     )
     revised = source.revise(_with_history(history, source.warehouse, build))
     counts = table_counts(source.warehouse, source.tables()) | {REVISIONS: revised.height}
+    tables = table_rows(source.models, source.statistics, counts)
+    columns = column_rows(source.models, source.statistics)
     catalogue = {
-        "tables": table_rows(source.models, source.statistics, counts),
-        "columns": column_rows(source.models, source.statistics),
+        "tables": tables,
+        "columns": pl.concat([columns, analyst.query_columns()]),
         "metrics": metric_rows(source.metrics),
+        "queries": analyst.query_rows(),
     }
     target = folder / f"{AUDIENCE}_{build.build_id}.duckdb"
     write_snapshot(
-        source.warehouse, target, source.tables(), catalogue, build, {REVISIONS: revised}
+        source.warehouse,
+        target,
+        source.tables(),
+        catalogue,
+        build,
+        {REVISIONS: revised},
+        analyst.statements(tables, columns),
     )
     earlier = [current.build_id, *current.previous_builds] if current else []
     manifest = Manifest(

@@ -1,11 +1,12 @@
 """Write the published file of one audience: copy, audit, then give it its name.
 
-The file holds tables only (no view into the warehouse), each in the order of its columns, so that
-two builds of the same data hold the same rows in the same order.
+Its tables are copies, each in the order of its columns, so that two builds of the same data hold
+the same rows in the same order. What is added to them (views, macros, comments) is added when the
+warehouse is no longer at hand: it can read nothing but the file.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,12 +52,14 @@ def write_snapshot(
     catalogue: dict[str, pl.DataFrame],
     build: Build,
     made: Mapping[str, pl.DataFrame] | None = None,
+    statements: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Copy `tables` and the catalogue into `target`; returns one row per table: counted rows.
 
-    `made` are tables (`schema.name`) that the warehouse does not have. Raises AuditFailed, and
-    leaves nothing at `target`, when a table came out with other columns or another number of rows
-    than the warehouse has.
+    `made` are tables (`schema.name`) that the warehouse does not have, `statements` SQL that adds
+    views, macros and comments. Raises AuditFailed, and leaves nothing at `target`, when a table
+    came out with other columns or another number of rows than the warehouse has; duckdb.Error, and
+    leaves nothing either, when a statement does not hold for the file.
     """
     summary: list[pl.DataFrame] = []
 
@@ -90,6 +93,8 @@ def write_snapshot(
                 connection.unregister("incoming")
             summary.append(_audit(connection, tables))
             connection.execute("detach warehouse")
+            for statement in statements:
+                connection.execute(statement)
             connection.execute("checkpoint")
 
     write_with(fill, target)
