@@ -495,7 +495,9 @@ def build() -> None:
 
 @app.command()
 def gate(
-    dismiss: Annotated[str | None, typer.Option(help="Quarantine entry to dismiss.")] = None,
+    dismiss: Annotated[
+        str | None, typer.Option(help="Quarantine entry to dismiss: ENTRY or FEED/ENTRY.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why it may be dismissed.")] = "",
 ) -> None:
     """Check what has landed against the contracts; exit code 1 when the gate does not hold."""
@@ -503,7 +505,7 @@ def gate(
     with exclusive(settings):
         prepare(settings)
         if dismiss is not None:
-            _dismiss(settings, dismiss, reason)
+            dismiss_entry(settings, dismiss, reason)
         holds = check_landing(settings)
     console.print(f"gate: what has landed {'holds' if holds else 'does not hold'} its contracts")
     failures = _gate(settings)["failures"]
@@ -512,16 +514,30 @@ def gate(
         raise typer.Exit(1)
 
 
-def _dismiss(settings: Settings, entry_id: str, reason: str) -> None:
+def dismiss_entry(settings: Settings, entry_id: str, reason: str) -> None:
+    """Close an open quarantine entry, ENTRY or FEED/ENTRY, for a reason; exit code 2 where unclear."""
     from pipelines.defs.resources import Pipeline
 
     quarantine = Pipeline(settings).setup.quarantine
-    chosen = [entry for entry in quarantine.entries(state="open") if entry.entry_id == entry_id]
+    chosen = [
+        entry
+        for entry in quarantine.entries(state="open")
+        if entry_id in (entry.entry_id, f"{entry.feed_kind}/{entry.entry_id}")
+    ]
     if not reason:
         errors.print("imaging: --dismiss needs a --reason")
         raise typer.Exit(2)
     if not chosen:
-        errors.print(f"imaging: no open entry {entry_id}; `imaging gate` lists them")
+        errors.print(
+            f"imaging: no open entry {entry_id}; `imaging quarantine list` shows them",
+            soft_wrap=True,
+        )
+        raise typer.Exit(2)
+    if len(chosen) > 1:
+        names = " or ".join(f"{entry.feed_kind}/{entry.entry_id}" for entry in chosen)
+        errors.print(
+            f"imaging: {len(chosen)} open entries have that name; say {names}", soft_wrap=True
+        )
         raise typer.Exit(2)
     quarantine.close(chosen[0], "dismissed", reason)
     console.print(f"dismissed {entry_id}: {reason}", soft_wrap=True)

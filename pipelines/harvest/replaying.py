@@ -51,10 +51,9 @@ class Waiting:
         """
         if self.is_locked:
             return None
-        entry_id = self.entry.entry_id
         if self.hindrance is None:
-            return f"imaging quarantine replay {self.entry.feed_kind} {entry_id}"
-        return f'imaging gate --dismiss {entry_id} --reason "..."'
+            return f"imaging quarantine replay {self.entry.feed_kind} {self.entry.entry_id}"
+        return self.entry.dismissal
 
     def document(self) -> dict[str, object]:
         """The same as plain values, for JSON."""

@@ -53,10 +53,13 @@ class Delivery:
         """Hex SHA-256 by which the delivery is known: of its bytes, whatever its name.
 
         Of a list that has only its heading, also of name and day: that nothing happened at one
-        place in one month is news of its own, in the same bytes as another's.
+        place in one month is news of its own, in the same bytes as another's. So is an empty file,
+        which would be the same one for every feed.
         """
         data = self.data()
-        if self._is_empty_list(data):
+        if not data.strip():
+            data += f"\0{self.feed_kind}\0{self.name}\0{self.delivered_on}".encode()
+        elif self._is_empty_list(data):
             data += f"\0{self.name}\0{self.delivered_on}".encode()
         return fingerprint(data)
 

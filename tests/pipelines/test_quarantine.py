@@ -11,9 +11,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from pipelines import gate
+from pipelines.cli import dismiss_entry
 from pipelines.defs.resources import Pipeline
 from pipelines.harvest import Setup, harvest, replay_waiting, waiting
 from pipelines.harvest.replaying import NothingOfThatName
@@ -109,6 +111,27 @@ def test_the_command_of_the_list_replays_that_entry_and_no_other(
             replay_and_tell(home, feed, "beef")
         with pytest.raises(UnknownFeed, match="do you mean workforce"):
             replay_and_tell(home, "workfroce")
+
+
+def test_a_name_of_two_entries_dismisses_neither(
+    home: Settings, capsys: pytest.CaptureFixture[str]
+):
+    """Failing means that an operator dismisses the delivery of another feed unseen."""
+    sent = [
+        Delivery(kind, Path("dids_RMC.csv"), DAY, b"one,two\n") for kind in ("dids_v1", "dids_v2")
+    ]
+    setup = Pipeline(home).setup
+    for one in sent:
+        harvest(one.feed_kind, [one], setup, now=NOW)
+    mine = [e for e in setup.quarantine.entries(state="open") if e.feed_kind.startswith("dids")]
+    (name,) = {entry.entry_id for entry in mine}
+    with pytest.raises(typer.Exit):
+        dismiss_entry(home, name, "sent twice")
+    assert f"dids_v1/{name} or dids_v2/{name}" in " ".join(capsys.readouterr().err.split())
+    dismiss_entry(home, f"dids_v2/{name}", "sent twice")
+    left = [e for e in setup.quarantine.entries(state="open") if e.feed_kind.startswith("dids")]
+    assert [entry.feed_kind for entry in left] == ["dids_v1"]
+    dismiss_entry(home, name, "sent twice")
 
 
 def test_replaying_again_and_again_changes_nothing(home: Settings):
