@@ -345,6 +345,7 @@ def harvest(
     settings = Settings()
     with exclusive(settings):
         prepare(settings)
+        _tell_of_unread(settings)
         if replay:
             if not replay_and_tell(settings, feed):
                 raise typer.Exit(1)
@@ -453,6 +454,14 @@ def _harvest_feed(settings: Settings, feed: str) -> None:
     check_landing(settings)
     if result.failures:
         raise typer.Exit(1)
+
+
+def _tell_of_unread(settings: Settings) -> None:
+    """What lies in the inbox where no feed looks: nothing else would ever tell of it."""
+    from pipelines.sources.inbox import unread
+
+    for line in unread(settings.inbox_dir):
+        errors.print(f"not read: {line}", style="bold red", soft_wrap=True)
 
 
 def _tell_of_open_segments(settings: Settings, feed: str) -> None:
@@ -572,6 +581,7 @@ def run(
     settings = Settings()
     with exclusive(settings):
         prepare(settings)
+        _tell_of_unread(settings)
         _run(settings, force=force)
 
 
@@ -623,9 +633,11 @@ def status(
             rows.add_row(name, f"{count:,}")
         console.print(rows)
     verdict = "holds" if gate_result["passed"] else "does not hold"
-    console.print(f"gate: {verdict}, checked {gate_result['checked_at']}")
+    checked = gate_result["checked_at"]
+    console.print(f"gate: {verdict}, checked {checked}" if checked else "gate: not checked yet")
     for failure in gate_result["failures"]:
         console.print(f"  {failure['message']}", soft_wrap=True)
+    _tell_of_unread(settings)
 
 
 # ---------------------------------------------------------------- processes
