@@ -139,7 +139,7 @@ def open_failures(
                 file_name=row["file_name"],
                 count=row["rows_rejected"],
                 rejects_path=f"quarantine/{entry.feed_kind}/{entry.entry_id}.enc",
-                message=f"{row['file_name']}: {row['detail']}; deliver it again in good order, or "
+                message=f"{row['file_name']}: {row['failed_rule']}: {row['detail']}; deliver it again in good order, or "
                 f"`imaging harvest {row['feed_kind']} --replay`, or "
                 f"`{entry.dismissal}`",
             )

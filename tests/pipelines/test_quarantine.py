@@ -113,6 +113,32 @@ def test_the_command_of_the_list_replays_that_entry_and_no_other(
             replay_and_tell(home, "workfroce")
 
 
+def test_a_refused_file_is_told_once_with_the_rows_to_look_at(home: Settings):
+    """Failing means a line for each of a million records, and none that says where to look."""
+    broken = b"".join(
+        STAFF.replace(b"40", b"forty" if n in (2, 5) or n > 7 else b"40") for n in range(13)
+    )
+    sent = {
+        "workforce_RMC.csv": HEADER + broken,
+        "workforce_RM3.csv": HEADER.replace(b"in_post_wte", b"x") + STAFF * 9,
+        "workforce_RRF.csv": b"",
+    }
+    deliveries = [Delivery("workforce", Path(name), DAY, data) for name, data in sent.items()]
+    found = harvest("workforce", deliveries, Pipeline(home).setup, now=NOW)
+    waiting = json.loads(listed("--json", "--feed", "workforce"))["waiting"]
+    told = {one["delivery"]: one["rows"] for one in waiting if one["scope"] == "file"}
+    assert set(told) == set(sent)
+    (row,) = told["workforce_RMC.csv"]
+    assert (row["row_no"], row["rule"]) == (None, "establishment_wte_is_a_number")
+    assert row["reason"].startswith(
+        "7 of 13 records, the contract tolerates 5; rows 4, 7, 10, 11, 12, ...: "
+    )
+    (other,) = told["workforce_RM3.csv"]
+    assert other["reason"].startswith("missing column(s) in_post")
+    assert "the whole: is_not_empty: the file is empty" in listed("--rows")
+    assert all(f.rule in f.message for f in found.failures) and len(found.failures) == 3
+
+
 def test_a_name_of_two_entries_dismisses_neither(
     home: Settings, capsys: pytest.CaptureFixture[str]
 ):
