@@ -63,6 +63,8 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(export_app, name="export")
 app.command()(recompute)
 PATHS_SHOWN = 20
+# How the failure of a contract check ends that Dagster raises.
+CONTRACT_CHECK = ": contract_holds"
 
 
 class Output(StrEnum):
@@ -140,13 +142,26 @@ def _print_stages(entries: list[Any]) -> None:
 def _finish(outcome: Outcome, settings: Settings) -> None:
     if outcome.succeeded:
         return
-    _print_failures(settings, _gate(settings)["failures"])
-    for step, message in zip(outcome.failed_steps, outcome.messages, strict=True):
-        errors.print(f"{step}: {message}", style="bold red", soft_wrap=True)
+    failures = _gate(settings)["failures"]
+    _print_failures(settings, failures)
+    for steps, message in causes(outcome, told=bool(failures)):
+        errors.print(f"{steps}: {message}", style="bold red", soft_wrap=True)
     current = _manifest(settings)
     served = f"build {current['build_id']} stays served" if current else "nothing is published yet"
     errors.print(f"The run did not succeed; {served}.", soft_wrap=True)
     raise typer.Exit(1)
+
+
+def causes(outcome: Outcome, *, told: bool) -> list[tuple[str, str]]:
+    """Steps that failed with one message, and the message, each once.
+
+    `told`: the failures of the gate have been printed; a contract check repeats that there are some.
+    """
+    steps: dict[str, list[str]] = {}
+    for step, message in zip(outcome.failed_steps, outcome.messages, strict=True):
+        if not (told and message.endswith(CONTRACT_CHECK)):
+            steps.setdefault(message, []).append(step)
+    return [(", ".join(names), message) for message, names in steps.items()]
 
 
 def _print_failures(settings: Settings, failures: list[dict[str, Any]]) -> None:
