@@ -148,6 +148,8 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
 
     pipeline = Pipeline(settings)
     load_keys(settings.key_file)  # a missing key stops here, before any step
+    if stage in (None, "harvest"):
+        _ = pipeline.setup  # so does a wrong map or registry, once and not once per feed
     tags = range_tags(pipeline.waiting(), today=pipeline.now().date())
     definitions = defs()
     settings.log_file.parent.mkdir(parents=True, exist_ok=True)
