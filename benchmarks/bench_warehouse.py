@@ -131,7 +131,7 @@ def _lines(size: dict[str, Any]) -> list[dict[str, Any]]:
     label, lines = f"{size['asked_exams'] / 1e6:g}m", []
     for part in ("landing", "full", "day"):
         for name, value in size[part].items():
-            if isinstance(value, int | float):
+            if isinstance(value, int | float) and not isinstance(value, bool):
                 unit = next((unit for end, unit in units.items() if name.endswith(end)), "")
                 lines.append({"name": f"{label}_{part}_{name}", "value": value, "unit": unit})
     return lines
@@ -207,15 +207,15 @@ def measure_size(place: Place, exams: int) -> dict[str, Any]:
     start_home(place, day)
     copy_project(place)
     full = measured_run(place)
-    counts = _counts(place)
+    counts = counts_of(place)
     add_day(place, day)
     ordinary = measured_run(place)
     return {
         "asked_exams": exams,
         "exams": counts["exams"],
         "landing": landing,
-        "full": full.figures(counts) | counts | _files(place),
-        "day": ordinary.figures(_counts(place)) | {"added_on": day.isoformat()},
+        "full": full.figures(counts) | counts | sizes_of(place),
+        "day": ordinary.figures(counts_of(place)) | {"added_on": day.isoformat()},
         "models": full.models(),
         "day_models": ordinary.models(),
         "queries": time_queries(place.home / "published", AUDIENCE),
@@ -351,7 +351,9 @@ class Run:
             in_steps += took
             found[f"{stage}_seconds"] = took
             peak = max(peak_bytes(self.looks, *span) for span in spans)
-            found[f"{stage}_peak_megabytes"] = _megabytes(peak)
+            # A step may end between two looks.
+            if peak:
+                found[f"{stage}_peak_megabytes"] = _megabytes(peak)
         found |= {
             # From the first node to the last, two at a time: models, seeds and tests.
             "build_seconds": busy,
@@ -367,16 +369,17 @@ class Run:
             found["events_per_second"] = counts["events"] / busy
         return {name: round(value, 2) for name, value in found.items()}
 
-    def models(self) -> dict[str, dict[str, float]]:
+    def models(self) -> dict[str, dict[str, float | None]]:
         """Seconds by model, and the most memory of the whole tree while it ran (two run at once)."""
-        return {
-            node.name: {
-                "seconds": round(node.seconds, 3),
-                "peak_megabytes": _megabytes(peak_bytes(self.looks, node.began, node.ended)),
-            }
-            for node in self.nodes
-            if node.kind == "model"
-        }
+        found: dict[str, dict[str, float | None]] = {}
+        for node in self.nodes:
+            if node.kind == "model":
+                peak = peak_bytes(self.looks, node.began, node.ended)
+                found[node.name] = {
+                    "seconds": round(node.seconds, 3),
+                    "peak_megabytes": _megabytes(peak) if peak else None,
+                }
+        return found
 
 
 def measured_run(place: Place) -> Run:
@@ -388,7 +391,7 @@ def measured_run(place: Place) -> Run:
         for path in (place.project / "target").rglob("run_results.json")
         if path.stat().st_mtime >= began
     ]
-    return Run(seconds, _steps(place.home, began), nodes_of(results), looks)
+    return Run(seconds, steps_of(place.home, began), nodes_of(results), looks)
 
 
 def nodes_of(run_results: Iterable[dict[str, Any]]) -> list[Node]:
@@ -420,7 +423,7 @@ STAGES = {
 HARVEST = "harvest"
 
 
-def _steps(home: Path, since: float) -> dict[str, list[tuple[float, float]]]:
+def steps_of(home: Path, since: float) -> dict[str, list[tuple[float, float]]]:
     """Begin and end of every step of the Dagster runs of a home since an instant, by stage."""
     import dagster as dg
 
@@ -465,8 +468,8 @@ def _imaging(place: Place, home: Path, *words: str) -> tuple[float, list[tuple[f
 # ------------------------------------------------------------ what was built
 
 
-def _counts(place: Place) -> dict[str, int]:
-    """Rows that went in and came out."""
+def counts_of(place: Place) -> dict[str, int]:
+    """Rows of events that have landed, exams performed in the warehouse."""
     settings = place.settings(place.home)
     events = settings.landing_dir / "imaging_events" / "*.parquet"
     with duckdb.connect(str(settings.warehouse_file), read_only=True) as connection:
@@ -478,7 +481,8 @@ def _counts(place: Place) -> dict[str, int]:
     return {"events": count[0], "exams": count[1]}
 
 
-def _files(place: Place) -> dict[str, float]:
+def sizes_of(place: Place) -> dict[str, float]:
+    """Megabytes of the warehouse and of the newest published file."""
     settings = place.settings(place.home)
     published = max(settings.published_dir.glob("*.duckdb"), key=lambda file: file.stat().st_mtime)
     return {
