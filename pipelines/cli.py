@@ -697,9 +697,14 @@ def dagster(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="Which benchmark: journey, dicom, hl7, receive, mllp, archives.")
+        str,
+        typer.Argument(
+            help="Which benchmark: journey, warehouse, dicom, hl7, receive, mllp, archives."
+        ),
     ] = "journey",
-    quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="Smaller input; ends within 3 minutes, but for warehouse.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,
 ) -> None:
     """Measure one hot path; exit code 0 even when an aim is missed."""
