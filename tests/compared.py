@@ -33,14 +33,20 @@ COMPARED: list[Comparison] = []
 
 
 def published_cells(
-    connection: duckdb.DuckDBPyConnection, metric_id: str, level: str = "network"
+    connection: duckdb.DuckDBPyConnection,
+    metric_id: str,
+    level: str = "network",
+    by_modality: bool = False,
 ) -> pl.DataFrame:
-    """One row per organisation of a level and month of a metric, all modalities: its parts and value."""
+    """One row per organisation of a level and month of a metric: its parts and value.
+
+    Of all modalities, or `by_modality` one row for each of them, without their sum.
+    """
     return connection.sql(
-        "select org_code as party_code, period_start_on as month, numerator, denominator, value "
-        "from marts.rpt_metrics_monthly where metric_id = ? and org_level = ? "
-        "and modality_group = 'All' order by all",
-        params=[metric_id, level],
+        "select org_code as party_code, modality_group, period_start_on as month, "
+        "numerator, denominator, value from marts.rpt_metrics_monthly where metric_id = ? "
+        "and org_level = ? and (modality_group <> 'All') = ? order by all",
+        params=[metric_id, level, by_modality],
     ).pl()
 
 
@@ -54,10 +60,15 @@ def apart(
     """The cells that differ by more than allowed, or that one side lacks; what was compared is kept.
 
     Both frames have the keys `by` and either numerator and denominator (empty of a count), or value.
-    `allowed` may be told for each part; a part that it does not name must be equal.
+    `allowed` may use any column of the true side, and be told for each part; a part that it does not
+    name must be equal.
     """
     parts = [name for name in PARTS if name in expected.columns]
-    sides = [rows.select(*by, pl.col(parts).cast(pl.Float64)) for rows in (expected, found)]
+    others = [name for name in expected.columns if name not in (*by, *parts)]
+    sides = [
+        rows.select(*by, *kept, pl.col(parts).cast(pl.Float64))
+        for rows, kept in ((expected, others), (found, []))
+    ]
     both = sides[0].join(sides[1], on=by, how="full", suffix="_found", coalesce=True)
     _keep(metric_id, both, parts, by)
     limits = allowed if isinstance(allowed, dict) else dict.fromkeys(parts, allowed)

@@ -13,6 +13,8 @@ import polars as pl
 from tests.truth import LONDON, exams, merged, minutes_by_day, scanner_downtimes
 
 Times = list[tuple[datetime, datetime]]
+# What a scanner's figures are told by.
+CELL = {"party_code": pl.String, "modality_group": pl.String, "month": pl.Date}
 LEAD, TAIL = timedelta(minutes=2), timedelta(minutes=3)
 CHANGEOVER = timedelta(minutes=15)
 
@@ -47,20 +49,24 @@ def _by_station(rows: pl.DataFrame, station: str, start: str, end: str) -> dict[
 
 
 @cache
-def parties(truth: Path) -> dict[str, str]:
-    """The party of each site."""
-    rows = exams(truth).select("site_code", "party_code").drop_nulls().unique()
-    return dict(rows.iter_rows())
-
-
-@cache
-def stations(truth: Path) -> dict[str, str]:
-    """The party of each station that the rota, the downtimes or an exam names."""
-    rota = pl.read_parquet(truth / "rota.parquet").select("station_name", "site_code")
-    down = scanner_downtimes(truth).select(station_name="asset", site_code="site_code")
-    used = exams(truth).select("station_name", "site_code")
-    rows = pl.concat([rota, down, used]).drop_nulls().unique("station_name")
-    return {station: parties(truth)[site] for station, site in rows.iter_rows()}
+def stations(truth: Path) -> dict[str, tuple[str, str]]:
+    """Party and modality group of each station that the rota, the downtimes or an exam names."""
+    done = exams(truth).select(
+        "station_name", "site_code", "party_code", "dicom_modality", "modality_group"
+    )
+    parties = dict(done.select("site_code", "party_code").drop_nulls().unique().iter_rows())
+    groups = dict(done.select("dicom_modality", "modality_group").drop_nulls().unique().iter_rows())
+    rota = pl.read_parquet(truth / "rota.parquet")
+    down = pl.read_parquet(truth / "downtime.parquet").rename(
+        {"asset": "station_name", "asset_type": "dicom_modality"}
+    )
+    rows = pl.concat(
+        one.select("station_name", "site_code", "dicom_modality") for one in (rota, down, done)
+    )
+    return {
+        station: (parties[site], groups[modality])
+        for station, site, modality in rows.drop_nulls().unique("station_name").iter_rows()
+    }
 
 
 @cache
@@ -113,29 +119,25 @@ def opening(rows: pl.DataFrame, first: date, last: date) -> dict[str, Times]:
 
 
 def hours_by_month(truth: Path, times: dict[str, Times]) -> pl.DataFrame:
-    """One row per party and month (local) with the hours of all stations."""
+    """One row per party, modality and month (local) with the hours of all stations."""
     rows = [
-        (stations(truth)[station], day.replace(day=1), minutes / 60)
+        (*stations(truth)[station], day.replace(day=1), minutes / 60)
         for station, spans in times.items()
         for span in spans
         for day, minutes in minutes_by_day(*span)
     ]
-    schema = {"party_code": pl.String, "month": pl.Date, "hours": pl.Float64}
-    found = pl.DataFrame(rows, schema=schema, orient="row")
-    return found.group_by("party_code", "month").agg(pl.col("hours").sum())
+    found = pl.DataFrame(rows, schema=CELL | {"hours": pl.Float64}, orient="row")
+    return found.group_by(*CELL).agg(pl.col("hours").sum())
 
 
 def scans_in_staffed_time(truth: Path) -> pl.DataFrame:
-    """One row per party and month with the scans begun in staffed time."""
+    """One row per party, modality and month with the scans begun in staffed time."""
     rows = [
-        (stations(truth)[station], local.date().replace(day=1))
+        (*stations(truth)[station], local.date().replace(day=1))
         for _, station, start, _, local in _scans(truth, "exam").iter_rows()
         if any(a <= start < b for a, b in staffed(truth).get(station, []))
     ]
-    schema = {"party_code": pl.String, "month": pl.Date}
-    return (
-        pl.DataFrame(rows, schema=schema, orient="row").group_by("party_code", "month").len("scans")
-    )
+    return pl.DataFrame(rows, schema=CELL, orient="row").group_by(*CELL).len("scans")
 
 
 def clock_error_minutes(truth: Path, station: str, at: datetime) -> float:
@@ -151,7 +153,7 @@ def clock_error_minutes(truth: Path, station: str, at: datetime) -> float:
 
 
 def sessions(truth: Path) -> pl.DataFrame:
-    """One row per staffed session with a patient: party, month, delay, idle gaps, clock error in minutes."""
+    """One row per staffed session with a patient: party, modality, month, delay, idle gaps, clock error in minutes."""
     rows = []
     for station, spans in staffed(truth).items():
         busy = occupied(truth).get(station, [])
@@ -168,18 +170,12 @@ def sessions(truth: Path) -> pl.DataFrame:
             idle = [end - start for start, end in gaps if end - start > CHANGEOVER]
             rows.append(
                 (
-                    stations(truth)[station],
+                    *stations(truth)[station],
                     span[0].astimezone(LONDON).date().replace(day=1),
                     (first - span[0]) / timedelta(minutes=1),
                     sum(idle, timedelta()) / timedelta(minutes=1),
                     clock_error_minutes(truth, station, first),
                 )
             )
-    schema = {
-        "party_code": pl.String,
-        "month": pl.Date,
-        "delay_minutes": pl.Float64,
-        "idle_minutes": pl.Float64,
-        "clock_minutes": pl.Float64,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    minutes = dict.fromkeys(("delay_minutes", "idle_minutes", "clock_minutes"), pl.Float64)
+    return pl.DataFrame(rows, schema=CELL | minutes, orient="row")

@@ -16,6 +16,7 @@ from tests import truth, truth_scanners
 from tests.compared import apart, published_cells
 
 MONTH, PARTY = "month", "party_code"
+BY_SCANNER = tuple(truth_scanners.CELL)
 LAST_DAY = date(2026, 3, 31)
 SCANS = ("exam", "phantom")
 # Rank of order_cancelled in the vocabulary of events.
@@ -35,21 +36,33 @@ def warehouse(demo):
         yield connection
 
 
-def assert_same(metric_id: str, expected: pl.DataFrame, found: pl.DataFrame) -> None:
-    """Every party and month has the same parts, and neither side has one that the other lacks."""
+def assert_same(
+    metric_id: str,
+    expected: pl.DataFrame,
+    found: pl.DataFrame,
+    by: tuple[str, ...] = (PARTY, MONTH),
+) -> None:
+    """Every cell has the same parts, and neither side has one that the other lacks."""
     expected = expected.filter(pl.col("denominator") > 0)
     assert len(found) > 0
-    wrong = apart(metric_id, expected, found, [PARTY, MONTH])
+    wrong = apart(metric_id, expected, found, list(by))
     assert wrong.is_empty(), wrong
+
+
+def by_scanner(published, metric_id: str) -> pl.DataFrame:
+    """Cells of a metric by party, modality and month."""
+    return published_cells(published, metric_id, "party", by_modality=True)
 
 
 def month_of(name: str) -> pl.Expr:
     return pl.col(name).dt.date().dt.month_start().alias(MONTH)
 
 
-def parts(rows: pl.DataFrame, counts: pl.Expr) -> pl.DataFrame:
+def parts(
+    rows: pl.DataFrame, counts: pl.Expr, by: tuple[str, ...] = (PARTY, MONTH)
+) -> pl.DataFrame:
     """One row per party and month: rows, and those that count."""
-    return rows.group_by(PARTY, MONTH).agg(
+    return rows.group_by(*by).agg(
         counts.sum().alias("numerator"), pl.len().alias("denominator")
     )
 
@@ -89,9 +102,10 @@ def test_slots_used_agree_for_every_party_and_month_that_diaries_cover(demo, pub
     expected = parts(
         slots.filter(could_be_used & pl.col(MONTH).is_in(whole)),
         pl.col("slot_status") == "attended",
+        BY_SCANNER,
     )
-    found = published_cells(published, "U03", "party")
-    assert_same("U03", expected, found)
+    found = by_scanner(published, "U03")
+    assert_same("U03", expected, found, BY_SCANNER)
     # a diary knows the exams, too, whose rows in an extract were refused
     seen = pl.read_parquet(folder / "exams.parquet").filter(
         pl.col("completed_at").is_not_null() & pl.col("station_name").is_not_null()
@@ -164,11 +178,10 @@ def left_over(folder: Path, times: truth_scanners.Times, station: str) -> truth_
 
 
 def quotient(above: pl.DataFrame, below: pl.DataFrame, minutes: int = 1) -> pl.DataFrame:
-    """Hours by party and month over hours of the same, in hours or in minutes; none above is 0."""
-    both = below.join(above, on=[PARTY, MONTH], how="left", suffix="_above")
+    """Hours over hours by party, modality and month, in hours or in minutes; none above is 0."""
+    both = below.join(above, on=BY_SCANNER, how="left", suffix="_above")
     return both.select(
-        PARTY,
-        MONTH,
+        *BY_SCANNER,
         numerator=pl.col("hours_above").fill_null(0.0) * minutes,
         denominator=pl.col("hours") * minutes,
     )
@@ -179,19 +192,19 @@ def test_opening_hours_are_those_published(demo, published, opening):
     folder = demo.path / "truth"
     months = [date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)]
     days = pl.date_range(told_from(folder), LAST_DAY, eager=True).dt.month_start()
-    parties = [truth_scanners.stations(folder)[station] for station in opening]
+    places = [truth_scanners.stations(folder)[station] for station in opening]
     weeks = pl.DataFrame(
         [
-            (party, month, (days == month).sum() / 7 * parties.count(party))
-            for party in set(parties)
+            (*place, month, (days == month).sum() / 7 * places.count(place))
+            for place in set(places)
             for month in months
         ],
-        schema={PARTY: pl.String, MONTH: pl.Date, "denominator": pl.Float64},
+        schema=truth_scanners.CELL | {"denominator": pl.Float64},
         orient="row",
     )
     hours = truth_scanners.hours_by_month(folder, opening).rename({"hours": "numerator"})
-    expected = hours.join(weeks, on=[PARTY, MONTH])
-    assert_same("U06", expected, published_cells(published, "U06", "party"))
+    expected = hours.join(weeks, on=BY_SCANNER)
+    assert_same("U06", expected, by_scanner(published, "U06"), BY_SCANNER)
 
 
 def test_exams_of_each_staffed_hour_agree_for_every_party_and_month(demo, published):
@@ -199,11 +212,11 @@ def test_exams_of_each_staffed_hour_agree_for_every_party_and_month(demo, publis
     folder = demo.path / "truth"
     hours = truth_scanners.hours_by_month(folder, truth_scanners.staffed(folder))
     expected = (
-        hours.join(truth_scanners.scans_in_staffed_time(folder), on=[PARTY, MONTH], how="left")
+        hours.join(truth_scanners.scans_in_staffed_time(folder), on=BY_SCANNER, how="left")
         .with_columns(pl.col("scans").fill_null(0))
         .rename({"scans": "numerator", "hours": "denominator"})
     )
-    assert_same("U01", expected, published_cells(published, "U01", "party"))
+    assert_same("U01", expected, by_scanner(published, "U01"), BY_SCANNER)
 
 
 def test_use_of_staffed_time_agrees_within_the_error_of_the_clocks(demo, published):
@@ -215,7 +228,7 @@ def test_use_of_staffed_time_agrees_within_the_error_of_the_clocks(demo, publish
     }
     free = {name: left_over(folder, spans, name) for name, spans in staffed.items()}
     above, below = (truth_scanners.hours_by_month(folder, times) for times in (used, free))
-    found = published_cells(published, "U02", "party")
+    found = by_scanner(published, "U02")
     assert_within_clocks("U02", folder, quotient(above, below, 60), found)
 
 
@@ -225,11 +238,10 @@ def assert_within_clocks(
     """As `assert_same`, but minutes may be wrong by as much as the clock of each session's scanner."""
     # a scanner tells whole seconds
     error = pl.col("clock_minutes") + 1 / 60
-    errors = truth_scanners.sessions(folder).group_by(PARTY, MONTH).agg(error.sum())
-    limits = {f"{party} {month}": minutes for party, month, minutes in errors.iter_rows()}
-    cell = pl.format("{} {}", PARTY, pl.col(MONTH).cast(pl.String))
-    allowed = cell.replace_strict(limits, default=0.0, return_dtype=pl.Float64) + 1e-6
-    wrong = apart(metric_id, expected, found, [PARTY, MONTH], {"numerator": allowed})
+    errors = truth_scanners.sessions(folder).group_by(*BY_SCANNER).agg(error=error.sum())
+    expected = expected.join(errors, on=BY_SCANNER, how="left")
+    limits = {"numerator": pl.col("error").fill_null(0.0) + 1e-6}
+    wrong = apart(metric_id, expected, found, list(BY_SCANNER), limits)
     assert wrong.is_empty(), wrong
 
 
@@ -243,10 +255,10 @@ def test_delays_and_idle_gaps_agree_within_the_error_of_the_clocks(
     folder = demo.path / "truth"
     expected = (
         truth_scanners.sessions(folder)
-        .group_by(PARTY, MONTH)
+        .group_by(*BY_SCANNER)
         .agg(numerator=pl.col(minutes).sum(), denominator=pl.len())
     )
-    found = published_cells(published, metric_id, "party")
+    found = by_scanner(published, metric_id)
     assert_within_clocks(metric_id, folder, expected, found)
 
 
@@ -265,7 +277,7 @@ def test_unplanned_downtime_agrees_for_every_party_and_month(demo, published, op
     free = {name: left_over(folder, spans, name) for name, spans in opening.items()}
     above, below = (truth_scanners.hours_by_month(folder, times) for times in (lost, free))
     assert above["hours"].sum() > 0
-    assert_same("U07", quotient(above, below), published_cells(published, "U07", "party"))
+    assert_same("U07", quotient(above, below), by_scanner(published, "U07"), BY_SCANNER)
 
 
 def test_exams_per_scanner_and_year_agree_for_every_party_and_month(demo, published):
