@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
+WORDS = {"party_code": "party", "modality_group": "modality"}
 Allowed = float | pl.Expr
 PARTS = ("numerator", "denominator", "value")
 
@@ -99,4 +100,8 @@ def _keep(metric_id: str, both: pl.DataFrame, parts: list[str], by: list[str]) -
         0, named=True
     )
     test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0]
-    COMPARED.append(Comparison(metric_id, test, " and ".join(by), len(cells), **figures))
+    COMPARED.append(
+        Comparison(
+            metric_id, test, ", ".join(WORDS.get(key, key) for key in by), len(cells), **figures
+        )
+    )

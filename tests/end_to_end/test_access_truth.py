@@ -62,9 +62,7 @@ def parts(
     rows: pl.DataFrame, counts: pl.Expr, by: tuple[str, ...] = (PARTY, MONTH)
 ) -> pl.DataFrame:
     """One row per party and month: rows, and those that count."""
-    return rows.group_by(*by).agg(
-        counts.sum().alias("numerator"), pl.len().alias("denominator")
-    )
+    return rows.group_by(*by).agg(counts.sum().alias("numerator"), pl.len().alias("denominator"))
 
 
 def told_from(folder: Path) -> date:
