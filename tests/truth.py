@@ -6,6 +6,7 @@ one of the two is wrong.
 
 import json
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ import polars as pl
 LONDON = ZoneInfo("Europe/London")
 
 
+@cache
 def exams(truth: Path) -> pl.DataFrame:
     """One row per request that a perfect warehouse would know."""
     return pl.read_parquet(truth / "exams.parquet").filter(~pl.col("is_refused"))
@@ -71,6 +73,33 @@ def waiting_list(truth: Path, census: date) -> pl.DataFrame:
     )
 
 
+def activity(truth: Path, month: date) -> tuple[int, None]:
+    """Tests of the national return done in a month, of every stream."""
+    done = exams(truth).filter(
+        pl.col("completed_at").is_not_null()
+        & pl.col("dm01_test").is_not_null()
+        & (pl.col("exam_code_delivered") == pl.col("exam_code"))
+        & (pl.col("started_at_local").dt.date().dt.month_start() == month)
+    )
+    return len(done), None
+
+
+def unreported(truth: Path, census: date) -> tuple[int, int]:
+    """Exams done and unreported at the midnight that ends a day: those over 28 days old, and all.
+
+    An exam whose report is dated before its end is a data-quality case and counts in neither.
+    """
+    midnight = datetime.combine(census + timedelta(days=1), time(), tzinfo=LONDON).astimezone(UTC)
+    verified_on = pl.col("verified_at_local").dt.date()
+    rows = exams(truth).filter(
+        pl.col("completed_at").is_not_null()
+        & (pl.col("started_at_local").dt.date() <= census)
+        & (verified_on.is_null() | (verified_on > census))
+        & ~(pl.col("verified_at") < pl.col("completed_at")).fill_null(False)
+    )
+    return len(rows.filter(midnight - pl.col("completed_at") > timedelta(days=28))), len(rows)
+
+
 def reported_within_28_days(truth: Path, month: date) -> tuple[int, int]:
     """Exams started in a month, and how many had a verified report within 28 days of their end.
 
@@ -95,6 +124,20 @@ def cross_site_share(truth: Path, month: date) -> tuple[int, int]:
     )
     crossed = reports.filter(pl.col("reporter_org") != pl.col("party_code"))
     return len(crossed), len(reports)
+
+
+def outsourced_share(truth: Path, month: date) -> tuple[int, int]:
+    """Reports verified in a month, and how many a supplier wrote."""
+    reports = exams(truth).filter(pl.col("verified_at_local").dt.date().dt.month_start() == month)
+    return len(reports.filter(pl.col("reporter_org").str.starts_with("ZZ"))), len(reports)
+
+
+def out_of_hours_share(truth: Path, month: date) -> tuple[int, int]:
+    """Reports verified in a month, and how many at a weekend or from 20:00 to 08:00 on the wall."""
+    at = pl.col("verified_at_local")
+    reports = exams(truth).filter(at.dt.date().dt.month_start() == month)
+    outside = (at.dt.weekday() >= 6) | (at.dt.hour() >= 20) | (at.dt.hour() < 8)
+    return len(reports.filter(outside)), len(reports)
 
 
 def amended_reports(truth: Path, month: date) -> tuple[int, int]:
