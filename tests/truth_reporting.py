@@ -72,8 +72,12 @@ def within_maximum(truth: Path, month: date) -> pl.DataFrame:
     )
 
 
-def turnaround_percentile(truth: Path, month: date, share: float) -> float | None:
+def turnaround_percentile(
+    truth: Path, month: date, share: float, patients: pl.DataFrame | None = None
+) -> float | None:
     """Hours by which a share of the exams of a month is reported (Kaplan-Meier), None if never.
+
+    Of all exams, or of those of `patients` (patient_no).
 
     Product limit, one exam at a time: at a report the share left falls by one of those who have
     waited at least as long; an exam still open has waited until the last day is over.
@@ -82,6 +86,8 @@ def turnaround_percentile(truth: Path, month: date, share: float) -> float | Non
     last = datetime.combine(date.fromisoformat(told["last_day_on"]), time(23, 59), tzinfo=LONDON)
     last = last.astimezone(UTC)
     rows = _acquired(truth, month)
+    if patients is not None:
+        rows = rows.join(patients, on="patient_no", how="semi")
     waited = (pl.col("verified_at").fill_null(last) - pl.col("completed_at")) / timedelta(hours=1)
     order = rows.select(waited.alias("hours"), is_open=pl.col("verified_at").is_null())
     at_risk, left = len(rows), 1.0

@@ -22,6 +22,68 @@ TURNAROUND_SURVIVAL: dict[str, Any] = {
     ],
 }
 
+TURNAROUND_BY_PATIENT_GROUP: dict[str, Any] = {
+    "name": "turnaround_by_patient_group",
+    "description": "One row per network or trust, modality group, patient group and month of "
+    "acquisition: the percentiles of statistics.turnaround_survival (R01) by deprivation quintile "
+    "and ethnic group. Readers get no figures of a group too small to be told (is_withheld).",
+    "grain": "org_level, org_code, modality_group, patient_group_kind, patient_group, "
+    "acquired_month_on",
+    "small_numbers": {
+        "size": "exam_count",
+        "within": ["patient_group_kind", "acquired_month_on"],
+        "figures": [
+            "exam_count",
+            "open_count",
+            "p50_hours",
+            "p90_hours",
+            "p50_reached",
+            "p90_reached",
+            "gap_to_least_deprived",
+        ],
+        "against_least_deprived": ["gap_to_least_deprived", "least_deprived_exam_count"],
+    },
+    "columns": [
+        ("org_level", "VARCHAR", "network or trust; parties overlap with trusts."),
+        ("org_code", "VARCHAR", "NETWORK or trust code."),
+        ("modality_group", "VARCHAR", "Modality group, or All."),
+        ("patient_group_kind", "VARCHAR", "deprivation_quintile or ethnic_group."),
+        ("acquired_month_on", "DATE", "First day of the month the exams were acquired in."),
+        ("patient_group", "VARCHAR", "Quintile or ethnic group, as in rpt_equity_monthly."),
+        ("group_order", "INTEGER", "Place of the group among those of its kind, from 1."),
+        ("is_group_known", "BOOLEAN", "False for the group of those whose group is not known."),
+        ("exam_count", "BIGINT", "Exams acquired in the month; null where withheld."),
+        ("open_count", "BIGINT", "Of these, without a verified report at the data's as-at."),
+        ("p50_hours", "DOUBLE", "Median turnaround in hours; null where not reached or withheld."),
+        ("p90_hours", "DOUBLE", "90th percentile in hours; null where not reached or withheld."),
+        ("p50_reached", "BOOLEAN", "At least half of the exams are reported."),
+        ("p90_reached", "BOOLEAN", "At least nine in ten are reported."),
+        (
+            "known_rate",
+            "DOUBLE",
+            "Share of the organisation's exams whose group is known, the same in each row of a "
+            "kind; null where the group that is not known is withheld.",
+        ),
+        (
+            "gap_to_least_deprived",
+            "DOUBLE",
+            "Median less that of the least deprived quintile, in hours; null for ethnic groups, "
+            "and where either is not told.",
+        ),
+        (
+            "least_deprived_exam_count",
+            "BIGINT",
+            "Exams of the least deprived quintile; null for ethnic groups and where withheld.",
+        ),
+        (
+            "is_withheld",
+            "BOOLEAN",
+            "True where readers of this file may not see the group: it is smaller than the seed "
+            "audiences allows, or without it a smaller one could be had by subtraction.",
+        ),
+    ],
+}
+
 METRIC_REVISIONS: dict[str, Any] = {
     "name": "metric_revisions",
     "description": "One row per metric, organisation, modality group and month whose figures "
@@ -67,4 +129,4 @@ METRIC_REVISIONS: dict[str, Any] = {
     ],
 }
 
-STATISTICS_TABLES = [TURNAROUND_SURVIVAL, METRIC_REVISIONS]
+STATISTICS_TABLES = [TURNAROUND_SURVIVAL, TURNAROUND_BY_PATIENT_GROUP, METRIC_REVISIONS]

@@ -9,7 +9,7 @@ from pipelines.gate import composed
 from pipelines.journal import Entry, Journal
 from pipelines.metrics import read_registry
 from pipelines.publishing.catalogue import public_models
-from pipelines.publishing.release import Source, release
+from pipelines.publishing.release import AUDIENCE, Source, release
 from pipelines.statistics.revisions import revisions
 from pipelines.statistics.tables import STATISTICS_TABLES
 from pipelines.warehouse import manifest_path, read_stamp
@@ -44,6 +44,7 @@ def published_marts(
         gate=composed(settings.gate_dir),
         standing=[f for found in pipeline.standing_failures().values() for f in found],
         may_be_unsuppressed=settings.holds_synthetic_data or settings.publish_unsuppressed,
+        least_group=pipeline.network.least_group(AUDIENCE),
         network_name=pipeline.setup.network.name,
         is_synthetic=settings.holds_synthetic_data,
         keep=settings.keep_builds,
