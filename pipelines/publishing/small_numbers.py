@@ -34,8 +34,13 @@ class SmallNumbers:
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> "SmallNumbers":
-        """From its description; raises TypeError when a part is missing or unknown."""
-        return cls(**{name: v if isinstance(v, str) else tuple(v) for name, v in told.items()})
+        """From its description; raises KeyError when a part is missing."""
+        return cls(
+            size=told["size"],
+            within=tuple(told["within"]),
+            figures=tuple(told["figures"]),
+            against_least_deprived=tuple(told["against_least_deprived"]),
+        )
 
 
 def withhold(frame: pl.DataFrame, spec: SmallNumbers, *, least: int) -> pl.DataFrame:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pipelines.statistics.spread import LEAST_SIZE, LEAST_TRUSTS
+
 TURNAROUND_SURVIVAL: dict[str, Any] = {
     "name": "turnaround_survival",
     "description": "One row per organisation, modality group and month of acquisition: percentiles "
@@ -84,6 +86,40 @@ TURNAROUND_BY_PATIENT_GROUP: dict[str, Any] = {
     ],
 }
 
+TRUST_SPREAD: dict[str, Any] = {
+    "name": "trust_spread",
+    "description": "One row per metric (W02, W05, W05P90, and R01 by its median), modality group "
+    f"and month: how far apart the trusts are. A trust of fewer than {LEAST_SIZE} patients or exams "
+    "is left out: a few of them would move it from one end to the other.",
+    "grain": "metric_id, modality_group, period_start_on",
+    "columns": [
+        ("metric_id", "VARCHAR", "Metric of the registry."),
+        ("modality_group", "VARCHAR", "Modality group, or All."),
+        ("period_start_on", "DATE", "First day of the month."),
+        ("trust_count", "BIGINT", "Trusts that are compared; two at least."),
+        ("left_out_count", "BIGINT", "Trusts left out: too few patients or exams, or no value."),
+        ("lowest", "DOUBLE", "Value of the trust with the lowest one, in the unit of the metric."),
+        (
+            "lower_quartile",
+            "DOUBLE",
+            "A quarter of the trusts are at or below it; interpolated, null for fewer than "
+            f"{LEAST_TRUSTS} trusts.",
+        ),
+        ("upper_quartile", "DOUBLE", "A quarter of the trusts are at or above it; likewise."),
+        ("highest", "DOUBLE", "Value of the trust with the highest one."),
+        ("gap", "DOUBLE", "Highest less lowest."),
+        ("quartile_gap", "DOUBLE", "Upper less lower quartile: the middle half of the trusts."),
+        ("lowest_trust_code", "VARCHAR", "Trust with the lowest value; of several the first code."),
+        ("lowest_size", "DOUBLE", "Patients or exams its value stands on."),
+        (
+            "highest_trust_code",
+            "VARCHAR",
+            "Trust with the highest value; of several the last code.",
+        ),
+        ("highest_size", "DOUBLE", "Patients or exams its value stands on."),
+    ],
+}
+
 METRIC_REVISIONS: dict[str, Any] = {
     "name": "metric_revisions",
     "description": "One row per metric, organisation, modality group and month whose figures "
@@ -129,4 +165,9 @@ METRIC_REVISIONS: dict[str, Any] = {
     ],
 }
 
-STATISTICS_TABLES = [TURNAROUND_SURVIVAL, TURNAROUND_BY_PATIENT_GROUP, METRIC_REVISIONS]
+STATISTICS_TABLES = [
+    TURNAROUND_SURVIVAL,
+    TURNAROUND_BY_PATIENT_GROUP,
+    TRUST_SPREAD,
+    METRIC_REVISIONS,
+]

@@ -17,6 +17,7 @@ from pipelines.warehouse import read_stamp, write_stamp
     deps=[
         dg.AssetKey(["statistics", "turnaround_survival"]),
         dg.AssetKey(["statistics", "turnaround_by_patient_group"]),
+        dg.AssetKey(["statistics", "trust_spread"]),
     ],
 )
 def warehouse_audit(
