@@ -75,7 +75,8 @@ def groups(frame: pl.DataFrame, *, unit: str, counted: str, title: str, takeaway
         else f"{name}  <b>withheld</b>"
         for name, row in zip(names, frame.iter_rows(named=True), strict=True)
     ]
-    chart.update_yaxes(ticktext=written)
+    # The middle quintiles have numbers as their names, which are no places on a scale.
+    chart.update_yaxes(ticktext=written, type="category")
     theme.lay_out(chart, title=title, height=60 + BAR_HEIGHT * max(frame.height, 2))
     _axes(chart, unit)
     alt = (

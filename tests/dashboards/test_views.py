@@ -457,7 +457,9 @@ def test_there_is_no_pages_folder():
 
 def test_who_waits_longer_names_the_gap_what_is_withheld_and_what_it_does_not_prove(open_view):
     """A gap without its group sizes, or taken as proof of a cause, is read wrongly by a board."""
-    app = open_view("waiting_times", organisation="Bolton NHS Foundation Trust (trust)", modality="CT")
+    app = open_view(
+        "waiting_times", organisation="Bolton NHS Foundation Trust (trust)", modality="CT"
+    )
     text = text_of(app)
     assert "Most deprived fifth at 31 March 2026: 19.0% of " in text
     assert "; the most deprived 4.0 points higher." in text
@@ -469,6 +471,8 @@ def test_who_waits_longer_names_the_gap_what_is_withheld_and_what_it_does_not_pr
     drawn = next(d for n, d in charts(app).items() if n.endswith("more_by_ethnic_group"))
     assert drawn["layout"]["yaxis"]["ticktext"][1] == "Mixed  <b>withheld</b>"
     assert drawn["data"][0]["x"][1] is None
+    quintiles = next(d for n, d in charts(app).items() if n.endswith("by_deprivation_quintile"))
+    assert quintiles["layout"]["yaxis"]["type"] == "category", "else 1 and 5 have no place"
 
 
 def test_who_waits_longer_has_no_figures_of_a_party_and_says_why(open_view):
