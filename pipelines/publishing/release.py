@@ -113,7 +113,7 @@ def release(
         audience=AUDIENCE,
         is_synthetic=is_synthetic,
         network_name=network_name,
-        suppression="none: every row is synthetic" if is_synthetic else "none",
+        suppression=f"groups of fewer than {least_group} patients, in tables by group of patients",
     )
     revised = source.revise(_with_history(history, source.warehouse, build))
     counts = table_counts(source.warehouse, source.tables()) | {REVISIONS: revised.height}
