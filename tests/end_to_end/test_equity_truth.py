@@ -129,12 +129,12 @@ def test_no_reader_is_told_of_a_group_of_one_to_four(published, warehouse):
         ("statistics.turnaround_by_patient_group", "exam_count"),
     ):
         small = f"select count(*) from {table} where {size} between 1 and 4"
-        assert warehouse.sql(small).fetchone()[0] > 0
-        assert published.sql(small).fetchone() == (0,)
+        assert warehouse.execute(small).fetchone()[0] > 0
+        assert published.execute(small).fetchone() == (0,)
         rows = f"select count(*) from {table}"
-        assert warehouse.sql(rows).fetchone() == published.sql(rows).fetchone()
+        assert warehouse.execute(rows).fetchone() == published.execute(rows).fetchone()
         told = f"select count(*) from {table} where not is_withheld and {size} is null"
-        assert published.sql(told).fetchone() == (0,)
-    assert published.sql(
+        assert published.execute(told).fetchone() == (0,)
+    assert published.execute(
         "select count(*) from marts.rpt_equity_monthly where not is_withheld"
     ).fetchone()[0]
