@@ -11,6 +11,7 @@ from dashboards.components import comparison, trend, wording
 from dashboards.components.figure import Figure
 
 KINDS = {"deprivation_quintile": "deprivation quintile", "ethnic_group": "ethnic group"}
+MOST_DEPRIVED = "1 most deprived"
 UNADJUSTED = (
     "Groups are not made alike in age, test or urgency, and a difference between few patients can "
     "be chance: it asks a question, it is no proof of unequal treatment."
@@ -78,7 +79,7 @@ def bars(frame: pl.DataFrame, measure: Measure, kind: str, where: str) -> Figure
         unit=measure.unit,
         counted=measure.counted,
         title=title,
-        takeaway=_told(frame, measure, kind),
+        takeaway=_told(frame, measure),
     )
     notes = [*_known(frame, kind), UNADJUSTED]
     if frame["is_withheld"].any():
@@ -121,19 +122,18 @@ def spread(frame: pl.DataFrame, measure: Measure, modality: str) -> Figure:
     return replace(drawn, takeaway=takeaway, alt=alt, notes=notes, nothing=FEW_TRUSTS)
 
 
-def _told(frame: pl.DataFrame, measure: Measure, kind: str) -> str:
+def _told(frame: pl.DataFrame, measure: Measure) -> str:
     shown = frame.filter(pl.col("is_group_known") & pl.col("value").is_not_null())
     if shown.height < 2:
         return "Fewer than two groups have a value that may be told."
     when = wording.when(frame["period_start_on"][0], "period_start_on", measure.timing)
-    first = shown.row(0, named=True)
-    if kind == "deprivation_quintile" and first["gap_to_least_deprived"] is not None:
+    most = shown.row(0, named=True)
+    if most["patient_group"] == MOST_DEPRIVED and most["gap_to_least_deprived"] is not None:
         least = shown.row(shown.height - 1, named=True)
-        if first["patient_group"] != least["patient_group"]:
-            return (
-                f"Most deprived fifth {when}: {_of(first, measure)}; least deprived fifth: "
-                f"{_of(least, measure)}; {_more(first['gap_to_least_deprived'], measure.unit)}."
-            )
+        return (
+            f"Most deprived fifth {when}: {_of(most, measure)}; least deprived fifth: "
+            f"{_of(least, measure)}; {_more(most['gap_to_least_deprived'], measure.unit)}."
+        )
     ordered = shown.sort("value")
     low, top = ordered.row(0, named=True), ordered.row(ordered.height - 1, named=True)
     return (
