@@ -69,7 +69,7 @@ def waiting_list(truth: Path, census: date) -> pl.DataFrame:
     return (
         rows.filter(on_list)
         .with_columns(waited=(pl.lit(census) - start).dt.total_days())
-        .select("party_code", "dm01_test", "waited")
+        .select("party_code", "dm01_test", "patient_no", "waited")
     )
 
 

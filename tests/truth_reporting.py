@@ -89,14 +89,20 @@ def _last_event(truth: Path) -> datetime:
     return max(at for at in happened if at is not None)
 
 
-def turnaround_percentile(truth: Path, month: date, share: float) -> float | None:
+def turnaround_percentile(
+    truth: Path, month: date, share: float, patients: pl.DataFrame | None = None
+) -> float | None:
     """Hours by which a share of the exams of a month is reported (Kaplan-Meier), None if never.
+
+    Of all exams, or of those of `patients` (patient_no).
 
     Product limit, one exam at a time: at a report the share left falls by one of those who have
     waited at least as long; an exam still open has waited until the last event of the network.
     """
     last = _last_event(truth)
     rows = _acquired(truth, month)
+    if patients is not None:
+        rows = rows.join(patients, on="patient_no", how="semi")
     waited = (pl.col("verified_at").fill_null(last) - pl.col("completed_at")) / timedelta(hours=1)
     order = rows.select(waited.alias("hours"), is_open=pl.col("verified_at").is_null())
     at_risk, left = len(rows), 1.0
