@@ -26,6 +26,7 @@ CHOSEN_BY_PAGE = {
     "measure": "views",
     "dm01_test": "All",
     "modality_group": "All",
+    "kind": "deprivation_quintile",
     "qualified_name": "marts.rpt_metrics_monthly",
     "table_name": "rpt_metrics_monthly",
     "column_name": "value",
