@@ -19,6 +19,19 @@ OLDEST_BAND = 90
 # Codes of the NHS Data Dictionary; local lists put a digit behind an ethnic category.
 DICOM_SEXES = {"M": "1", "F": "2", "O": "9"}
 SEXES = ("0", "1", "2", "9", "X")
+# Codes of an event that land as they are sent.
+_CODES = (
+    "site_ods",
+    "resource",
+    "modality",
+    "priority",
+    "patient_class",
+    "source_setting",
+    "requester_org",
+    "actor_org",
+    "status_raw",
+)
+_SNOMED = r"(?i)^(?:sct|snm|snomed)"
 ETHNIC = r"^(?:[A-HJ-NPRSZ]\d?|99)$"
 
 
@@ -180,7 +193,9 @@ def pseudonymise_events(
         ethnic_category=pl.when(pl.col("ethnic_category").str.contains(ETHNIC)).then(
             "ethnic_category"
         ),
-        reason=coded(events["reason"], keys.pseudonym),
+        reason=coded(unnumbered(events["reason"], keys.pseudonym), keys.pseudonym),
+        **{name: unnumbered(events[name], keys.pseudonym) for name in _CODES},
+        proc_code=_exam_codes(events, keys.pseudonym),
         swim_code=pl.lit(None, pl.String),
     ).hstack(hashed_reports(events["report_text"], keys.pseudonym).get_columns())
     return hashed.with_columns(
@@ -380,6 +395,32 @@ def coded(reasons: pl.Series, key: bytes) -> pl.Series:
     return pl.DataFrame(
         {"reason": reasons, "hashed": "h:" + pseudonyms(free, "reason", key)}
     ).select(pl.coalesce("hashed", "reason").alias(reasons.name))[:, 0]
+
+
+def unnumbered(codes: pl.Series, key: bytes) -> pl.Series:
+    """Hash the NHS numbers in a column of codes (`h:` + 32 hex digits), and keep all else.
+
+    One stands there where a sender has moved a field or a column.
+    """
+    distinct, place = _encoded(codes)
+    number = distinct.str.replace_all(r"[\s-]", "")
+    is_number = nhs_number_is_valid(number)
+    hashed = "h:" + pseudonyms(number.set(~is_number, None), "code", key)
+    kept = pl.DataFrame({"hashed": hashed, "code": distinct}).select(pl.coalesce("hashed", "code"))
+    return kept[:, 0].alias(codes.name).gather(place)
+
+
+def _exam_codes(events: pl.DataFrame, key: bytes) -> pl.Series:
+    """Exam codes, NHS numbers among them hashed; a SNOMED code can pass modulus 11 by chance."""
+    return events.with_columns(told=unnumbered(events["proc_code"], key)).select(
+        pl.when(
+            pl.col("proc_system").str.contains(_SNOMED)
+            | (pl.col("proc_code") == pl.col("proc_snomed"))
+        )
+        .then("proc_code")
+        .otherwise("told")
+        .alias("proc_code")
+    )[:, 0]
 
 
 def pseudonymise_path(path: str, keys: Keys) -> str:

@@ -374,6 +374,27 @@ def test_a_reason_stays_readable_only_where_it_is_a_code():
     assert all(value.startswith("h:") for value in found[1:3])
 
 
+def test_an_nhs_number_in_the_place_of_a_code_is_hashed_and_every_code_stays(network: Network):
+    """Failing means that a sender whose fields have moved lands NHS numbers in the clear."""
+    number, spaced = EVENT["nhs_number"], "999 000 1235"
+    codes = {"site_ods": "RMC01", "resource": "CT ROOM 1", "priority": "R", "proc_code": "CHEAD"}
+    codes |= {"status_raw": "CM", "reason": "DUP", "patient_class": "O", "requester_org": "RMC"}
+    assert landed(network, codes).select(sorted(codes)).row(0) == tuple(
+        codes[name] for name in sorted(codes)
+    )
+    moved = [dict.fromkeys(codes, value) for value in (number, spaced, "9990001236")]
+    snomed = (
+        {"proc_code": number, "proc_system": "SNOMED-CT"},
+        {"proc_code": number, "proc_snomed": number},
+    )
+    found = landed(network, *moved, *snomed)
+    for name in codes:
+        hashed, again, other = found[name][:3]
+        assert hashed == again and hashed.startswith("h:") and len(hashed) == 34, name
+        assert other == "9990001236", "that is no NHS number"
+    assert found["proc_code"][3:].to_list() == [number] * 2
+
+
 def test_a_name_in_the_place_of_the_sex_is_left_out_of_image_headers():
     """Failing means that a torn header lands a patient's name beside the hashes."""
     told = ["F", "O", "HARTLEY^TESTPATIENT", "", None]
