@@ -19,6 +19,16 @@ OLDEST_BAND = 90
 # Codes of the NHS Data Dictionary; local lists put a digit behind an ethnic category.
 DICOM_SEXES = {"M": "1", "F": "2", "O": "9"}
 SEXES = ("0", "1", "2", "9", "X")
+ROLE_WORD = (
+    r"^(?:administrator|analyst|and|assistant|associate|business|care|chief|clinical|"
+    r"coordinator|ct|data|department|deputy|diagnostic|diagnostics|directorate|"
+    r"director|divisional|division|finance|for|general|governance|group|head|imaging|"
+    r"informatics|information|lead|manager|mammography|medical|medicine|modality|mri|"
+    r"network|nuclear|of|officer|operating|operational|operations|pacs|performance|"
+    r"physicist|physics|principal|quality|radiographer|radiologist|radiology|"
+    r"reporting|ris|screening|senior|service|services|site|sonographer|"
+    r"superintendent|systems|team|the|trust|ultrasound)$"
+)
 # Codes of an event that land as they are sent.
 _CODES = (
     "site_ods",
@@ -395,6 +405,19 @@ def coded(reasons: pl.Series, key: bytes) -> pl.Series:
     return pl.DataFrame(
         {"reason": reasons, "hashed": "h:" + pseudonyms(free, "reason", key)}
     ).select(pl.coalesce("hashed", "reason").alias(reasons.name))[:, 0]
+
+
+def roles(texts: pl.Series, key: bytes) -> pl.Series:
+    """Keep what is made of words for roles only; hash the rest (`h:` + 32 hex digits).
+
+    Who signs a workbook off writes their own name now and then, and a name is letters as a role is.
+    """
+    words = texts.str.to_lowercase().str.extract_all(r"[^\s,/&()-]+")
+    is_role = words.list.eval(pl.element().str.contains(ROLE_WORD)).list.all()
+    other = texts.set(is_role.fill_null(True), None)
+    return pl.DataFrame({"text": texts, "hashed": "h:" + pseudonyms(other, "role", key)}).select(
+        pl.coalesce("hashed", "text").alias(texts.name)
+    )[:, 0]
 
 
 def unnumbered(codes: pl.Series, key: bytes) -> pl.Series:
