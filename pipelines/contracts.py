@@ -150,7 +150,7 @@ def _required(column: Column, item: dict[str, Any]) -> Rule:
     limits = _custom(item.get("customProperties", []))
     return Rule(
         name=f"{column.name}_is_given",
-        description=f"{column.name} is required.",
+        description=str(limits.get("requiredReason", f"{column.name} is required.")),
         expectation="expect_column_values_to_not_be_null",
         arguments={"column": column.name},
         tolerance_percent=float(limits.get("tolerancePercent", 1.0)),

@@ -92,7 +92,7 @@ def start_demo_home(settings: Settings) -> None:
 @contextmanager
 def exclusive(settings: Settings) -> Generator[None]:
     """Hold the one lock of this IMAGING_HOME; the system frees it when the process dies."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = settings.home / "run.lock"
     with path.open("w") as file:
         try:

@@ -4,7 +4,8 @@ import pytest
 from rich.console import Console
 
 from pipelines import cli, query_verbs
-from pipelines.journey import Outcome
+from pipelines.journey import Outcome, exclusive
+from pipelines.settings import Settings
 from pipelines.warehouse import WarehouseProblem, ensure_manifest
 
 
@@ -53,3 +54,10 @@ def test_a_place_without_a_dbt_project_is_named(tmp_path):
     """Failing means a traceback for a wrong IMAGING_DBT_PROJECT."""
     with pytest.raises(WarehouseProblem, match="IMAGING_DBT_PROJECT"):
         ensure_manifest(tmp_path)
+
+
+def test_nobody_else_looks_into_a_home_that_we_create(tmp_path, monkeypatch):
+    """Failing means that every user of the machine can read pseudonymised rows."""
+    monkeypatch.setenv("IMAGING_HOME", str(tmp_path / "new"))
+    with exclusive(Settings()):
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
