@@ -145,6 +145,7 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
     from pipelines.definitions import defs
     from pipelines.defs.automation import range_tags
     from pipelines.defs.resources import Pipeline
+    from pipelines.run_storage import synced_at_checkpoints
 
     pipeline = Pipeline(settings)
     load_keys(settings.key_file)  # a missing key stops here, before any step
@@ -156,6 +157,7 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
     # Its lines are in Dagster's own storage; on the terminal they would hide the progress.
     logging.getLogger("dagster.builtin").propagate = False
     with (
+        synced_at_checkpoints(settings.dagster_home),
         dg.DagsterInstance.get() as instance,
         settings.log_file.open("a", buffering=1) as log,
         redirect_stdout(log),

@@ -63,9 +63,14 @@ class Home:
         return Home(target, self.key_file)
 
 
+def demo_in(folder: Path) -> Home:
+    """The home that `make_demo` makes below `folder`."""
+    return Home(folder / "home", folder / "keys.json")
+
+
 def make_demo(folder: Path, scale: float = SCALE) -> Home:
     """Run `imaging demo` into a new home below `folder`."""
-    home = Home(folder / "home", folder / "keys.json")
+    home = demo_in(folder)
     made = home.imaging("demo", "--no-serve", "--scale", str(scale))
     assert made.returncode == 0, made.stderr[-3000:]
     return home
