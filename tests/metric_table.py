@@ -1,7 +1,7 @@
 """The table of every metric: model, proving test, value told, value of the truth, and their difference.
 
-`python -m tests.metric_table` runs the truth tests on a network of its own and prints the table in markdown;
-with the path of a page it also puts the table there. It fails when a truth test fails, when a metric of the registry is
+`python -m tests.metric_table` runs the truth tests on a network of its own (IMAGING_TEST_SCALE, see `tests.demo_home`) and
+prints the table in markdown; with the path of a page it also puts the table there. It fails when a truth test fails, when a metric of the registry is
 in none of them, or when one has fewer than 50 cells and no reason is given here.
 """
 
@@ -126,7 +126,8 @@ def rows(compared: Iterable[Comparison]) -> list[str]:
         why = [FEWER.get(metric_id)] if one.cells < ENOUGH else []
         why += [DIFFERS.get(metric_id)] if apart else []
         why += [NOTES[metric_id]] if metric_id in NOTES else []
-        why += [NOTHING] if one.cells and not one.told and not one.true else []
+        is_count = one.cells and not metric.get("is_percentile")
+        why += [NOTHING] if is_count and not one.told and not one.true else []
         test = f"`{one.test.removeprefix('tests/end_to_end/')}`" if one.test else "none"
         cells = [
             f"{metric_id} {metric['name']}, {metric['unit']}",
