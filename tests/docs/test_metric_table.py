@@ -37,7 +37,8 @@ def test_a_metric_with_few_cells_has_its_reason_and_no_other_has_one(table):
 def test_the_tests_that_the_page_names_are_there_and_name_the_metric(table):
     """Failure: the proof of a metric was renamed or removed, and its line says otherwise."""
     names, words = set(), set()
-    for file in metric_table.TESTS:
+    counting = sorted((metric_table.ROOT / "tests").glob("truth*.py"))
+    for file in [*metric_table.TESTS, *counting]:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 names.add(f"{file.name}::{node.name}")
