@@ -361,7 +361,7 @@ class Run:
             "seed_seconds": by_kind["seed"],
             "test_seconds": by_kind["test"],
             "dbt_start_up_seconds": found.get("dbt_seconds", 0.0) - busy,
-            "command_start_up_seconds": self.seconds - in_steps,
+            "outside_steps_seconds": self.seconds - in_steps,
             "peak_megabytes": _megabytes(peak_bytes(self.looks, 0, math.inf)),
             "built_models": len(self.models()),
         }

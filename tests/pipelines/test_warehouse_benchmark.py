@@ -132,7 +132,7 @@ def test_time_of_models_tests_and_start_up_are_apart():
     assert figures["model_seconds"] == 5
     assert (figures["test_seconds"], figures["seed_seconds"]) == (1, 1)
     assert (figures["build_seconds"], figures["dbt_start_up_seconds"]) == (4, 4)
-    assert figures["command_start_up_seconds"] == 2
+    assert figures["outside_steps_seconds"] == 2
     assert figures["events_per_second"] == 100
     assert figures["built_models"] == 2
 
