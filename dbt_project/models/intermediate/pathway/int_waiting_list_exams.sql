@@ -24,27 +24,21 @@ parties_without_list as (
     from {{ ref('int_parties_without_list') }}
 ),
 
--- The date of a planned test was agreed, so nobody waits before it; from then on they do. Who comes
--- unplanned and at once is activity, never a wait.
 clocked as (
     select
-        exam_key,
-        site_code,
-        party_code,
-        modality_group,
-        dm01_test,
-        activity_category,
-        started_at,
-        started_on,
-        performed_on,
-        removed_on,
-        is_completed,
-        is_reported,
-        case
-            when activity_category = 'waiting_list' then clock_start_on
-            when activity_category = 'planned' and due_on is not null
-                then greatest(clock_start_on, due_on)
-        end as list_start_on
+        exams.exam_key,
+        exams.site_code,
+        exams.party_code,
+        exams.modality_group,
+        exams.dm01_test,
+        exams.activity_category,
+        exams.started_at,
+        exams.started_on,
+        exams.performed_on,
+        exams.removed_on,
+        exams.is_completed,
+        exams.is_reported,
+        {{ waits_from('exams') }} as list_start_on
     from exams
 )
 
@@ -67,11 +61,13 @@ left join parties_without_list on clocked.party_code = parties_without_list.part
 where
     clocked.dm01_test is not null
     and parties_without_list.party_code is null
+    -- who comes unplanned and at once is activity, never a wait
     and (
         clocked.activity_category = 'waiting_list'
         -- a planned test without a due date, or done or given up by then, never waited
         or (
             {{ var('overdue_planned_on_list') }}
+            and clocked.activity_category = 'planned'
             and coalesce(clocked.removed_on, date '9999-12-31') > clocked.list_start_on
         )
     )

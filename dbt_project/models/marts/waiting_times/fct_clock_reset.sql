@@ -14,13 +14,6 @@ with appointments_not_kept as (
     from {{ ref('int_appointments_not_kept') }}
 ),
 
-waiting_list_exams as (
-    select
-        exam_key,
-        clock_start_on
-    from {{ ref('int_waiting_list_exams') }}
-),
-
 exams as (
     select
         fct_exam.exam_key,
@@ -30,14 +23,9 @@ exams as (
         fct_exam.modality_group,
         fct_exam.dm01_test,
         fct_exam.activity_category,
-        -- a planned test has a clock from its due date if it was late, else none
-        case
-            when fct_exam.activity_category = 'planned' then waiting_list_exams.clock_start_on
-            else fct_exam.clock_start_on
-        end as clock_start_on,
+        {{ waits_from('fct_exam') }} as clock_start_on,
         cast(fct_exam.started_at_local as date) as started_on
     from {{ ref('fct_exam') }} as fct_exam
-    left join waiting_list_exams on fct_exam.exam_key = waiting_list_exams.exam_key
 ),
 
 told as (
