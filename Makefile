@@ -23,7 +23,7 @@ run: ## harvest, build, gate, publish what is in the inbox
 	@tools/setup.sh run
 	@$(BIN)/imaging run
 
-test: setup ## lint, types and every test, browser ones last
+test: setup ## lint, types and every test
 	@$(MAKE) --no-print-directory lint types
 	@$(BIN)/python -m pytest $(WORKERS)
 

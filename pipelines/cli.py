@@ -63,6 +63,8 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(export_app, name="export")
 app.command()(recompute)
 PATHS_SHOWN = 20
+# How the failure of a contract check ends that Dagster raises.
+CONTRACT_CHECK = ": contract_holds"
 
 
 class Output(StrEnum):
@@ -140,13 +142,26 @@ def _print_stages(entries: list[Any]) -> None:
 def _finish(outcome: Outcome, settings: Settings) -> None:
     if outcome.succeeded:
         return
-    _print_failures(settings, _gate(settings)["failures"])
-    for step, message in zip(outcome.failed_steps, outcome.messages, strict=True):
-        errors.print(f"{step}: {message}", style="bold red", soft_wrap=True)
+    failures = _gate(settings)["failures"]
+    _print_failures(settings, failures)
+    for steps, message in causes(outcome, told=bool(failures)):
+        errors.print(f"{steps}: {message}", style="bold red", soft_wrap=True)
     current = _manifest(settings)
     served = f"build {current['build_id']} stays served" if current else "nothing is published yet"
     errors.print(f"The run did not succeed; {served}.", soft_wrap=True)
     raise typer.Exit(1)
+
+
+def causes(outcome: Outcome, *, told: bool) -> list[tuple[str, str]]:
+    """Steps that failed with one message, and the message, each once.
+
+    `told`: the failures of the gate have been printed; a contract check repeats that there are some.
+    """
+    steps: dict[str, list[str]] = {}
+    for step, message in zip(outcome.failed_steps, outcome.messages, strict=True):
+        if not (told and message.endswith(CONTRACT_CHECK)):
+            steps.setdefault(message, []).append(step)
+    return [(", ".join(names), message) for message, names in steps.items()]
 
 
 def _print_failures(settings: Settings, failures: list[dict[str, Any]]) -> None:
@@ -345,6 +360,7 @@ def harvest(
     settings = Settings()
     with exclusive(settings):
         prepare(settings)
+        _tell_of_unread(settings)
         if replay:
             if not replay_and_tell(settings, feed):
                 raise typer.Exit(1)
@@ -455,6 +471,14 @@ def _harvest_feed(settings: Settings, feed: str) -> None:
         raise typer.Exit(1)
 
 
+def _tell_of_unread(settings: Settings) -> None:
+    """What lies in the inbox where no feed looks: nothing else would ever tell of it."""
+    from pipelines.sources.inbox import unread
+
+    for line in unread(settings.inbox_dir):
+        errors.print(f"not read: {line}", style="bold red", soft_wrap=True)
+
+
 def _tell_of_open_segments(settings: Settings, feed: str) -> None:
     from pipelines.receivers.spool import OPEN, segments
 
@@ -495,7 +519,9 @@ def build() -> None:
 
 @app.command()
 def gate(
-    dismiss: Annotated[str | None, typer.Option(help="Quarantine entry to dismiss.")] = None,
+    dismiss: Annotated[
+        str | None, typer.Option(help="Quarantine entry to dismiss: ENTRY or FEED/ENTRY.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why it may be dismissed.")] = "",
 ) -> None:
     """Check what has landed against the contracts; exit code 1 when the gate does not hold."""
@@ -503,7 +529,7 @@ def gate(
     with exclusive(settings):
         prepare(settings)
         if dismiss is not None:
-            _dismiss(settings, dismiss, reason)
+            dismiss_entry(settings, dismiss, reason)
         holds = check_landing(settings)
     console.print(f"gate: what has landed {'holds' if holds else 'does not hold'} its contracts")
     failures = _gate(settings)["failures"]
@@ -512,16 +538,30 @@ def gate(
         raise typer.Exit(1)
 
 
-def _dismiss(settings: Settings, entry_id: str, reason: str) -> None:
+def dismiss_entry(settings: Settings, entry_id: str, reason: str) -> None:
+    """Close an open quarantine entry, ENTRY or FEED/ENTRY, for a reason; exit code 2 where unclear."""
     from pipelines.defs.resources import Pipeline
 
     quarantine = Pipeline(settings).setup.quarantine
-    chosen = [entry for entry in quarantine.entries(state="open") if entry.entry_id == entry_id]
+    chosen = [
+        entry
+        for entry in quarantine.entries(state="open")
+        if entry_id in (entry.entry_id, f"{entry.feed_kind}/{entry.entry_id}")
+    ]
     if not reason:
         errors.print("imaging: --dismiss needs a --reason")
         raise typer.Exit(2)
     if not chosen:
-        errors.print(f"imaging: no open entry {entry_id}; `imaging gate` lists them")
+        errors.print(
+            f"imaging: no open entry {entry_id}; `imaging quarantine list` shows them",
+            soft_wrap=True,
+        )
+        raise typer.Exit(2)
+    if len(chosen) > 1:
+        names = " or ".join(f"{entry.feed_kind}/{entry.entry_id}" for entry in chosen)
+        errors.print(
+            f"imaging: {len(chosen)} open entries have that name; say {names}", soft_wrap=True
+        )
         raise typer.Exit(2)
     quarantine.close(chosen[0], "dismissed", reason)
     console.print(f"dismissed {entry_id}: {reason}", soft_wrap=True)
@@ -559,6 +599,7 @@ def run(
     settings = Settings()
     with exclusive(settings):
         prepare(settings)
+        _tell_of_unread(settings)
         _run(settings, force=force or full_refresh, full_refresh=full_refresh)
 
 
@@ -610,9 +651,11 @@ def status(
             rows.add_row(name, f"{count:,}")
         console.print(rows)
     verdict = "holds" if gate_result["passed"] else "does not hold"
-    console.print(f"gate: {verdict}, checked {gate_result['checked_at']}")
+    checked = gate_result["checked_at"]
+    console.print(f"gate: {verdict}, checked {checked}" if checked else "gate: not checked yet")
     for failure in gate_result["failures"]:
         console.print(f"  {failure['message']}", soft_wrap=True)
+    _tell_of_unread(settings)
 
 
 # ---------------------------------------------------------------- processes
@@ -657,9 +700,14 @@ def dagster(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="Which benchmark: journey, dicom, hl7, receive, mllp, archives.")
+        str,
+        typer.Argument(
+            help="Which benchmark: journey, warehouse, dicom, hl7, receive, mllp, archives."
+        ),
     ] = "journey",
-    quick: Annotated[bool, typer.Option(help="Smaller input; ends within 3 minutes.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="Smaller input; ends within 3 minutes, but for warehouse.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,
 ) -> None:
     """Measure one hot path; exit code 0 even when an aim is missed."""

@@ -121,8 +121,6 @@ def dm01(
     waiting, tested = made.of_no_trust
     if waiting or tested:
         console.print(f"  left out of no known trust: {waiting} waiting, {tested} tests")
-    overdue = "not known" if made.overdue is None else str(made.overdue)
-    console.print(f"  left out planned patients past their due date (W06): {overdue}")
 
 
 def _tell(made: "Submission") -> None:

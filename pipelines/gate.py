@@ -102,8 +102,13 @@ def composed(folder: Path) -> dict[str, object]:
 
 
 def current_receipts(receipts: pl.DataFrame) -> pl.DataFrame:
-    """One row per source file: its latest receipt (contract receipts)."""
-    return receipts.sort("landed_at").unique("source_sha", keep="last", maintain_order=True)
+    """One row per feed kind and source file: its latest receipt (contract receipts).
+
+    The same bytes can lie in the folders of two feeds; each has a verdict of its own.
+    """
+    return receipts.sort("landed_at").unique(
+        ["feed_kind", "source_sha"], keep="last", maintain_order=True
+    )
 
 
 def open_failures(
@@ -115,14 +120,14 @@ def open_failures(
     for row in latest.filter(pl.col("status") == "landed").iter_rows(named=True):
         key = _mending_key(row, contracts)
         mended[key] = max(mended.get(key, _arrival(row)), _arrival(row))
-    open_shas = {
-        entry.source_sha: entry
+    open_entries = {
+        (entry.feed_kind, entry.source_sha): entry
         for entry in entries
         if entry.state == "open" and entry.scope == "file"
     }
     failures = []
     for row in latest.filter(pl.col("status") == "quarantined").iter_rows(named=True):
-        entry = open_shas.get(row["source_sha"])
+        entry = open_entries.get((row["feed_kind"], row["source_sha"]))
         later = mended.get(_mending_key(row, contracts))
         if entry is None or (later is not None and later > _arrival(row)):
             continue
@@ -134,9 +139,9 @@ def open_failures(
                 file_name=row["file_name"],
                 count=row["rows_rejected"],
                 rejects_path=f"quarantine/{entry.feed_kind}/{entry.entry_id}.enc",
-                message=f"{row['file_name']}: {row['detail']}; deliver it again in good order, or "
+                message=f"{row['file_name']}: {row['failed_rule']}: {row['detail']}; deliver it again in good order, or "
                 f"`imaging harvest {row['feed_kind']} --replay`, or "
-                f'`imaging gate --dismiss {entry.entry_id} --reason "..."`',
+                f"`{entry.dismissal}`",
             )
         )
     return failures
@@ -165,7 +170,7 @@ def reader_differences(rejects: pl.DataFrame, entries: list[Entry]) -> list[Gate
                 rejects_path=f"quarantine/{entry.feed_kind}/{entry.entry_id}.enc",
                 message=f"{file_name}: {len(rows)} files, the first: {rows['reason'][0]}; mend the reader, then "
                 f"`imaging harvest dicom --replay`, or "
-                f'`imaging gate --dismiss {entry.entry_id} --reason "..."`',
+                f"`{entry.dismissal}`",
             )
         )
     return failures
@@ -193,7 +198,9 @@ def reconciliation_failures(receipts: pl.DataFrame, rejects: pl.DataFrame) -> li
     """Source files whose counts do not add up: received = landed + rejected, each with a row."""
     latest = current_receipts(receipts)
     current = rejects.join(
-        latest.select("source_sha", "landed_at"), on=["source_sha", "landed_at"], how="semi"
+        latest.select("feed_kind", "source_sha", "landed_at"),
+        on=["feed_kind", "source_sha", "landed_at"],
+        how="semi",
     )
     failures = [
         _imbalance(item.file_name, "received_is_landed_plus_rejected", item.received)

@@ -92,7 +92,7 @@ def start_demo_home(settings: Settings) -> None:
 @contextmanager
 def exclusive(settings: Settings) -> Generator[None]:
     """Hold the one lock of this IMAGING_HOME; the system frees it when the process dies."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = settings.home / "run.lock"
     with path.open("w") as file:
         try:
@@ -147,15 +147,19 @@ def execute(
     from pipelines.definitions import defs
     from pipelines.defs.automation import range_tags
     from pipelines.defs.resources import Pipeline
+    from pipelines.run_storage import synced_at_checkpoints
 
     pipeline = Pipeline(settings, full_refresh=full_refresh)
     load_keys(settings.key_file)  # a missing key stops here, before any step
+    if stage in (None, "harvest"):
+        _ = pipeline.setup  # so does a wrong map or registry, once and not once per feed
     tags = range_tags(pipeline.waiting(), today=pipeline.now().date())
     definitions = defs()
     settings.log_file.parent.mkdir(parents=True, exist_ok=True)
     # Its lines are in Dagster's own storage; on the terminal they would hide the progress.
     logging.getLogger("dagster.builtin").propagate = False
     with (
+        synced_at_checkpoints(settings.dagster_home),
         dg.DagsterInstance.get() as instance,
         settings.log_file.open("a", buffering=1) as log,
         redirect_stdout(log),

@@ -11,7 +11,8 @@ REGISTRY_MODEL = "rpt_metrics_monthly"
 class Metric:
     """One metric as defined in the registry (rpt_metrics_monthly.yml, meta.metrics).
 
-    A metric with is_percentile has no numerator and cannot be added up at all.
+    A metric with is_percentile has no numerator and cannot be added up at all. One that is
+    semi_additive adds up over trusts and modalities, never over time.
     """
 
     metric_id: str
@@ -28,6 +29,13 @@ class Metric:
     source_status: str
     semi_additive: bool
     is_percentile: bool = False
+
+    @property
+    def over_time(self) -> str:
+        """How months become a longer period: their `sum`, the `last` of them, or `none` at all."""
+        if self.is_percentile:
+            return "none"
+        return "last" if self.semi_additive else "sum"
 
 
 def read_registry(manifest: Path) -> list[Metric]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipelines.contracts import Contract, Rule
 from pipelines.metrics import Metric
+from pipelines.publishing.analyst import QUERIES
 from pipelines.publishing.catalogue import public_models
 from pipelines.statistics.tables import STATISTICS_TABLES
 
@@ -70,7 +71,7 @@ def metrics_page(metrics: list[Metric]) -> str:
 
 
 def data_dictionary_page(manifest: Path) -> str:
-    """One section per published table with its columns (dbt YAML, statistics tables)."""
+    """One section per published table, view and table macro with its columns."""
     parts = ["# Data dictionary of the published file\n", NOTICE]
     for node in public_models(manifest):
         parts += _table(
@@ -80,6 +81,8 @@ def data_dictionary_page(manifest: Path) -> str:
         )
     for table in STATISTICS_TABLES:
         parts += _table(f"statistics.{table['name']}", table["description"], table["columns"])
+    for query in QUERIES:
+        parts += _table(query["call"], query["description"], query["columns"])
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -23,8 +23,14 @@ def manifest_path(project: Path) -> Path:
 def ensure_manifest(project: Path) -> Path:
     """Parse the dbt project when the manifest is missing or older than a source file.
 
-    Raises WarehouseProblem with dbt's own message when the project does not parse.
+    Raises WarehouseProblem when there is no project, and with dbt's own message when it does not
+    parse.
     """
+    if not (project / "dbt_project.yml").exists():
+        raise WarehouseProblem(
+            f"{project}: no dbt project is there; point IMAGING_DBT_PROJECT at dbt_project of the "
+            "release, or at a copy of it"
+        )
     path = manifest_path(project)
     newest = max(file.stat().st_mtime for file in project_files(project))
     if path.exists() and path.stat().st_mtime >= newest:

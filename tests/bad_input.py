@@ -203,7 +203,10 @@ TABLE_FILES: dict[str, Kind] = {
         HEADER + _staff(b"radiographer", "radiogräpher".encode("latin-1")), "is_readable"
     ),
     "two bytes a character (UTF-16)": Kind(
-        (HEADER + STAFF).decode().encode("utf-16"), "has_all_columns", records=2
+        (HEADER + STAFF).decode().encode("utf-16"), "is_readable", records=2
+    ),
+    "a zip, a workbook or a PDF in place of a list": Kind(
+        b"PK\x03\x04" + HEADER + STAFF, "is_readable"
     ),
     "a line with too many fields": Kind(
         HEADER + STAFF[:-1] + b",9,9,9\n", "is_readable"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo_home import Home, make_demo
+from tests.demo_home import Home, demo_in, make_demo
+from tests.made_once import made_once
 
 ROOT = Path(__file__).resolve().parent.parent
 # Rooms in the order they run, fast ones first; minutes they may take in all, of either worker
@@ -20,6 +21,20 @@ ROOMS = {
     "end_to_end": 46,
     "browser": 5,
 }
+# Two workers take file by file. First the long ones, of which the first needs no demo while the other
+# worker makes it; last the short ones, so that both workers end at about the same time.
+LONG = (
+    "end_to_end/test_deliveries.py",
+    "end_to_end/test_kill.py",
+    "end_to_end/test_archive_feed.py",
+    "end_to_end/test_gate.py",
+    "end_to_end/test_journey.py",
+    "end_to_end/test_as_known_on.py",
+    "end_to_end/test_two_ways.py",
+    "browser/test_dashboards.py",
+    "end_to_end/test_device_clocks.py",
+    "browser/test_demo_numbers.py",
+)
 _seconds: dict[str, float] = defaultdict(float)
 
 
@@ -28,9 +43,19 @@ def room_of(path: Path) -> str:
     return path.relative_to(ROOT / "tests").parts[0]
 
 
+def place_of(path: Path) -> tuple[int, int]:
+    """When a file runs: room by room, and with the first of the rooms of LONG what is in it."""
+    rooms, name = list(ROOMS), path.relative_to(ROOT / "tests").as_posix()
+    if name in LONG:
+        return rooms.index("end_to_end"), LONG.index(name)
+    return rooms.index(room_of(path)), len(LONG)
+
+
 def pytest_collection_modifyitems(items):
-    order = list(ROOMS)
-    items.sort(key=lambda item: order.index(room_of(item.path)))
+    gone = [name for name in LONG if not (ROOT / "tests" / name).exists()]
+    if gone:
+        raise pytest.UsageError(f"tests/conftest.py, LONG: there is no {', '.join(gone)}")
+    items.sort(key=lambda item: place_of(item.path))
 
 
 def pytest_runtest_logreport(report):
@@ -57,4 +82,5 @@ def main_module():
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Home:
     """The demo at a fiftieth of its size, built once; copy it before changing anything."""
-    return make_demo(tmp_path_factory.mktemp("demo"))
+    folder = made_once(tmp_path_factory, "demo", make_demo)
+    return demo_in(folder).copy(tmp_path_factory.mktemp("demo") / "home")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SCALE = 0.0002
+# Share of a region; a larger network proves more and takes longer.
+SCALE = float(os.environ.get("IMAGING_TEST_SCALE", "0.0002"))
 # No limit on speed: a command that has not ended by then never will.
 HANG_SECONDS = 900
 
@@ -63,9 +64,14 @@ class Home:
         return Home(target, self.key_file)
 
 
+def demo_in(folder: Path) -> Home:
+    """The home that `make_demo` makes below `folder`."""
+    return Home(folder / "home", folder / "keys.json")
+
+
 def make_demo(folder: Path, scale: float = SCALE) -> Home:
     """Run `imaging demo` into a new home below `folder`."""
-    home = Home(folder / "home", folder / "keys.json")
+    home = demo_in(folder)
     made = home.imaging("demo", "--no-serve", "--scale", str(scale))
     assert made.returncode == 0, made.stderr[-3000:]
     return home

@@ -6,6 +6,7 @@ one of the two is wrong.
 
 import json
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ import polars as pl
 LONDON = ZoneInfo("Europe/London")
 
 
+@cache
 def exams(truth: Path) -> pl.DataFrame:
     """One row per request that a perfect warehouse would know."""
     return pl.read_parquet(truth / "exams.parquet").filter(~pl.col("is_refused"))
@@ -29,38 +31,73 @@ def performed_by_party_and_month(truth: Path) -> pl.DataFrame:
 def waiting_list(truth: Path, census: date) -> pl.DataFrame:
     """Requests on the DM01 waiting list at the end of a day: one row per request with its wait.
 
-    Waiting-list activity only: not planned (priority P), not inpatient (01) nor emergency (05), as
-    far as the feeds say so: what they leave out or call by another stream no warehouse can know.
-    The clock starts at the request and is reset by a missed appointment, and by one that the
-    patient cancelled: of those only the messages tell, not the history extract.
+    Not inpatients (01) nor emergencies (05), and planned patients (priority P) from their due date
+    only, as far as the feeds say so: what they leave out or call by another stream no warehouse can
+    know. The clock starts at the request, of planned tests at the due date, and is reset by a
+    missed appointment, and by one that the patient cancelled: of those only the messages tell, not
+    the history extract.
     """
-    rows = exams(truth).filter(
-        pl.col("dm01_test").is_not_null()
-        & (pl.col("exam_code_delivered") == pl.col("exam_code"))
-        & pl.col("priority_delivered").ne_missing("P")
-        & ~pl.col("source_setting_delivered").is_in(["01", "05"]).fill_null(False)
+    is_planned = pl.col("priority_delivered").eq_missing("P")
+    is_inside = pl.col("source_setting_delivered").is_in(["01", "05"]).fill_null(False)
+    requested = pl.col("requested_at_local").dt.date()
+    rows = (
+        exams(truth)
+        .filter(
+            pl.col("dm01_test").is_not_null()
+            & (pl.col("exam_code_delivered") == pl.col("exam_code"))
+            & pl.when(is_planned).then(pl.col("due_on").is_not_null()).otherwise(~is_inside)
+        )
+        .with_columns(
+            began_on=pl.when(is_planned)
+            .then(pl.max_horizontal(requested, "due_on"))
+            .otherwise(requested)
+        )
     )
     told_from = date.fromisoformat(
         json.loads((truth / "parameters.json").read_text("utf-8"))["history_extract_on"]
     )
-    day = {
-        name: pl.col(f"{name}_at_local").dt.date()
-        for name in ("requested", "started", "cancelled", "dna")
-    }
+    day = {name: pl.col(f"{name}_at_local").dt.date() for name in ("started", "cancelled", "dna")}
     stopped = pl.min_horizontal(day["started"], day["cancelled"])
-    on_list = (day["requested"] <= census) & (stopped.is_null() | (stopped > census))
+    on_list = (pl.col("began_on") <= census) & (stopped.is_null() | (stopped > census))
     given_up = pl.col("moved_appointment_at_local").dt.date()
     is_told = (pl.col("moved_by") == "patient") & (pl.col("moved_at_local").dt.date() >= told_from)
     resets = (
         pl.when(day["dna"] <= census).then(day["dna"]),
         pl.when(is_told & (given_up <= census)).then(given_up),
     )
-    start = pl.max_horizontal(day["requested"], *resets)
+    start = pl.max_horizontal("began_on", *resets)
     return (
         rows.filter(on_list)
         .with_columns(waited=(pl.lit(census) - start).dt.total_days())
-        .select("party_code", "dm01_test", "waited")
+        .select("party_code", "dm01_test", "patient_no", "waited")
     )
+
+
+def activity(truth: Path, month: date) -> tuple[int, None]:
+    """Tests of the national return done in a month, of every stream."""
+    done = exams(truth).filter(
+        pl.col("completed_at").is_not_null()
+        & pl.col("dm01_test").is_not_null()
+        & (pl.col("exam_code_delivered") == pl.col("exam_code"))
+        & (pl.col("started_at_local").dt.date().dt.month_start() == month)
+    )
+    return len(done), None
+
+
+def unreported(truth: Path, census: date) -> tuple[int, int]:
+    """Exams done and unreported at the midnight that ends a day: those over 28 days old, and all.
+
+    An exam whose report is dated before its end is a data-quality case and counts in neither.
+    """
+    midnight = datetime.combine(census + timedelta(days=1), time(), tzinfo=LONDON).astimezone(UTC)
+    verified_on = pl.col("verified_at_local").dt.date()
+    rows = exams(truth).filter(
+        pl.col("completed_at").is_not_null()
+        & (pl.col("started_at_local").dt.date() <= census)
+        & (verified_on.is_null() | (verified_on > census))
+        & ~(pl.col("verified_at") < pl.col("completed_at")).fill_null(False)
+    )
+    return len(rows.filter(midnight - pl.col("completed_at") > timedelta(days=28))), len(rows)
 
 
 def reported_within_28_days(truth: Path, month: date) -> tuple[int, int]:
@@ -87,6 +124,20 @@ def cross_site_share(truth: Path, month: date) -> tuple[int, int]:
     )
     crossed = reports.filter(pl.col("reporter_org") != pl.col("party_code"))
     return len(crossed), len(reports)
+
+
+def outsourced_share(truth: Path, month: date) -> tuple[int, int]:
+    """Reports verified in a month, and how many a supplier wrote."""
+    reports = exams(truth).filter(pl.col("verified_at_local").dt.date().dt.month_start() == month)
+    return len(reports.filter(pl.col("reporter_org").str.starts_with("ZZ"))), len(reports)
+
+
+def out_of_hours_share(truth: Path, month: date) -> tuple[int, int]:
+    """Reports verified in a month, and how many at a weekend or from 20:00 to 08:00 on the wall."""
+    at = pl.col("verified_at_local")
+    reports = exams(truth).filter(at.dt.date().dt.month_start() == month)
+    outside = (at.dt.weekday() >= 6) | (at.dt.hour() >= 20) | (at.dt.hour() < 8)
+    return len(reports.filter(outside)), len(reports)
 
 
 def amended_reports(truth: Path, month: date) -> tuple[int, int]:

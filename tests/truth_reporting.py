@@ -5,6 +5,7 @@ The rules are written here a second time on purpose, as in `tests.truth`.
 
 import json
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -42,8 +43,8 @@ def _acquired(truth: Path, month: date) -> pl.DataFrame:
     )
 
 
-def within_maximum(truth: Path, month: date) -> pl.DataFrame:
-    """One row per category: exams of a month that have one, and how many were reported in time."""
+def within_maximum(truth: Path, month: date, by: str = "category") -> pl.DataFrame:
+    """One row per category, or party: exams of a month that have a category, and those in time."""
     setting, priority = pl.col("source_setting_delivered"), pl.col("priority_delivered")
     is_urgent = priority.is_in(["S", "U"])
     category = (
@@ -66,22 +67,42 @@ def within_maximum(truth: Path, month: date) -> pl.DataFrame:
         .filter(pl.col("started_at_local").dt.date() >= MAXIMA_FROM)
         .with_columns(category=category, is_within=taken <= pl.duration(hours=allowed))
         .filter(pl.col("category").is_not_null())
-        .group_by("category")
+        .group_by(by)
         .agg(exams=pl.len(), within=pl.col("is_within").fill_null(False).sum())
-        .sort("category")
+        .sort(by)
     )
 
 
-def turnaround_percentile(truth: Path, month: date, share: float) -> float | None:
+@cache
+def _last_event(truth: Path) -> datetime:
+    """The last thing that happened to any request before the last day was over, UTC."""
+    told = json.loads((truth / "parameters.json").read_text("utf-8"))
+    over = datetime.combine(date.fromisoformat(told["last_day_on"]), time(23, 59), tzinfo=LONDON)
+    over = over.astimezone(UTC)
+    rows = exams(truth)
+    # an appointment is a time that was meant
+    happened = [
+        rows[name].filter(rows[name] <= over).max()
+        for name in rows.columns
+        if name.endswith("_at") and not name.endswith("appointment_at")
+    ]
+    return max(at for at in happened if at is not None)
+
+
+def turnaround_percentile(
+    truth: Path, month: date, share: float, patients: pl.DataFrame | None = None
+) -> float | None:
     """Hours by which a share of the exams of a month is reported (Kaplan-Meier), None if never.
 
+    Of all exams, or of those of `patients` (patient_no).
+
     Product limit, one exam at a time: at a report the share left falls by one of those who have
-    waited at least as long; an exam still open has waited until the last day is over.
+    waited at least as long; an exam still open has waited until the last event of the network.
     """
-    told = json.loads((truth / "parameters.json").read_text("utf-8"))
-    last = datetime.combine(date.fromisoformat(told["last_day_on"]), time(23, 59), tzinfo=LONDON)
-    last = last.astimezone(UTC)
+    last = _last_event(truth)
     rows = _acquired(truth, month)
+    if patients is not None:
+        rows = rows.join(patients, on="patient_no", how="semi")
     waited = (pl.col("verified_at").fill_null(last) - pl.col("completed_at")) / timedelta(hours=1)
     order = rows.select(waited.alias("hours"), is_open=pl.col("verified_at").is_null())
     at_risk, left = len(rows), 1.0

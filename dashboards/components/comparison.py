@@ -61,6 +61,30 @@ def peers(
     return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
 
 
+def groups(frame: pl.DataFrame, *, unit: str, counted: str, title: str, takeaway: str) -> Figure:
+    """One bar per group of patients, with how many it holds; those not known in grey.
+
+    A withheld group has no bar. counted says what the denominators count.
+    """
+    fills = [theme.BLUE if known else theme.GREY for known in frame["is_group_known"]]
+    names = frame["patient_group"].to_list()
+    chart = _bars(names, frame["value"].to_list(), fills, unit)
+    written = [
+        f"{name} ({row['denominator']:,.0f})  <b>{number(row['value'], unit)}</b>"
+        if not row["is_withheld"]
+        else f"{name}  <b>withheld</b>"
+        for name, row in zip(names, frame.iter_rows(named=True), strict=True)
+    ]
+    # The middle quintiles have numbers as their names, which are no places on a scale.
+    chart.update_yaxes(ticktext=written, type="category")
+    theme.lay_out(chart, title=title, height=60 + BAR_HEIGHT * max(frame.height, 2))
+    _axes(chart, unit)
+    alt = (
+        f"{title}. Bar chart, one bar per group of patients, with the number {counted}. {takeaway}"
+    )
+    return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt)
+
+
 def scanners(
     frame: pl.DataFrame, *, title: str, counted: Sequence[str], targets: pl.DataFrame | None = None
 ) -> Figure:

@@ -8,12 +8,15 @@
     {{ blocks | join('\n    union all\n    ') }}
 {%- endmacro %}
 
-{% macro rows_of_metric(rows, metric_id, numerator, denominator, where=none, percentile=none) -%}
+{% macro rows_of_metric(
+    rows, metric_id, numerator, denominator, where=none, percentile=none, kept=[]
+) -%}
     select
         '{{ metric_id }}' as metric_id,
         org_level,
         org_code,
         modality_group,
+        {{ kept | join(', ') }}{{ ',' if kept }}
         month_on,
         cast({{ numerator or 'null' }} as double) as numerator,
         cast({{ denominator or 'null' }} as double) as denominator,

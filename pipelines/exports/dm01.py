@@ -51,12 +51,6 @@ _HALF_TOLD = """
     where months.month_on = $month and owners.site_code <> 'Unknown'
     order by owners.trust_code
 """
-_OVERDUE = """
-    select cast(sum(numerator) as bigint)
-    from marts.rpt_metrics_monthly
-    where metric_id = 'W06' and org_level = 'trust' and modality_group = 'All'
-        and period_start_on = $month
-"""
 
 
 @dataclass(frozen=True)
@@ -67,15 +61,12 @@ class Return:
     half up to three places). `without_list`: trusts left out because nobody tells who waits.
     `half_told`: trusts in the file of which one party tells no list, so that theirs is too short.
     `of_no_trust`: patients waiting and tests done at a site, and so a trust, that is not known.
-    `overdue`: planned patients past their due date, of all trusts (W06): the guidance puts them on
-    the list, the marts do not; None where no feed tells due dates.
     """
 
     table: pl.DataFrame
     without_list: tuple[str, ...]
     half_told: tuple[str, ...]
     of_no_trust: tuple[int, int]
-    overdue: int | None
 
     def data(self) -> bytes:
         """The file: CSV with a heading, UTF-8, LF."""
@@ -106,7 +97,6 @@ def dm01_return(warehouse: Path, month: date, region_code: str | None) -> Return
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         found = connection.sql(_COUNTS.format(bands=", ".join(bands)), params=asked).pl()
         half = connection.sql(_HALF_TOLD, params=asked).pl()["trust_code"].to_list()
-        ((late,),) = connection.sql(_OVERDUE, params=asked).fetchall()
     if found.is_empty():
         raise ExportProblem(
             f"the warehouse has no complete month {month:%Y-%m}; `imaging status` says up to when "
@@ -123,7 +113,6 @@ def dm01_return(warehouse: Path, month: date, region_code: str | None) -> Return
             int(no_trust["waiting_list_count"].sum()),
             int(no_trust.select(pl.sum_horizontal(pl.col(*STREAMS).sum())).item()),
         ),
-        late,
     )
 
 

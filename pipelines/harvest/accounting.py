@@ -135,7 +135,7 @@ def _failure(contract: Contract, file: SourceFile) -> Failure:
         rule=refused.rule,
         file_name=file.name,
         count=file.refused_count or file.received,
-        message=f"{contract.name} {file.name}: {refused.detail}; mend and deliver the "
+        message=f"{contract.name} {file.name}: {refused.rule}: {refused.detail}; mend and deliver the "
         f"file again, or replay it with `imaging harvest {file.delivery.feed_kind} --replay`; "
         f"contract {contract.path.name}",
     )

@@ -24,6 +24,7 @@ from pipelines.sources.inbox import Delivery
 
 # Deliveries are read in groups of about so many bytes, which bounds what a harvest keeps in memory.
 GROUP_BYTES = 32 * 1024 * 1024
+ROWS_NAMED = 5
 # Feeds of messages; all others are tables.
 READERS = {
     "hl7": read_hl7,
@@ -150,12 +151,23 @@ def _judged_and_landed(
     by_sha = {file.sha: file for file in files}
     for sha, rule, count, rows in verdict.refused.iter_rows():
         if by_sha[sha].refused is None and not is_selection:
-            limit = tolerated(contract, rule, rows)
-            detail = f"{rule}: {count} of {rows} records; the contract tolerates {limit}"
+            mine = broken.filter((pl.col("source_sha") == sha) & (pl.col("rule") == rule))
+            detail = (
+                f"{count} of {rows} records, the contract tolerates "
+                f"{tolerated(contract, rule, rows)}; {_places(mine)}: {mine['reason'][0]}"
+            )
             by_sha[sha].refused = Refused(rule, detail)
             by_sha[sha].refused_count = count
     landed, within = _land(feed_kind, files, batch, verdict.rejected, setup, now, tell)
     return account(feed_kind, files, verdict.rejected, landed, setup, now).telling(within)
+
+
+def _places(broken: pl.DataFrame) -> str:
+    """The first rows that broke a rule: where a sender begins to look."""
+    numbers = broken["row_no"].unique().sort()
+    named = ", ".join(str(number) for number in numbers[:ROWS_NAMED])
+    more = ", ..." if len(numbers) > ROWS_NAMED else ""
+    return f"{'row' if len(numbers) == 1 else 'rows'} {named}{more}"
 
 
 def _note_warnings(files: list[SourceFile], warned: pl.DataFrame) -> None:

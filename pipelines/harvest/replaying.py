@@ -19,6 +19,9 @@ from pipelines.sources.archives import split_inside
 from pipelines.sources.dicom_headers.read import path_of_text
 from pipelines.sources.inbox import Delivery
 
+# Number, column, rule, and what the rule asks.
+Row = tuple[int | None, str | None, str, str]
+
 
 class NothingOfThatName(Problem):
     """No quarantine entry is open under a name; the message says where the names stand."""
@@ -32,7 +35,7 @@ class Waiting:
     (UTC), also where they were replayed in vain in the meantime. `hindrance`: why it cannot be
     replayed; None where it can. `is_locked`: another key opens it. `rows`: of each record that was
     rejected by itself its number in the delivery (as the feed counts: the heading of a list is row
-    1), the column, the rule, and what the rule asks.
+    1), the column, the rule, and what the rule asks; of a refused file one without a number.
     """
 
     entry: Entry
@@ -41,7 +44,7 @@ class Waiting:
     since: datetime | None
     hindrance: str | None
     is_locked: bool
-    rows: tuple[tuple[int | None, str | None, str, str], ...]
+    rows: tuple[Row, ...]
 
     @property
     def command(self) -> str | None:
@@ -51,10 +54,9 @@ class Waiting:
         """
         if self.is_locked:
             return None
-        entry_id = self.entry.entry_id
         if self.hindrance is None:
-            return f"imaging quarantine replay {self.entry.feed_kind} {entry_id}"
-        return f'imaging gate --dismiss {entry_id} --reason "..."'
+            return f"imaging quarantine replay {self.entry.feed_kind} {self.entry.entry_id}"
+        return self.entry.dismissal
 
     def document(self) -> dict[str, object]:
         """The same as plain values, for JSON."""
@@ -126,7 +128,7 @@ def waiting(setup: Setup, feed: str | None = None, item: str | None = None) -> l
                 _since(entry, receipts),
                 hindrance,
                 is_locked,
-                tuple(latest.select("row_no", "column_name", "rule", "reason").iter_rows()),
+                _rows(entry, mine, latest),
             )
         )
     if item is not None and len(found) != 1:
@@ -153,6 +155,13 @@ def _rules(entry: Entry, latest: pl.DataFrame) -> dict[str, int]:
     """Records by rule."""
     counts = latest.group_by("rule").len().sort("len", "rule", descending=[True, False])
     return dict(counts.iter_rows()) or {entry.rule: entry.record_count}
+
+
+def _rows(entry: Entry, mine: pl.DataFrame, latest: pl.DataFrame) -> tuple[Row, ...]:
+    """One per rejected record; of a refused file one, since no record of it was judged by itself."""
+    if entry.scope == "file" and len(mine):
+        return ((None, None, entry.rule, mine["detail"][-1] or ""),)
+    return tuple(latest.select("row_no", "column_name", "rule", "reason").iter_rows())
 
 
 def _since(entry: Entry, receipts: pl.DataFrame) -> datetime | None:

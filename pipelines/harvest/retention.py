@@ -23,13 +23,17 @@ def prune_inbox(
     later under the same name stays. DICOM files whose header was rejected stay until their
     quarantine entry is closed, since quarantine keeps no pixels and so no copy of them.
     """
-    receipts = setup.landing.receipts().sort("landed_at").unique("source_sha", keep="last")
-    closed = [e.source_sha for e in setup.quarantine.entries() if e.state != "open"]
-    landed = receipts.filter(
-        ((pl.col("status") == "landed") | pl.col("source_sha").is_in(closed))
-        & (pl.col("landed_at") < now - retention)
-    )
-    old, old_folders = set(landed["source_sha"]), set(landed["manifest_sha"].drop_nulls())
+    source = ["feed_kind", "source_sha"]
+    receipts = setup.landing.receipts().sort("landed_at").unique(source, keep="last")
+    closed = {(e.feed_kind, e.source_sha) for e in setup.quarantine.entries() if e.state != "open"}
+    past = receipts.filter(pl.col("landed_at") < now - retention)
+    is_over = [
+        row["status"] == "landed" or (row["feed_kind"], row["source_sha"]) in closed
+        for row in past.iter_rows(named=True)
+    ]
+    landed = past.filter(pl.Series(is_over, dtype=pl.Boolean))
+    old = set(landed.select(source).iter_rows())
+    old_folders = set(landed["manifest_sha"].drop_nulls())
     kept = _kept(setup) if old_folders else set()
     gone: list[Path] = []
     for delivery in waiting:
@@ -37,7 +41,7 @@ def prune_inbox(
             for unit in units(delivery):
                 if unit.manifest in old_folders:
                     gone += [path_of_text(text) for text in unit.files if text not in kept]
-        elif delivery.identity() in old:
+        elif (delivery.feed_kind, delivery.identity()) in old:
             gone.append(delivery.path)
     # A folder that could not be listed is not deleted unread.
     gone = [path for path in gone if path.is_symlink() or not path.is_dir()]

@@ -25,6 +25,7 @@ from pipelines.sources.extract_tables import Refused, first_row, header_of, read
 from pipelines.sources.ris_extracts import ColumnMap, events_from_extract
 from pipelines.sources.series_list_maps import SeriesListMap
 
+REPEATED = "dids_071_accession_number_is_unique_at_its_site"
 FORMULA = r"^[=+\-@]"
 
 
@@ -136,7 +137,24 @@ def _read_dids(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFra
     for rule, why in found.not_evaluable.items():
         reasons.setdefault(why, []).append(rule)
     file.notes += [f"not evaluable ({why}): {', '.join(rules)}" for why, rules in reasons.items()]
-    return found.records
+    return (
+        found.records if file.replay_of is None else _with_known_repeats(found.records, file, setup)
+    )
+
+
+def _with_known_repeats(records: pl.DataFrame, file: SourceFile, setup: Setup) -> pl.DataFrame:
+    """Records of a replay; what repeated an accession number in its file still does, though alone.
+
+    Rejected records are kept, and so replayed, in the order of their numbers.
+    """
+    told = setup.landing.read("rejects").filter(
+        (pl.col("source_sha") == file.replay_of) & (pl.col("scope") == "row")
+    )
+    latest = told.filter(pl.col("landed_at") == pl.col("landed_at").max()).sort("row_no")
+    if len(latest) != len(records):
+        return records
+    was_repeated = latest["rule"] == REPEATED
+    return records.with_columns(dids_071=pl.col("dids_071") & ~was_repeated)
 
 
 def column_map_of(file: SourceFile, contract: Contract, setup: Setup) -> SeriesListMap | None:

@@ -21,6 +21,7 @@ from pipelines.harvest.model import (
 )
 from pipelines.harvest.opening import latest_allowed
 from pipelines.harvest.tables import landed_reference
+from pipelines.landing.pseudonymise import roles
 from pipelines.quality.suites import VIOLATION_SCHEMA
 from pipelines.sources.extract_tables import FIRST_ROW, Refused, table_of
 from pipelines.sources.inbox import Delivery
@@ -64,7 +65,8 @@ def read_workbooks(feed_kind: str, files: list[SourceFile], setup: Setup, tell: 
     records = records.join(allowed, on="source_sha", how="left")
 
     def landing_rows(accepted: pl.DataFrame) -> pl.DataFrame:
-        return landed_reference(accepted, FEEDS[feed_kind].landing_table, setup)
+        signed = accepted.with_columns(roles(accepted["signed_off_by_role"], setup.keys.pseudonym))
+        return landed_reference(signed, FEEDS[feed_kind].landing_table, setup)
 
     return Batch(records, pl.concat(rejects), landing_rows, beside=beside)
 

@@ -19,6 +19,29 @@ OLDEST_BAND = 90
 # Codes of the NHS Data Dictionary; local lists put a digit behind an ethnic category.
 DICOM_SEXES = {"M": "1", "F": "2", "O": "9"}
 SEXES = ("0", "1", "2", "9", "X")
+ROLE_WORD = (
+    r"^(?:administrator|analyst|and|assistant|associate|business|care|chief|clinical|"
+    r"coordinator|ct|data|department|deputy|diagnostic|diagnostics|directorate|"
+    r"director|divisional|division|finance|for|general|governance|group|head|imaging|"
+    r"informatics|information|lead|manager|mammography|medical|medicine|modality|mri|"
+    r"network|nuclear|of|officer|operating|operational|operations|pacs|performance|"
+    r"physicist|physics|principal|quality|radiographer|radiologist|radiology|"
+    r"reporting|ris|screening|senior|service|services|site|sonographer|"
+    r"superintendent|systems|team|the|trust|ultrasound)$"
+)
+# Codes of an event that land as they are sent.
+_CODES = (
+    "site_ods",
+    "resource",
+    "modality",
+    "priority",
+    "patient_class",
+    "source_setting",
+    "requester_org",
+    "actor_org",
+    "status_raw",
+)
+_SNOMED = r"(?i)^(?:sct|snm|snomed)"
 ETHNIC = r"^(?:[A-HJ-NPRSZ]\d?|99)$"
 
 
@@ -180,7 +203,9 @@ def pseudonymise_events(
         ethnic_category=pl.when(pl.col("ethnic_category").str.contains(ETHNIC)).then(
             "ethnic_category"
         ),
-        reason=coded(events["reason"], keys.pseudonym),
+        reason=coded(unnumbered(events["reason"], keys.pseudonym), keys.pseudonym),
+        **{name: unnumbered(events[name], keys.pseudonym) for name in _CODES},
+        proc_code=_exam_codes(events, keys.pseudonym),
         swim_code=pl.lit(None, pl.String),
     ).hstack(hashed_reports(events["report_text"], keys.pseudonym).get_columns())
     return hashed.with_columns(
@@ -380,6 +405,45 @@ def coded(reasons: pl.Series, key: bytes) -> pl.Series:
     return pl.DataFrame(
         {"reason": reasons, "hashed": "h:" + pseudonyms(free, "reason", key)}
     ).select(pl.coalesce("hashed", "reason").alias(reasons.name))[:, 0]
+
+
+def roles(texts: pl.Series, key: bytes) -> pl.Series:
+    """Keep what is made of words for roles only; hash the rest (`h:` + 32 hex digits).
+
+    Who signs a workbook off writes their own name now and then, and a name is letters as a role is.
+    """
+    words = texts.str.to_lowercase().str.extract_all(r"[^\s,/&()-]+")
+    is_role = words.list.eval(pl.element().str.contains(ROLE_WORD)).list.all()
+    other = texts.set(is_role.fill_null(True), None)
+    return pl.DataFrame({"text": texts, "hashed": "h:" + pseudonyms(other, "role", key)}).select(
+        pl.coalesce("hashed", "text").alias(texts.name)
+    )[:, 0]
+
+
+def unnumbered(codes: pl.Series, key: bytes) -> pl.Series:
+    """Hash the NHS numbers in a column of codes (`h:` + 32 hex digits), and keep all else.
+
+    One stands there where a sender has moved a field or a column.
+    """
+    distinct, place = _encoded(codes)
+    number = distinct.str.replace_all(r"[\s-]", "")
+    is_number = nhs_number_is_valid(number)
+    hashed = "h:" + pseudonyms(number.set(~is_number, None), "code", key)
+    kept = pl.DataFrame({"hashed": hashed, "code": distinct}).select(pl.coalesce("hashed", "code"))
+    return kept[:, 0].alias(codes.name).gather(place)
+
+
+def _exam_codes(events: pl.DataFrame, key: bytes) -> pl.Series:
+    """Exam codes, NHS numbers among them hashed; a SNOMED code can pass modulus 11 by chance."""
+    return events.with_columns(told=unnumbered(events["proc_code"], key)).select(
+        pl.when(
+            pl.col("proc_system").str.contains(_SNOMED)
+            | (pl.col("proc_code") == pl.col("proc_snomed"))
+        )
+        .then("proc_code")
+        .otherwise("told")
+        .alias("proc_code")
+    )[:, 0]
 
 
 def pseudonymise_path(path: str, keys: Keys) -> str:

@@ -38,6 +38,11 @@ class Entry:
     state: str = "open"
     note: str = ""
 
+    @property
+    def dismissal(self) -> str:
+        """The command that dismisses it; its name is unique within its kind of feed only."""
+        return f'imaging gate --dismiss {self.feed_kind}/{self.entry_id} --reason "..."'
+
 
 class Quarantine:
     """The quarantine folder: per entry an encrypted payload and a plain description of counts."""

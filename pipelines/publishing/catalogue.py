@@ -9,6 +9,26 @@ import polars as pl
 from pipelines.metrics import Metric
 
 PUBLIC_SCHEMAS = ("marts",)
+# The unit that the end of a column's name says (CONTRIBUTING.md), longest ending first.
+UNITS = {
+    "_gbp_per_year": "GBP per year",
+    "_hours_per_week": "hours per week",
+    "_mgy_cm": "mGy.cm",
+    "_at_local": "local wall clock",
+    "_gy_m2": "Gy.m2",
+    "_minutes": "minutes",
+    "_seconds": "seconds",
+    "_hours": "hours",
+    "_weeks": "weeks",
+    "_count": "count",
+    "_days": "days",
+    "_rate": "share, 0 to 1",
+    "_gbp": "GBP",
+    "_mgy": "mGy",
+    "_at": "UTC instant",
+    "_on": "local date",
+    "_tb": "TB",
+}
 
 
 def public_models(manifest: Path) -> list[dict[str, Any]]:
@@ -43,8 +63,13 @@ def table_rows(models: list[dict], statistics: list[dict], counts: dict[str, int
     return pl.DataFrame(rows)
 
 
+def unit_of(column_name: str) -> str:
+    """Unit of a published column by the end of its name; no text where the name tells none."""
+    return next((unit for end, unit in UNITS.items() if column_name.endswith(end)), "")
+
+
 def column_rows(models: list[dict], statistics: list[dict]) -> pl.DataFrame:
-    """One row per published column: table, name, type, description, position from 1."""
+    """One row per published column: table, name, type, description, unit, position from 1."""
     rows = []
     for node in models:
         for position, column in enumerate(node["columns"].values(), start=1):
@@ -55,6 +80,7 @@ def column_rows(models: list[dict], statistics: list[dict]) -> pl.DataFrame:
                     "column_name": column["name"],
                     "data_type": column["data_type"] or "",
                     "description": column["description"],
+                    "unit": unit_of(column["name"]),
                     "position": position,
                 }
             )
@@ -67,6 +93,7 @@ def column_rows(models: list[dict], statistics: list[dict]) -> pl.DataFrame:
                     "column_name": name,
                     "data_type": data_type,
                     "description": description,
+                    "unit": unit_of(name),
                     "position": position,
                 }
             )
@@ -74,5 +101,5 @@ def column_rows(models: list[dict], statistics: list[dict]) -> pl.DataFrame:
 
 
 def metric_rows(metrics: list[Metric]) -> pl.DataFrame:
-    """One row per metric of the registry."""
-    return pl.DataFrame([metric.__dict__ for metric in metrics])
+    """One row per metric of the registry, with how its months become a longer period."""
+    return pl.DataFrame([metric.__dict__ | {"over_time": metric.over_time} for metric in metrics])

@@ -10,6 +10,7 @@ import polars as pl
 
 from pipelines.metrics import Metric
 from pipelines.problems import Problem
+from pipelines.publishing import analyst
 from pipelines.publishing.catalogue import column_rows, metric_rows, table_rows
 from pipelines.publishing.history import (
     as_published,
@@ -20,7 +21,15 @@ from pipelines.publishing.history import (
     remember,
 )
 from pipelines.publishing.pointer import Manifest, prune, read_manifest, switch
-from pipelines.publishing.snapshot import Build, as_at, checksum, table_counts, write_snapshot
+from pipelines.publishing.small_numbers import SmallNumbers, withhold
+from pipelines.publishing.snapshot import (
+    Build,
+    as_at,
+    checksum,
+    read_table,
+    table_counts,
+    write_snapshot,
+)
 
 AUDIENCE = "demo"
 # Made at publication, from the history and the warehouse: only then has the build its name.
@@ -50,6 +59,16 @@ class Source:
         found = marts + [f"statistics.{table['name']}" for table in self.statistics]
         return [name for name in found if name != REVISIONS]
 
+    def patient_groups(self) -> dict[str, SmallNumbers]:
+        """Published tables (`schema.name`) by groups of patients, and how each is read."""
+        told = {f"{n['schema']}.{n['name']}": n["config"]["meta"] for n in self.models}
+        told |= {f"statistics.{table['name']}": table for table in self.statistics}
+        return {
+            name: SmallNumbers.read(of["small_numbers"])
+            for name, of in told.items()
+            if "small_numbers" in of
+        }
+
 
 def release(
     folder: Path,
@@ -60,6 +79,7 @@ def release(
     gate: dict[str, Any],
     standing: Sequence[object],
     may_be_unsuppressed: bool,
+    least_group: int,
     network_name: str,
     is_synthetic: bool,
     keep: int,
@@ -69,7 +89,8 @@ def release(
 
     `history` is the folder of what was published before, which gains this build. `stamp` names the
     inputs of the last complete build (None while one is under way), `gate` is the composed verdict,
-    `standing` what is open in the ledger now. Raises NotPublishable when the build is not complete
+    `standing` what is open in the ledger now, `least_group` the size of a group of patients from
+    which it is told. Raises NotPublishable when the build is not complete
     or the gate does not hold, AuditFailed when the copy differs; in both cases readers keep what
     they have.
     """
@@ -93,18 +114,32 @@ def release(
         audience=AUDIENCE,
         is_synthetic=is_synthetic,
         network_name=network_name,
-        suppression="none: every row is synthetic" if is_synthetic else "none",
+        suppression=f"groups of fewer than {least_group} patients, in tables by group of patients",
     )
     revised = source.revise(_with_history(history, source.warehouse, build))
     counts = table_counts(source.warehouse, source.tables()) | {REVISIONS: revised.height}
+    tables = table_rows(source.models, source.statistics, counts)
+    columns = column_rows(source.models, source.statistics)
     catalogue = {
-        "tables": table_rows(source.models, source.statistics, counts),
-        "columns": column_rows(source.models, source.statistics),
+        "tables": tables,
+        "columns": pl.concat([columns, analyst.query_columns()]),
         "metrics": metric_rows(source.metrics),
+        "queries": analyst.query_rows(),
     }
     target = folder / f"{AUDIENCE}_{build.build_id}.duckdb"
+    grouped = {
+        name: withhold(read_table(source.warehouse, name), spec, least=least_group)
+        for name, spec in source.patient_groups().items()
+    }
+    copied = [name for name in source.tables() if name not in grouped]
     write_snapshot(
-        source.warehouse, target, source.tables(), catalogue, build, {REVISIONS: revised}
+        source.warehouse,
+        target,
+        copied,
+        catalogue,
+        build,
+        {REVISIONS: revised, **grouped},
+        analyst.statements(tables, columns),
     )
     earlier = [current.build_id, *current.previous_builds] if current else []
     manifest = Manifest(

@@ -1,11 +1,12 @@
 """Write the published file of one audience: copy, audit, then give it its name.
 
-The file holds tables only (no view into the warehouse), each in the order of its columns, so that
-two builds of the same data hold the same rows in the same order.
+Its tables are copies, each in the order of its columns, so that two builds of the same data hold
+the same rows in the same order. What is added to them (views, macros, comments) is added when the
+warehouse is no longer at hand: it can read nothing but the file.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +45,12 @@ def table_counts(warehouse: Path, tables: list[str]) -> dict[str, int]:
         }
 
 
+def read_table(warehouse: Path, table: str) -> pl.DataFrame:
+    """Every row of one table (`schema.name`) of the warehouse; raises duckdb.Error if missing."""
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        return connection.sql(f"select * from {table}").pl()
+
+
 def write_snapshot(
     warehouse: Path,
     target: Path,
@@ -51,12 +58,15 @@ def write_snapshot(
     catalogue: dict[str, pl.DataFrame],
     build: Build,
     made: Mapping[str, pl.DataFrame] | None = None,
+    statements: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Copy `tables` and the catalogue into `target`; returns one row per table: counted rows.
 
-    `made` are tables (`schema.name`) that the warehouse does not have. Raises AuditFailed, and
-    leaves nothing at `target`, when a table came out with other columns or another number of rows
-    than the warehouse has.
+    `made` are tables (`schema.name`) whose rows are given, whether or not the warehouse has one of
+    that name; `statements` SQL that adds views, macros and comments. Raises AuditFailed, and leaves
+    nothing at `target`, when a table came out with other columns or another number of rows than
+    that of the warehouse; duckdb.Error, and leaves nothing either, when a statement does not hold
+    for the file.
     """
     summary: list[pl.DataFrame] = []
 
@@ -88,8 +98,10 @@ def write_snapshot(
                 connection.register("incoming", frame.to_arrow())
                 connection.execute(f"create table {name} as select * from incoming")
                 connection.unregister("incoming")
-            summary.append(_audit(connection, tables))
+            summary.append(_audit(connection, [*tables, *_of_warehouse(connection, made or {})]))
             connection.execute("detach warehouse")
+            for statement in statements:
+                connection.execute(statement)
             connection.execute("checkpoint")
 
     write_with(fill, target)
@@ -100,6 +112,14 @@ def _build_row(build: Build) -> pl.DataFrame:
     return pl.DataFrame([build.__dict__]).with_columns(
         pl.col("created_at").dt.convert_time_zone("UTC")
     )
+
+
+def _of_warehouse(connection: duckdb.DuckDBPyConnection, named: Iterable[str]) -> list[str]:
+    held = connection.execute(
+        "select table_schema || '.' || table_name from information_schema.tables "
+        "where table_catalog = 'warehouse'"
+    ).fetchall()
+    return sorted(set(named) & {name for (name,) in held})
 
 
 def _audit(connection: duckdb.DuckDBPyConnection, tables: list[str]) -> pl.DataFrame:

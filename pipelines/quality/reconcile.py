@@ -26,8 +26,9 @@ def imbalances(receipts: pl.DataFrame) -> list[Imbalance]:
 
 def unbacked_rejects(receipts: pl.DataFrame, rejects: pl.DataFrame) -> list[str]:
     """Source files whose rejects are not as many as their receipt says."""
-    counted = rejects.group_by("source_sha").agg(pl.len().cast(pl.Int64).alias("found"))
-    joined = receipts.join(counted, on="source_sha", how="left").with_columns(
+    source = ["feed_kind", "source_sha"]
+    counted = rejects.group_by(source).agg(pl.len().cast(pl.Int64).alias("found"))
+    joined = receipts.join(counted, on=source, how="left").with_columns(
         pl.col("found").fill_null(0)
     )
     return joined.filter(pl.col("found") != pl.col("rows_rejected"))["file_name"].to_list()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.problems import Problem
+from pipelines.problems import Problem, nearest
 from pipelines.receivers.addresses import Networks, networks
 
 EVERY = {"port", "party", "addresses"}
@@ -120,8 +120,13 @@ def _read(
 
 def _checked(entry: object, known: set[str]) -> tuple[int, str, Networks]:
     """Port, party and networks of one entry; raises ValueError that names what is wrong."""
-    if not isinstance(entry, dict) or not {"port", "party"} <= set(entry) <= known:
+    if not isinstance(entry, dict) or not {"port", "party"} <= set(entry):
         raise ValueError(f"it needs port and party, and may have {', '.join(sorted(known))}")
+    for key in sorted(set(entry) - known):
+        raise ValueError(
+            f"{key!r} is no key of a listener{nearest(key, known)}; keys are "
+            f"{', '.join(sorted(known))}"
+        )
     port, addresses = entry["port"], entry.get("addresses", [])
     if type(port) is not int or not 0 <= port < 1 << 16:
         raise ValueError(f"{port!r} is no port")

@@ -117,6 +117,8 @@ class Archive:
             data = self._bytes(member, min(count, member.size))
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
             raise ArchiveRefused("the member cannot be unpacked") from error
+        except (ValueError, struct.error) as error:  # it lies before the beginning of the archive
+            raise ArchiveRefused("the member cannot be unpacked") from error
         except (NotImplementedError, RuntimeError) as error:
             raise ArchiveRefused("packed in a way that is not read here") from error
         is_dicom = data[128:132] == b"DICM"

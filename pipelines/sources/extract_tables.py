@@ -1,5 +1,6 @@
 """Delimited text as typed records, by contract: shared by every feed that arrives as CSV."""
 
+import csv
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,16 @@ NUMBERS = {"integer": pl.Int64, "number": pl.Float64}
 # The header is line 1.
 FIRST_ROW = 2
 ISO = "iso8601"
+# How files begin that are sent in place of a list.
+_TWO_BYTES = "UTF-16 (two bytes a character); save the file as CSV in UTF-8"
+_NO_LISTS = {
+    b"PK\x03\x04": "a zip archive or an XLSX workbook; unpack it, or save the list as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the list as CSV in UTF-8",
+    b"\x1f\x8b": "a compressed file; unpack it",
+    b"%PDF": "a PDF; ask the sender for the list as CSV in UTF-8",
+    b"\xff\xfe": _TWO_BYTES,
+    b"\xfe\xff": _TWO_BYTES,
+}
 
 
 @dataclass(frozen=True)
@@ -38,18 +49,45 @@ def read_table(
     """
     if not data.strip():
         return Refused("is_not_empty", "the file is empty; ask the sender to deliver it again")
+    for beginning, what in _NO_LISTS.items():
+        if data.startswith(beginning):
+            return Refused("is_readable", f"it is {what}")
     try:
         raw = _as_delivered(data, contract)
         raw = raw if renamed is None else renamed(raw)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError, LookupError) as error:
-        # The kind of error only: its text can quote values of the file.
-        kind = type(error).__name__
-        return Refused(
-            "is_readable",
-            f"not readable as delimited text ({kind}); compare delimiter and encoding with "
-            f"{contract.path.name}, and look for lines with too many fields",
-        )
+    except (pl.exceptions.PolarsError, UnicodeDecodeError, LookupError):
+        # Not what polars says: its text can quote values of the file.
+        return Refused("is_readable", _why_unreadable(data, contract))
     return table_of(raw, contract, zone)
+
+
+def _why_unreadable(data: bytes, contract: Contract) -> str:
+    """What is wrong with delimited text and in which line; quotes nothing of it."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return f"line {line} is not UTF-8; save the file as CSV in UTF-8"
+    delimiter = contract.settings.get("delimiter", ",")
+    records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    before, width = 0, 0
+    try:
+        for record in records:
+            width = width or len(record)
+            if len(record) > width == 1:
+                return f"the first line is not divided by {delimiter!r}; see {contract.path.name}"
+            if len(record) > width:
+                return (
+                    f"the record in line {before + 1} has {len(record)} fields, the first line "
+                    f"has {width}; look for a delimiter or a quotation mark within a value"
+                )
+            before = records.line_num
+    except csv.Error:
+        return (
+            f"the record that begins in line {before + 1} is broken; look for a quotation mark "
+            "that is not closed, or not doubled within a value"
+        )
+    return f"no delimited text as {contract.path.name} says; compare delimiter and encoding"
 
 
 def first_row(contract: Contract) -> int:
@@ -69,10 +107,13 @@ def table_of(raw: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame |
     """One row per record of a text frame, as `read_table` gives it; refused without its columns."""
     missing = [name for name in contract.needed_columns() if name not in raw.columns]
     if missing:
-        return Refused(
-            "has_all_columns",
-            f"missing column(s) {', '.join(missing)}; the contract is {contract.path.name}",
+        delimiter = contract.settings.get("delimiter", ",")
+        what = (
+            f"missing column(s) {', '.join(missing)}"
+            if len(missing) < len(contract.needed_columns())
+            else f"the first line names none of the columns, divided by {delimiter!r}"
         )
+        return Refused("has_all_columns", f"{what}; the contract is {contract.path.name}")
     text = raw.select(
         (pl.col(name) if name in raw.columns else pl.lit(None, pl.String).alias(name))
         .str.strip_chars()

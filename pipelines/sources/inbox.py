@@ -6,7 +6,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from pipelines.feeds import FEEDS
-from pipelines.problems import Problem
+from pipelines.problems import Problem, nearest
 from pipelines.sources.archives import is_archive
 from pipelines.sources.clock import end_of_day
 
@@ -53,10 +53,13 @@ class Delivery:
         """Hex SHA-256 by which the delivery is known: of its bytes, whatever its name.
 
         Of a list that has only its heading, also of name and day: that nothing happened at one
-        place in one month is news of its own, in the same bytes as another's.
+        place in one month is news of its own, in the same bytes as another's. So is an empty file,
+        which would be the same one for every feed.
         """
         data = self.data()
-        if self._is_empty_list(data):
+        if not data.strip():
+            data += f"\0{self.feed_kind}\0{self.name}\0{self.delivered_on}".encode()
+        elif self._is_empty_list(data):
             data += f"\0{self.name}\0{self.delivered_on}".encode()
         return fingerprint(data)
 
@@ -98,6 +101,52 @@ def deliveries(inbox: Path, feed_kind: str) -> list[Delivery]:
             if is_unit and not is_in_transfer(path):
                 found.append(Delivery(feed_kind, path, day))
     return found
+
+
+def unread(inbox: Path) -> list[str]:
+    """What lies where no feed looks, a line per place with what to do; no name of a file.
+
+    Nothing here is an error of a delivery, so nothing is refused: without these lines it would
+    wait for ever. Hidden files and files still being transferred are left out.
+    """
+    found = []
+    for kind in sorted(inbox.iterdir()) if inbox.is_dir() else []:
+        if kind.is_dir() and kind.name in FEEDS:
+            found += _unread_of(kind)
+        elif kind.is_dir() and _has_files(kind):
+            asked = nearest(kind.name, FEED_KINDS)
+            found.append(f"{kind}: no feed has that name{asked}; rename it or move it out")
+    loose = _loose(inbox)
+    if loose:
+        found.append(f"{inbox}: {loose} file(s) outside the folders of the feeds; {_PLACE}")
+    return found
+
+
+_PLACE = "a file goes into <inbox>/<feed>/<day it arrived, YYYY-MM-DD>/"
+
+
+def _unread_of(kind: Path) -> list[str]:
+    found = []
+    if loose := _loose(kind):
+        found.append(f"{kind}: {loose} file(s) outside the folders of the days; {_PLACE}")
+    for day in sorted(path for path in kind.iterdir() if path.is_dir()):
+        if kind.name == "dicom":
+            single = [p for p in day.iterdir() if p.is_file() and not is_archive(p.name)]
+            if single := sum(not is_in_transfer(path) for path in single):
+                found.append(
+                    f"{day}: {single} file(s) by themselves; put them into a folder there that is "
+                    "named by their party"
+                )
+        elif folders := sum(_has_files(path) for path in day.iterdir()):
+            found.append(f"{day}: {folders} folder(s) with files; {kind.name} reads files only")
+    return found
+
+
+def _loose(folder: Path) -> int:
+    """Files that lie in a folder itself."""
+    if not folder.is_dir():
+        return 0
+    return sum(path.is_file() and not is_in_transfer(path) for path in folder.iterdir())
 
 
 def _has_files(folder: Path) -> bool:

@@ -1,5 +1,7 @@
 """The organisation roll-up of the marts, for statistics that need every exam of a group."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 LEVELS = {
@@ -9,8 +11,8 @@ LEVELS = {
 }
 
 
-def rolled_up(exams: pl.DataFrame) -> pl.DataFrame:
-    """Six rows per exam: each of network, party and trust, by modality group and for All.
+def rolled_up(exams: pl.DataFrame, levels: Sequence[str] = tuple(LEVELS)) -> pl.DataFrame:
+    """Two rows per exam and level (network, party, trust): by modality group and for All.
 
     `exams` has party_code, trust_code, modality_group; the result has org_level, org_code and
     modality_group in their place. A figure over a group is computed over its exams, never from
@@ -21,10 +23,10 @@ def rolled_up(exams: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(
         exams.select(
             pl.lit(level).alias("org_level"),
-            code.alias("org_code"),
+            LEVELS[level].alias("org_code"),
             modality.alias("modality_group"),
             *others,
         )
-        for level, code in LEVELS.items()
+        for level in levels
         for modality in (pl.col("modality_group"), pl.lit("All"))
     )

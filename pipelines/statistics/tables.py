@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pipelines.statistics.spread import LEAST_SIZE, LEAST_TRUSTS
+
 TURNAROUND_SURVIVAL: dict[str, Any] = {
     "name": "turnaround_survival",
     "description": "One row per organisation, modality group and month of acquisition: percentiles "
@@ -19,6 +21,102 @@ TURNAROUND_SURVIVAL: dict[str, Any] = {
         ("p90_hours", "DOUBLE", "90th percentile in hours; null where not reached."),
         ("p50_reached", "BOOLEAN", "At least half of the exams are reported."),
         ("p90_reached", "BOOLEAN", "At least nine in ten are reported."),
+    ],
+}
+
+TURNAROUND_BY_PATIENT_GROUP: dict[str, Any] = {
+    "name": "turnaround_by_patient_group",
+    "description": "One row per network or trust, modality group, patient group and month of "
+    "acquisition: the percentiles of statistics.turnaround_survival (R01) by deprivation quintile "
+    "and ethnic group. Readers get no figures of a group too small to be told (is_withheld).",
+    "grain": "org_level, org_code, modality_group, patient_group_kind, patient_group, "
+    "acquired_month_on",
+    "small_numbers": {
+        "size": "exam_count",
+        "within": ["patient_group_kind", "acquired_month_on"],
+        "figures": [
+            "exam_count",
+            "open_count",
+            "p50_hours",
+            "p90_hours",
+            "p50_reached",
+            "p90_reached",
+            "gap_to_least_deprived",
+        ],
+        "against_least_deprived": ["gap_to_least_deprived", "least_deprived_exam_count"],
+    },
+    "columns": [
+        ("org_level", "VARCHAR", "network or trust; parties overlap with trusts."),
+        ("org_code", "VARCHAR", "NETWORK or trust code."),
+        ("modality_group", "VARCHAR", "Modality group, or All."),
+        ("patient_group_kind", "VARCHAR", "deprivation_quintile or ethnic_group."),
+        ("acquired_month_on", "DATE", "First day of the month the exams were acquired in."),
+        ("patient_group", "VARCHAR", "Quintile or ethnic group, as in rpt_equity_monthly."),
+        ("group_order", "INTEGER", "Place of the group among those of its kind, from 1."),
+        ("is_group_known", "BOOLEAN", "False for the group of those whose group is not known."),
+        ("exam_count", "BIGINT", "Exams acquired in the month; null where withheld."),
+        ("open_count", "BIGINT", "Of these, without a verified report at the data's as-at."),
+        ("p50_hours", "DOUBLE", "Median turnaround in hours; null where not reached or withheld."),
+        ("p90_hours", "DOUBLE", "90th percentile in hours; null where not reached or withheld."),
+        ("p50_reached", "BOOLEAN", "At least half of the exams are reported."),
+        ("p90_reached", "BOOLEAN", "At least nine in ten are reported."),
+        (
+            "known_rate",
+            "DOUBLE",
+            "Share of the organisation's exams whose group is known, the same in each row of a "
+            "kind; null where the group that is not known is withheld.",
+        ),
+        (
+            "gap_to_least_deprived",
+            "DOUBLE",
+            "Median less that of the least deprived quintile, in hours; null for ethnic groups, "
+            "and where either is not told.",
+        ),
+        (
+            "least_deprived_exam_count",
+            "BIGINT",
+            "Exams of the least deprived quintile; null for ethnic groups and where withheld.",
+        ),
+        (
+            "is_withheld",
+            "BOOLEAN",
+            "True where readers of this file may not see the group: it is smaller than the seed "
+            "audiences allows, or without it a smaller one could be had by subtraction.",
+        ),
+    ],
+}
+
+TRUST_SPREAD: dict[str, Any] = {
+    "name": "trust_spread",
+    "description": "One row per metric (W02, W05, W05P90, and R01 by its median), modality group "
+    f"and month: how far apart the trusts are. A trust of fewer than {LEAST_SIZE} patients or exams "
+    "is left out: a few of them would move it from one end to the other.",
+    "grain": "metric_id, modality_group, period_start_on",
+    "columns": [
+        ("metric_id", "VARCHAR", "Metric of the registry."),
+        ("modality_group", "VARCHAR", "Modality group, or All."),
+        ("period_start_on", "DATE", "First day of the month."),
+        ("trust_count", "BIGINT", "Trusts that are compared; two at least."),
+        ("left_out_count", "BIGINT", "Trusts left out: too few patients or exams, or no value."),
+        ("lowest", "DOUBLE", "Value of the trust with the lowest one, in the unit of the metric."),
+        (
+            "lower_quartile",
+            "DOUBLE",
+            "A quarter of the trusts are at or below it; interpolated, null for fewer than "
+            f"{LEAST_TRUSTS} trusts.",
+        ),
+        ("upper_quartile", "DOUBLE", "A quarter of the trusts are at or above it; likewise."),
+        ("highest", "DOUBLE", "Value of the trust with the highest one."),
+        ("gap", "DOUBLE", "Highest less lowest."),
+        ("quartile_gap", "DOUBLE", "Upper less lower quartile: the middle half of the trusts."),
+        ("lowest_trust_code", "VARCHAR", "Trust with the lowest value; of several the first code."),
+        ("lowest_size", "DOUBLE", "Patients or exams its value stands on."),
+        (
+            "highest_trust_code",
+            "VARCHAR",
+            "Trust with the highest value; of several the last code.",
+        ),
+        ("highest_size", "DOUBLE", "Patients or exams its value stands on."),
     ],
 }
 
@@ -67,4 +165,9 @@ METRIC_REVISIONS: dict[str, Any] = {
     ],
 }
 
-STATISTICS_TABLES = [TURNAROUND_SURVIVAL, METRIC_REVISIONS]
+STATISTICS_TABLES = [
+    TURNAROUND_SURVIVAL,
+    TURNAROUND_BY_PATIENT_GROUP,
+    TRUST_SPREAD,
+    METRIC_REVISIONS,
+]

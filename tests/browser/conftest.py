@@ -92,8 +92,9 @@ def server(start, tmp_path_factory: pytest.TempPathFactory, tables: dict) -> Ser
     return start(published)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """One Chromium for a file; Playwright's event loop ends with it, other tests may follow."""
     if not CHROMIUM.exists():
         pytest.fail(f"{CHROMIUM} is missing: install the Debian package 'chromium'")
     with sync_playwright() as playwright:

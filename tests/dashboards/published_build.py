@@ -322,6 +322,100 @@ def survival(parts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+GROUPS = {
+    "deprivation_quintile": ["1 most deprived", "2", "3", "4", "5 least deprived", "Unknown"],
+    "ethnic_group": [
+        "White",
+        "Mixed",
+        "Asian or Asian British",
+        "Black or Black British",
+        "Other ethnic groups",
+        "Not stated or not known",
+    ],
+}
+
+
+def equity(parts: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Each list in six groups of which the first waits longest; the mixed group is withheld."""
+    rolled = roll_up(parts, ["period"]).filter(pl.col("org_level") != "party")
+    groups = pl.DataFrame(
+        [
+            (kind, name, order, order < 6, kind == "ethnic_group" and order == 2)
+            for kind, names in GROUPS.items()
+            for order, name in enumerate(names, 1)
+        ],
+        schema=["patient_group_kind", "patient_group", "group_order", "is_group_known", "gone"],
+        orient="row",
+    )
+    rows = rolled.join(groups, how="cross").with_columns(
+        period_start_on="period",
+        waiting=(pl.col("waiting") // 6).cast(pl.Float64),
+        late=(pl.col("waiting") // 6 // (9 + pl.col("group_order"))).cast(pl.Float64),
+        exams=pl.col("exams") // 6,
+    )
+    is_quintile = (pl.col("patient_group_kind") == "deprivation_quintile") & (
+        pl.col("group_order") < 6
+    )
+    shown = ~pl.col("gone")
+    keys = ["org_level", "org_code", "modality_group", "patient_group_kind", "patient_group"]
+    keys += ["group_order", "is_group_known", "period_start_on"]
+
+    def told(value: pl.Expr, size: pl.Expr, reference: str, step: float) -> list[pl.Expr]:
+        gap = pl.when(is_quintile & shown).then((5 - pl.col("group_order")) * step)
+        return [
+            pl.when(shown).then(size).alias("denominator"),
+            pl.when(shown).then(value).alias("value"),
+            pl.lit(5 / 6).alias("known_rate"),
+            gap.alias("gap_to_least_deprived"),
+            pl.when(is_quintile).then(size).alias(reference),
+            pl.col("gone").alias("is_withheld"),
+        ]
+
+    order, late = pl.col("group_order"), pl.col("late")
+    listed = rows.filter(pl.col("waiting") > 0)
+    least = "least_deprived_denominator"
+    waits = listed.select(
+        pl.lit("W02").alias("metric_id"),
+        *keys,
+        pl.when(shown).then(late).alias("numerator"),
+        *told(0.2 - order * 0.01, pl.col("waiting"), least, 0.01),
+    )
+    days = listed.select(
+        pl.lit("W05").alias("metric_id"),
+        *keys,
+        pl.lit(None, pl.Float64).alias("numerator"),
+        *told(30.0 - order, pl.col("waiting"), least, 1.0),
+    )
+    reports = rows.select(
+        *keys, *told(40.0 - order, pl.col("exams"), "least_deprived_exam_count", 1.0)
+    ).rename(
+        {"period_start_on": "acquired_month_on", "denominator": "exam_count", "value": "p50_hours"}
+    )
+    network = rolled.filter((pl.col("org_level") == "network") & (pl.col("waiting") > 0))
+    spread = network.join(pl.DataFrame({"metric_id": ["W02", "W05", "R01"]}), how="cross").select(
+        "metric_id",
+        "modality_group",
+        pl.col("period").alias("period_start_on"),
+        trust_count=7,
+        left_out_count=1,
+        lowest=0.04,
+        lower_quartile=0.06,
+        upper_quartile=0.09,
+        highest=0.12,
+        gap=0.08,
+        quartile_gap=0.03,
+        lowest_trust_code=pl.lit("RMC"),
+        lowest_size=310.0,
+        highest_trust_code=pl.lit("R0A"),
+        highest_size=900.0,
+    )
+    return {
+        "marts.rpt_equity_monthly": pl.concat([waits, days]),
+        "statistics.turnaround_by_patient_group": reports,
+        "statistics.trust_spread": spread,
+    }
+
+
 def revisions(metrics: pl.DataFrame) -> pl.DataFrame:
     """Exams of Bolton that came too late for January, and so for the network."""
     key = ["metric_id", "org_level", "org_code", "modality_group", "period_start_on"]
@@ -1057,6 +1151,7 @@ def tables() -> dict[str, pl.DataFrame]:
     found = {f"marts.{name}": frame for name, frame in marts.items()}
     found["statistics.turnaround_survival"] = survival(parts)
     found["statistics.metric_revisions"] = revisions(metrics)
+    found |= equity(parts)
     return found
 
 

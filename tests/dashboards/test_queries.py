@@ -15,6 +15,7 @@ from dashboards.data.published import current_build
 from dashboards.data.queries import (
     benefits,
     catalogue,
+    equity,
     image_access,
     metrics,
     organisations,
@@ -174,6 +175,28 @@ def test_a_party_sees_its_own_events_and_those_of_the_network(build):
     types = organisations.events(build, NETWORK)["event_type"].to_list()
     assert types.count("go_live_archive") == 8
     assert "go_live_viewing" not in types
+
+
+def test_groups_of_patients_come_in_order_for_one_month_and_for_trusts(build):
+    """Quintiles out of order, or of two months, show a slope that is not there."""
+    trust = replace(BOLTON, org_level="trust")
+    for metric_id in ("W02", "W05", "R01"):
+        frame = equity.latest(build, trust, metric_id, "deprivation_quintile")
+        assert frame["patient_group"].to_list() == published_build.GROUPS["deprivation_quintile"]
+        assert set(frame["period_start_on"]) == {date(2026, 3, 1)}
+        assert equity.latest(build, BOLTON, metric_id, "deprivation_quintile").is_empty()
+    ethnic = equity.latest(build, trust, "W02", "ethnic_group")
+    assert ethnic.filter("is_withheld")["patient_group"].to_list() == ["Mixed"]
+    assert ethnic.filter("is_withheld")["value"].to_list() == [None]
+
+
+def test_the_spread_names_trusts_as_they_are_called_and_is_the_same_for_everybody(build):
+    """A code tells a board nothing; another spread for each reader would be another network."""
+    frame = equity.spread_by_month(build, replace(NETWORK, modality_group="CT"), "W02")
+    assert frame["highest_trust"][-1] == "Manchester University"
+    assert frame["lowest_trust"][-1] == "Bolton"
+    months = frame.filter(pl.col("period_start_on") >= BOLTON.from_on)
+    assert months.equals(equity.spread_by_month(build, BOLTON, "W02"))
 
 
 def test_scanners_are_listed_one_by_one_for_a_whole_week(build):

@@ -453,3 +453,30 @@ def test_the_dictionary_can_be_searched(open_view):
 def test_there_is_no_pages_folder():
     """A folder of that name gives the first visitor of a deep link 'Page not found'."""
     assert not (ROOT / "dashboards" / "pages").exists()
+
+
+def test_who_waits_longer_names_the_gap_what_is_withheld_and_what_it_does_not_prove(open_view):
+    """A gap without its group sizes, or taken as proof of a cause, is read wrongly by a board."""
+    app = open_view(
+        "waiting_times", organisation="Bolton NHS Foundation Trust (trust)", modality="CT"
+    )
+    text = text_of(app)
+    assert "Most deprived fifth at 31 March 2026: 19.0% of " in text
+    assert "; the most deprived 4.0 points higher." in text
+    heading = "Median hours from exam to report by ethnic group, Bolton NHS Foundation Trust, CT"
+    assert heading in [found.value for found in app.header]
+    assert "The ethnic group is known for 83.3% of them." in text
+    assert "Withheld: a group too small to be told" in text
+    assert "it is no proof of unequal treatment" in text
+    drawn = next(d for n, d in charts(app).items() if n.endswith("more_by_ethnic_group"))
+    assert drawn["layout"]["yaxis"]["ticktext"][1] == "Mixed  <b>withheld</b>"
+    assert drawn["data"][0]["x"][1] is None
+    quintiles = next(d for n, d in charts(app).items() if n.endswith("by_deprivation_quintile"))
+    assert quintiles["layout"]["yaxis"]["type"] == "category", "else 1 and 5 have no place"
+
+
+def test_who_waits_longer_has_no_figures_of_a_party_and_says_why(open_view):
+    """An empty place without a reason looks like a broken page."""
+    app = open_view("waiting_times", organisation=PENNINE, modality="CT")
+    assert "Groups of patients are told for the network and for trusts" in text_of(app)
+    assert "7 trusts at 31 March 2026: from 4.0% at Bolton to 12.0% at " in text_of(app)

@@ -87,6 +87,35 @@ def test_published_tables_hold_no_staff_key(demo):
     assert not banned & {name for (name,) in columns}
 
 
+def test_an_analyst_asks_the_published_file_by_name(demo):
+    """Failing means that the file lacks what the guide promises, or tells another number by it."""
+    with duckdb.connect(str(demo.published_file()), read_only=True) as connection:
+        differing = connection.execute(
+            "select count(*) from ("
+            "select metric_id, org_level, org_code, modality_group, period_start_on, numerator, "
+            "denominator, value from metric_months where metric_id <> 'R01' "
+            "except all select * from marts.rpt_metrics_monthly)"
+        ).fetchall()
+        assert differing == [(0,)]
+        yearly, parts = (
+            connection.execute(query).fetchall()
+            for query in (
+                "select period_start, numerator, denominator from metric('R06', "
+                "grain := 'financial_year', by := 'network') order by all",
+                "select date_trunc('year', period_start_on - interval 3 month) + interval 3 month, "
+                "sum(numerator), sum(denominator) from marts.rpt_metrics_monthly "
+                "where metric_id = 'R06' and org_level = 'network' and modality_group = 'All' "
+                "group by 1 order by all",
+            )
+        )
+        assert [row[1:] for row in yearly] == [row[1:] for row in parts] != []
+        bare = connection.execute(
+            "select table_name, column_name from duckdb_columns() "
+            "where not internal and comment is null"
+        ).fetchall()
+        assert bare == []
+
+
 @pytest.mark.parametrize("table", ["marts.fct_exam", "marts.rpt_metrics_monthly"])
 def test_rollback_serves_the_build_before(demo, tmp_path, table):
     """A wrong publication is taken back with one command."""

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from tests import truth_reporting as truth
+from tests.compared import apart, published_cells
 from tests.warehouse.conftest import Project
 from tests.warehouse.tiny_landing import write_landing_file
 
@@ -61,6 +62,35 @@ def test_reported_within_the_maximum_agrees_for_every_category(demo, published, 
     ]
 
 
+def test_reported_within_the_maximum_agrees_for_every_party_and_month(demo, published):
+    """Failing means that a trust is told off, or praised, for exams that are not its own."""
+    found = published_cells(published, "R03", "party")
+    expected = pl.concat(
+        truth.within_maximum(demo.path / "truth", month, by="party_code").select(
+            "party_code", month=pl.lit(month), numerator="within", denominator="exams"
+        )
+        for month in found["month"].unique().sort()
+    )
+    wrong = apart("R03", expected, found, ["party_code", "month"])
+    assert wrong.is_empty(), wrong
+
+
+def test_the_median_from_exam_to_report_agrees_in_every_month(demo, published):
+    """Failing means that open exams are left out, and slow reporting looks fast."""
+    found = published.sql(
+        "select acquired_month_on as month, p50_hours as value from statistics.turnaround_survival "
+        "where org_level = 'network' and modality_group = 'All' order by all"
+    ).pl()
+    rows = [
+        (month, truth.turnaround_percentile(demo.path / "truth", month, 0.5))
+        for month in found["month"]
+    ]
+    expected = pl.DataFrame(rows, schema={"month": pl.Date, "value": pl.Float64}, orient="row")
+    # times are delivered to the minute
+    wrong = apart("R01", expected, found, ["month"], 1 / 30)
+    assert wrong.is_empty(), wrong
+
+
 @pytest.mark.parametrize("month", [date(2019, 10, 1), date(2022, 6, 1), *MONTHS[1:]], ids=str)
 def test_median_and_ninth_decile_of_turnaround_agree(demo, published, month):
     """Failing means that open exams are left out, and slow reporting looks fast."""
@@ -80,32 +110,33 @@ def assert_rota_figures_agree(folder: Path, rota: pl.DataFrame, published: Conne
     network, parties = (complete(rows, published) for rows in truth.months_shown(folder, rota))
     counted = complete(truth.against_rota(folder, rota), published)
     expected = counted.join(parties, on=["party_code", "month_on"], how="semi")
-    outside = metric(published, "R13", "party")
-    assert outside.rows() == [
-        (party, month, float(out), float(reports))
-        for party, month, reports, out in expected.select(
-            "party_code", "month_on", "reports", "outside"
-        ).rows()
-    ]
-    inside = expected.filter(pl.col("inside") > 0)
-    paid = metric(published, "R07", "party")
-    assert paid["party_code"].to_list() == inside["party_code"].to_list()
-    assert paid["denominator"].to_list() == inside["inside"].to_list()
-    assert paid["numerator"].to_list() == pytest.approx(inside["extra"].to_list())
+    keys = ["party_code", "month"]
+    outside = cells_of(expected, "outside", "reports")
+    wrong = apart("R13", outside, published_cells(published, "R13", "party"), keys)
+    assert wrong.is_empty(), wrong
+    paid = cells_of(expected.filter(pl.col("inside") > 0), "extra", "inside")
+    wrong = apart("R07", paid, published_cells(published, "R07", "party"), keys, 1e-6)
+    assert wrong.is_empty(), wrong
 
     whole = counted.group_by("month_on").agg(pl.col("outside", "reports").sum()).sort("month_on")
     whole = whole.join(network, on="month_on", how="semi")
     found = metric(published, "R13", "network").drop("party_code")
     assert found.rows() == whole.select("month_on", "outside", "reports").rows()
 
-    by_level = {"network": network, "party": parties}
     for metric_id, numerator, denominator in OUTPUT_METRICS:
-        for level, wanted in by_level.items():
-            found = metric(published, metric_id, level)
-            assert found["month_on"].to_list() == wanted["month_on"].to_list(), metric_id
-            for name, parts in (("numerator", numerator), ("denominator", denominator)):
-                told, true = found[name].to_list(), wanted[parts].to_list()
-                assert told == pytest.approx(true), (metric_id, level)
+        of_network = cells_of(network, numerator, denominator)
+        found = published_cells(published, metric_id)
+        wrong = apart(metric_id, of_network, found, ["month"], 1e-6)
+        assert wrong.is_empty(), (metric_id, wrong)
+        of_parties = cells_of(parties, numerator, denominator)
+        found = published_cells(published, metric_id, "party")
+        wrong = apart(metric_id, of_parties, found, keys, 1e-6)
+        assert wrong.is_empty(), (metric_id, wrong)
+
+
+def cells_of(rows: pl.DataFrame, numerator: str, denominator: str) -> pl.DataFrame:
+    """Rows by month as cells of a metric."""
+    return rows.rename({"month_on": "month", numerator: "numerator", denominator: "denominator"})
 
 
 def test_figures_of_the_rota_agree_and_too_few_readers_are_not_shown(demo, published):

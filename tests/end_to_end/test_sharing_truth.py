@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from tests import truth_sharing as truth
+from tests.compared import apart, published_cells
 
 EXPECTED: dict[str, Callable[[Path], pl.DataFrame]] = {
     "C01": truth.priors_seen,
@@ -40,25 +41,13 @@ def published(demo):
 def test_a_figure_of_sharing_or_money_is_that_of_the_truth_in_every_month(demo, published, metric):
     """A benefit is claimed on a figure that is not what happened."""
     expected = EXPECTED[metric](demo.path / "truth")
-    found = published.sql(
-        "select period_start_on as month, numerator, denominator from marts.rpt_metrics_monthly "
-        "where metric_id = ? and org_level = 'network' and modality_group = 'All' order by all",
-        params=[metric],
-    ).pl()
+    found = published_cells(published, metric)
     until = FAULTY.get(metric, date(2026, 4, 1))
     expected, found = (rows.filter(pl.col("month") < until) for rows in (expected, found))
-    both = expected.join(found, on="month", how="full", suffix="_found", coalesce=True)
-    assert len(both) == len(expected) == len(found) > 0, both.filter(
-        pl.col("numerator").is_null() | pl.col("numerator_found").is_null()
-    )
+    assert len(expected) > 0
     merged = truth.merged_exams(demo.path / "truth") if metric in BY_PATIENT else {}
     allowed = pl.col("month").replace_strict(merged, default=0, return_dtype=pl.Float64) + 1e-6
-    apart = [
-        ((pl.col(name) - pl.col(f"{name}_found")).abs() > allowed)
-        | (pl.col(name).is_null() != pl.col(f"{name}_found").is_null())
-        for name in ("numerator", "denominator")
-    ]
-    wrong = both.filter(pl.any_horizontal(apart))
+    wrong = apart(metric, expected, found, ["month"], allowed)
     assert wrong.is_empty(), wrong
 
 

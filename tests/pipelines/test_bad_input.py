@@ -20,7 +20,7 @@ from pipelines.network import Network
 from pipelines.problems import Problem
 from pipelines.settings import PROJECT_ROOT
 from pipelines.sources.hl7 import split_messages
-from pipelines.sources.inbox import Delivery, deliveries
+from pipelines.sources.inbox import Delivery, deliveries, unread
 from tests import bad_input
 from tests.bad_input import Kind
 from tests.hl7_sender import NHS_NUMBER, SURNAME, framed, message
@@ -77,6 +77,7 @@ ELSEWHERE = {
     "a file that is still in transfer": "test_bad_input.py::test_a_file_in_transfer_is_left_alone",
     "a file that grows under its own name": "test_bad_input.py::test_a_file_read_while_it_grows_counts_once_when_it_is_whole",
     "a folder that is no day": "test_bad_input.py::test_a_folder_that_is_no_day_stops_the_run_by_name",
+    "a file where no feed looks (another folder, outside a day)": "test_bad_input.py::test_what_lies_where_no_feed_looks_is_named",
     "messages in any order, days or files": f"{UNIT_TESTS}::start_and_end_are_last_asserted_and_verified_is_earliest",
     "a fact told by several messages": f"{UNIT_TESTS}::an_event_told_twice_is_one_event_and_an_appointment_finds_its_exam",
     "a whole day sent again": "test_harvest.py::test_a_second_harvest_lands_nothing",
@@ -346,6 +347,29 @@ def test_a_file_read_while_it_grows_counts_once_when_it_is_whole(
     assert (second.rows_landed, second.rows_rejected) == (10, 0)
     events = setup.landing.read("imaging_events")
     assert (len(events), events["event_id"].n_unique()) == (14, 10)
+
+
+def test_what_lies_where_no_feed_looks_is_named(tmp_path: Path):
+    """Failing means that a delivery in a misspelt folder waits for ever, and nobody is told."""
+    root = tmp_path / "inbox"
+    assert unread(root) == []
+    day, secret = "2026-06-11", f"{SURNAME}.csv"
+    lost = {
+        f"ris_extracts/{day}/{secret}": ("ris_extracts", "do you mean ris_extract?"),
+        f"hl7/{secret}": ("hl7", "outside the folders of the days"),
+        secret: ("", "outside the folders of the feeds"),
+        f"rota/{day}/sub/{secret}": (f"rota/{day}", "rota reads files only"),
+        f"dicom/{day}/{secret}": (f"dicom/{day}", "named by their party"),
+    }
+    read = ("hl7/2026-06-11/a.hl7", "dicom/2026-06-11/RMC/a", "dicom/2026-06-11/RMC.zip")
+    left = ("hl7/.hidden", "hl7/RMC.hl7.part", "dicom/2026-06-11/a.tmp")
+    for name in (*lost, *read, *left):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    told = unread(root)
+    assert len(told) == len(lost) and SURNAME not in "".join(told)
+    for place, hint in lost.values():
+        assert [line for line in told if line.startswith(f"{root / place}: ") and hint in line]
 
 
 def test_a_folder_that_is_no_day_stops_the_run_by_name(inbox: Path):

@@ -119,6 +119,22 @@ def test_what_could_not_be_evaluated_is_told_on_the_receipt(setup: Setup):
     assert "the file holds no demographic item" in detail
 
 
+def test_a_repeated_accession_number_does_not_land_by_a_replay(setup: Setup):
+    """Failing means that a replay of everything brings in the record that the rule kept out."""
+    other = GOOD | {"test": "2026-01-13"}
+    broken = GOOD | {"accession_number": "RMC7700013", "gender": "F"}
+    deliver(setup, "dids_v1", b"".join(as_csv(1, row) for row in (GOOD, broken, other)))
+    for _ in range(2):
+        (entry,) = setup.quarantine.entries(state="open")
+        again = replay(entry, setup, now=NOW)
+        assert (again.rows_landed, again.rows_rejected) == (0, 2)
+        assert any("071" in rule for rule in again.rejects_by_rule)
+    assert {
+        str(row["event_ts_local"])[:10]
+        for row in setup.landing.read("imaging_events").iter_rows(named=True)
+    }.isdisjoint({"2026-01-13"})
+
+
 def test_a_rejected_record_says_its_rule_and_column_and_can_be_replayed(setup: Setup):
     """Failing means that a mended code list does not bring the record back."""
     odd = GOOD | {"site_code": "RMC55", "accession_number": "X1"}

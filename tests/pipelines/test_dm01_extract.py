@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.contracts import Contract, read_contracts
 from pipelines.harvest import HarvestResult, Setup, harvest
-from pipelines.sources.dm01_extract import read_dm01_extract
+from pipelines.sources.dm01_extract import ZIP_SIGN, read_dm01_extract
 from pipelines.sources.inbox import Delivery
 from tests.pipelines.conftest import CONTRACTS
 
@@ -152,6 +152,7 @@ def test_one_wrong_cell_refuses_the_month(setup: Setup, change: dict[str, str], 
         (torn(zipfile.ZIP_LZMA), "is_readable"),
         (as_zip({"one.csv": b"a", "two.csv": b"b"}), "is_readable"),
         (as_zip({"only.csv": as_csv(rows())})[:-40], "is_readable"),
+        (ZIP_SIGN + as_zip({"only.csv": as_csv(rows())})[17:], "is_readable"),
         (as_zip({"big.csv": b"0" * (401 << 20)}), "is_readable"),
     ],
     ids=[
@@ -163,6 +164,7 @@ def test_one_wrong_cell_refuses_the_month(setup: Setup, change: dict[str, str], 
         "a torn lzma",
         "two files",
         "cut off",
+        "cut out of",
         "a bomb",
     ],
 )

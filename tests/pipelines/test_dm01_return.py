@@ -56,10 +56,6 @@ def warehouse(tmp_path: Path) -> Path:
             "('S2', 'RW6', 'RM3', '2021-10-01', '9999-12-31')) "
             "as t(site_code, party_code, trust_code, valid_from, valid_to)"
         )
-        c.execute(
-            "create table marts.rpt_metrics_monthly as select 'W06' as metric_id, 'trust' as "
-            f"org_level, 'All' as modality_group, date '{MONTH}' as period_start_on, 7.0 as numerator"
-        )
     return path
 
 
@@ -73,7 +69,6 @@ def test_the_return_says_what_it_leaves_out(warehouse: Path):
     assert made.without_list == ()
     assert made.half_told == ("RM3",)
     assert made.of_no_trust == (70, 15)
-    assert made.overdue == 7
 
 
 def test_a_trust_whose_list_nobody_tells_is_named_and_not_in_the_file(warehouse: Path):

@@ -116,6 +116,34 @@ def test_a_dismissed_or_replayed_failure_is_closed(
     assert open_failures(table, entries(scope="row"), inbound) == []
 
 
+def test_the_same_bytes_in_two_feeds_are_two_failures_and_dismissed_apart(
+    landing_contracts: dict[str, Contract], inbound: dict[str, Contract]
+):
+    """Failing means that a dismissal is of another delivery than the gate said."""
+    kinds = ("dids_v1", "dids_v2")
+    table = receipts(
+        landing_contracts,
+        *({"feed_kind": kind, "landed_at": NOW + HOUR * n} for n, kind in enumerate(kinds)),
+    )
+    kept = [entry for kind in kinds for entry in entries(kind=kind)]
+    found = [open_failures(table.filter(pl.col("feed_kind") == k), kept, inbound) for k in kinds]
+    for kind, (failure,) in zip(kinds, found, strict=True):
+        assert failure.rejects_path == f"quarantine/{kind}/bad.file.enc"
+        assert f"--dismiss {kind}/bad.file" in failure.message
+    closed = [replace(kept[0], state="dismissed"), kept[1]]
+    assert open_failures(table[:1], closed, inbound) == []
+    assert len(open_failures(table[1:], closed, inbound)) == 1
+    wrong = table.with_columns(rows_landed=pl.lit(1, pl.Int64))
+    assert (
+        len(
+            reconciliation_failures(
+                wrong, pl.DataFrame(schema=landing_schema(landing_contracts["rejects"]))
+            )
+        )
+        == 4
+    )
+
+
 def test_the_latest_receipt_of_a_file_counts(landing_contracts: dict[str, Contract]):
     """Failing means that a replayed file counts with its old result too."""
     table = receipts(
@@ -138,7 +166,8 @@ def test_counts_that_do_not_add_up_hold_the_gate(landing_contracts: dict[str, Co
         ("received_is_landed_plus_rejected", 400),
         ("every_reject_has_a_row", 0),
     ]
-    row = dict.fromkeys(schema) | {"source_sha": "bad", "landed_at": NOW}
+    source = {"feed_kind": "ris_extract", "source_sha": "bad"}
+    row = dict.fromkeys(schema) | source | {"landed_at": NOW}
     whole = pl.DataFrame([row] * 400, schema=schema)
     assert reconciliation_failures(receipts(landing_contracts, {}), whole) == []
     # Rejects of an earlier harvest of the same file do not back the latest receipt.

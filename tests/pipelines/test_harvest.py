@@ -688,6 +688,27 @@ def test_groups_of_deliveries_give_what_one_harvest_of_all_gives(
     assert landed.equals(expected)
 
 
+def test_an_empty_file_of_one_party_or_day_is_not_that_of_another(
+    new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that an export that fails at two parties is told of one."""
+    setup = new_setup(tmp_path)
+    sent = [
+        Delivery("ris_extract", Path(f"ris_extract_{party}.csv"), day, b"")
+        for party in ("RMC", "RBV")
+        for day in (date(2026, 3, 1), date(2026, 3, 2))
+    ]
+    assert harvest("ris_extract", sent, setup, now=NOW).files_refused == 4
+    assert harvest("ris_extract", sent, setup, now=NOW).files_known == 4
+    kept = setup.quarantine.entries(state="open")
+    assert {(e.file_name, e.delivered_on) for e in kept} == {
+        (one.name, one.delivered_on.isoformat()) for one in sent
+    }
+    (again,) = [replay(e, setup, now=NOW + timedelta(hours=1)) for e in kept[:1]]
+    assert again.quarantined == (kept[0].entry_id,)
+    assert len(setup.quarantine.entries(state="open")) == 4
+
+
 def test_an_empty_list_of_one_party_is_not_that_of_another(new_setup: NewSetup, tmp_path: Path):
     """Failing means that a party which says that nothing happened is called silent."""
     setup = new_setup(tmp_path)

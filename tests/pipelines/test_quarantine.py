@@ -11,9 +11,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from pipelines import gate
+from pipelines.cli import dismiss_entry
 from pipelines.defs.resources import Pipeline
 from pipelines.harvest import Setup, harvest, replay_waiting, waiting
 from pipelines.harvest.replaying import NothingOfThatName
@@ -109,6 +111,53 @@ def test_the_command_of_the_list_replays_that_entry_and_no_other(
             replay_and_tell(home, feed, "beef")
         with pytest.raises(UnknownFeed, match="do you mean workforce"):
             replay_and_tell(home, "workfroce")
+
+
+def test_a_refused_file_is_told_once_with_the_rows_to_look_at(home: Settings):
+    """Failing means a line for each of a million records, and none that says where to look."""
+    broken = b"".join(
+        STAFF.replace(b"40", b"forty" if n in (2, 5) or n > 7 else b"40") for n in range(13)
+    )
+    sent = {
+        "workforce_RMC.csv": HEADER + broken,
+        "workforce_RM3.csv": HEADER.replace(b"in_post_wte", b"x") + STAFF * 9,
+        "workforce_RRF.csv": b"",
+    }
+    deliveries = [Delivery("workforce", Path(name), DAY, data) for name, data in sent.items()]
+    found = harvest("workforce", deliveries, Pipeline(home).setup, now=NOW)
+    waiting = json.loads(listed("--json", "--feed", "workforce"))["waiting"]
+    told = {one["delivery"]: one["rows"] for one in waiting if one["scope"] == "file"}
+    assert set(told) == set(sent)
+    (row,) = told["workforce_RMC.csv"]
+    assert (row["row_no"], row["rule"]) == (None, "establishment_wte_is_a_number")
+    assert row["reason"].startswith(
+        "7 of 13 records, the contract tolerates 5; rows 4, 7, 10, 11, 12, ...: "
+    )
+    (other,) = told["workforce_RM3.csv"]
+    assert other["reason"].startswith("missing column(s) in_post")
+    assert "the whole: is_not_empty: the file is empty" in listed("--rows")
+    assert all(f.rule in f.message for f in found.failures) and len(found.failures) == 3
+
+
+def test_a_name_of_two_entries_dismisses_neither(
+    home: Settings, capsys: pytest.CaptureFixture[str]
+):
+    """Failing means that an operator dismisses the delivery of another feed unseen."""
+    sent = [
+        Delivery(kind, Path("dids_RMC.csv"), DAY, b"one,two\n") for kind in ("dids_v1", "dids_v2")
+    ]
+    setup = Pipeline(home).setup
+    for one in sent:
+        harvest(one.feed_kind, [one], setup, now=NOW)
+    mine = [e for e in setup.quarantine.entries(state="open") if e.feed_kind.startswith("dids")]
+    (name,) = {entry.entry_id for entry in mine}
+    with pytest.raises(typer.Exit):
+        dismiss_entry(home, name, "sent twice")
+    assert f"dids_v1/{name} or dids_v2/{name}" in " ".join(capsys.readouterr().err.split())
+    dismiss_entry(home, f"dids_v2/{name}", "sent twice")
+    left = [e for e in setup.quarantine.entries(state="open") if e.feed_kind.startswith("dids")]
+    assert [entry.feed_kind for entry in left] == ["dids_v1"]
+    dismiss_entry(home, name, "sent twice")
 
 
 def test_replaying_again_and_again_changes_nothing(home: Settings):

@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from tests.made_once import made_once
 from tests.warehouse.tiny_landing import write_tiny_landing
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
@@ -83,15 +84,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def tiny_landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny") / "landing"
-    write_tiny_landing(folder)
-    return folder
+    """The tiny network, landed; copy it before changing anything."""
+    return made_once(tmp_path_factory, "tiny_landing", write_tiny_landing)
 
 
 @pytest.fixture(scope="session")
 def tiny(project: Project, tiny_landing: Path, tmp_path_factory: pytest.TempPathFactory):
-    """The tiny network, built with every test of the project."""
-    return build(project, tiny_landing, tmp_path_factory.mktemp("built") / "tiny.duckdb")
+    """The tiny network, built once with every test of the project."""
+
+    def make(folder: Path) -> None:
+        built = build(project, tiny_landing, folder / "tiny.duckdb")
+        (folder / "results.json").write_text(json.dumps(built.results))
+
+    folder = made_once(tmp_path_factory, "tiny", make)
+    return Warehouse(folder / "tiny.duckdb", json.loads((folder / "results.json").read_text()))
 
 
 @pytest.fixture(scope="session")

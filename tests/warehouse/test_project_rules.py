@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipelines.feeds import FEEDS
+from pipelines.publishing.small_numbers import SmallNumbers
 from tests.warehouse.conftest import Project
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
@@ -203,6 +204,16 @@ def test_every_report_is_read_by_a_dashboard_or_named_as_for_analysts(manifest, 
     read = {n for e in manifest["exposures"].values() for n in e["depends_on"]["nodes"]}
     reports = {m["unique_id"] for m in models if m["name"].startswith("rpt_")}
     assert reports - read == set()
+
+
+def test_every_mart_by_patient_group_says_how_its_small_groups_are_withheld(models):
+    """Failure: a group of one patient is published as it stands in the warehouse."""
+    by_group = [m for m in models if layer(m) == "marts" and "patient_group" in m["columns"]]
+    assert by_group
+    for model in by_group:
+        spec = SmallNumbers.read(model["config"]["meta"]["small_numbers"])
+        named = {spec.size, *spec.within, *spec.figures, *spec.against_least_deprived}
+        assert named <= set(model["columns"]), model["name"]
 
 
 def registry(manifest: Manifest) -> list[dict[str, Any]]:

@@ -16,4 +16,4 @@ select
     told.reset_on
 from {{ ref('fct_exam') }} as exams
 left join told on exams.exam_key = told.exam_key
-where exams.dm01_clock_start_on is distinct from coalesce(told.reset_on, exams.clock_start_on)
+where exams.dm01_clock_start_on is distinct from coalesce(told.reset_on, {{ waits_from('exams') }})

@@ -14,7 +14,11 @@ from pipelines.warehouse import read_stamp, write_stamp
     description="Points in = points out between marts and statistics; then the build is stamped.",
     owners=["team:imaging-analytics"],
     kinds={"python"},
-    deps=[dg.AssetKey(["statistics", "turnaround_survival"])],
+    deps=[
+        dg.AssetKey(["statistics", "turnaround_survival"]),
+        dg.AssetKey(["statistics", "turnaround_by_patient_group"]),
+        dg.AssetKey(["statistics", "trust_spread"]),
+    ],
 )
 def warehouse_audit(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]
@@ -51,20 +55,32 @@ def built_inputs(pipeline: Pipeline) -> dict[str, str]:
 
 def points_in_points_out(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
     """Failures where statistics count other exams than the turnaround mart."""
-    rows = connection.execute(COUNTS).fetchall()
     return [
         GateFailure(
-            contract="turnaround_survival",
+            contract=table,
             rule="points_in_are_points_out",
             file_name="",
             count=abs(marts - statistics),
             rejects_path="",
-            message=f"{level} {code} {modality}: marts count {marts} exams, statistics {statistics}",
+            message=f"{level} {code} {modality}: marts count {marts} exams, {table} {statistics}",
         )
-        for level, code, modality, marts, statistics in rows
+        for table, rows, levels in COUNTED
+        for level, code, modality, marts, statistics in connection.execute(
+            COUNTS.format(table=table, rows=rows, levels=levels)
+        ).fetchall()
     ]
 
 
+# Statistics, which of their rows hold every exam once, and the levels they have.
+COUNTED = (
+    ("turnaround_survival", "true", "true"),
+    (
+        "turnaround_by_patient_group",
+        "patient_group_kind = 'deprivation_quintile'",
+        "org_level <> 'party'",
+    ),
+    ("turnaround_by_patient_group", "patient_group_kind = 'ethnic_group'", "org_level <> 'party'"),
+)
 COUNTS = """
     select
         org_level,
@@ -75,12 +91,13 @@ COUNTS = """
     from (
         select org_level, org_code, modality_group, sum(acquired_count) as exam_count
         from marts.rpt_report_turnaround_monthly
-        where priority_group = 'All'
+        where priority_group = 'All' and {levels}
         group by all
     ) as marts
     full outer join (
         select org_level, org_code, modality_group, sum(exam_count) as exam_count
-        from statistics.turnaround_survival
+        from statistics.{table}
+        where {rows}
         group by all
     ) as estimates using (org_level, org_code, modality_group)
     where coalesce(marts.exam_count, 0) <> coalesce(estimates.exam_count, 0)

@@ -20,13 +20,10 @@ def harvest_asset(kind: FeedKind) -> dg.AssetsDefinition:
     """Build the asset of one feed; all feeds have the same shape."""
 
     feed_kind = kind.name
-    # Sheets of a workbook land first, so that the check of their feed sees them too.
-    before = [other.name for other in FEEDS.values() if kind.landing_table in other.lands_beside]
 
     @dg.asset(
         key=["harvest", feed_kind],
         group_name="harvest",
-        deps=[dg.AssetKey(["harvest", name]) for name in before],
         description=f"{kind.description} Lands in {kind.landing_table}.",
         owners=[OWNER],
         kinds={"polars", "parquet"},
@@ -62,6 +59,16 @@ def harvest_asset(kind: FeedKind) -> dg.AssetsDefinition:
     return feed
 
 
+def judged_with(kind: FeedKind) -> list[str]:
+    """Feeds that the check of one feed judges: itself, and those it brings deliveries of.
+
+    A workbook may land after the feeds of its sheets were judged. To have it land before them
+    would let one refused workbook keep every one of these feeds from being harvested.
+    """
+    beside = [other.name for other in FEEDS.values() if other.landing_table in kind.lands_beside]
+    return [kind.name, *beside]
+
+
 def contract_check(kind: FeedKind) -> dg.AssetChecksDefinition:
     """Build the blocking check of one feed: no delivery stands refused by its contract."""
     feed_kind, contract = kind.name, kind.contract
@@ -75,12 +82,12 @@ def contract_check(kind: FeedKind) -> dg.AssetChecksDefinition:
     def holds(
         context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
     ) -> dg.AssetCheckResult:
-        found = pipeline.standing_failures()[f"contract_{feed_kind}"]
-        pipeline.record(f"contract_{feed_kind}", found, context.run.run_id)
-        return dg.AssetCheckResult(
-            passed=not found,
-            metadata={"failures": [failure.message for failure in found]},
-        )
+        standing, found = pipeline.standing_failures(), []
+        for name in judged_with(kind):
+            mine = standing[f"contract_{name}"]
+            pipeline.record(f"contract_{name}", mine, context.run.run_id)
+            found += [failure.message for failure in mine]
+        return dg.AssetCheckResult(passed=not found, metadata={"failures": found})
 
     return holds
 

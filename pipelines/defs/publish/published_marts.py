@@ -9,7 +9,8 @@ from pipelines.gate import composed
 from pipelines.journal import Entry, Journal
 from pipelines.metrics import read_registry
 from pipelines.publishing.catalogue import public_models
-from pipelines.publishing.release import Source, release
+from pipelines.publishing.release import AUDIENCE, Source, release
+from pipelines.settings import Settings
 from pipelines.statistics.revisions import revisions
 from pipelines.statistics.tables import STATISTICS_TABLES
 from pipelines.warehouse import manifest_path, read_stamp
@@ -28,22 +29,15 @@ def published_marts(
 ) -> dg.MaterializeResult:
     """Publish the complete warehouse unless the same inputs are published already."""
     began, settings = time.monotonic(), pipeline.settings
-    dbt = manifest_path(settings.dbt_project)
-    source = Source(
-        settings.warehouse_file,
-        public_models(dbt),
-        STATISTICS_TABLES,
-        read_registry(dbt),
-        revisions,
-    )
     manifest = release(
         settings.published_dir,
         settings.history_dir,
-        source,
+        published_tables(settings),
         stamp=read_stamp(settings.build_stamp),
         gate=composed(settings.gate_dir),
         standing=[f for found in pipeline.standing_failures().values() for f in found],
         may_be_unsuppressed=settings.holds_synthetic_data or settings.publish_unsuppressed,
+        least_group=pipeline.network.least_group(AUDIENCE),
         network_name=pipeline.setup.network.name,
         is_synthetic=settings.holds_synthetic_data,
         keep=settings.keep_builds,
@@ -52,3 +46,15 @@ def published_marts(
     rows = sum(manifest.tables.values())
     journal.add(Entry("publish", manifest.build_id, 1, rows, seconds=time.monotonic() - began))
     return dg.MaterializeResult(metadata={"build_id": manifest.build_id, "rows": rows})
+
+
+def published_tables(settings: Settings) -> Source:
+    """The warehouse file and what describes its public tables."""
+    dbt = manifest_path(settings.dbt_project)
+    return Source(
+        settings.warehouse_file,
+        public_models(dbt),
+        STATISTICS_TABLES,
+        read_registry(dbt),
+        revisions,
+    )

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from pipelines.defs.automation import range_tags
+from pipelines.defs.harvest.feeds import judged_with
 from pipelines.defs.partitions import MOST_DAYS, is_of_run
 from pipelines.feeds import FEEDS
 from pipelines.settings import PROJECT_ROOT, Settings
@@ -16,6 +17,8 @@ from pipelines.warehouse import ensure_manifest
 
 DEFS = sorted((PROJECT_ROOT / "pipelines" / "defs").rglob("*.py"))
 GRAPH = Path(__file__).with_name("graph.txt")
+# In the order of the feeds.
+SHEETS = [name for name in FEEDS if name in FEEDS["monthly_workbook"].lands_beside]
 STAGE_WORDS = {
     "sources",
     "harvest",
@@ -82,11 +85,17 @@ def test_a_run_over_years_of_deliveries_has_few_days_and_takes_all_of_them():
     assert set(range_tags([], today=newest).values()) == {str(newest)}
 
 
-def test_feeds_are_judged_after_the_workbooks_that_bring_rows_of_them(graph):
-    """Without the order, a refused sheet would not close the gate of its own run."""
-    workbook = dg.AssetKey(["harvest", "monthly_workbook"])
-    for name in FEEDS["monthly_workbook"].lands_beside:
-        assert workbook in graph.get(dg.AssetKey(["harvest", name])).parent_keys
+def test_a_refused_delivery_holds_up_the_harvest_of_no_other_feed(graph):
+    """Failing means that one broken workbook keeps the files of other feeds and parties out."""
+    for key in graph.get_all_asset_keys():
+        if key.path[0] == "harvest":
+            assert not [up for up in graph.get(key).parent_keys if up.path[0] == "harvest"], key
+
+
+def test_feeds_are_judged_with_the_workbooks_that_bring_rows_of_them():
+    """Without it, a refused sheet would not close the gate of its own run."""
+    assert judged_with(FEEDS["monthly_workbook"]) == ["monthly_workbook", *SHEETS]
+    assert judged_with(FEEDS["dicom"]) == ["dicom"], "doses are no feed"
 
 
 def test_the_graph_changes_only_in_review(definitions, graph):

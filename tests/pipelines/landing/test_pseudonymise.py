@@ -22,6 +22,7 @@ from pipelines.landing.pseudonymise import (
     pseudonymise_path,
     pseudonyms,
     quintiles,
+    roles,
 )
 from pipelines.network import Network
 
@@ -372,6 +373,36 @@ def test_a_reason_stays_readable_only_where_it_is_a_code():
     found = coded(reasons, b"k").to_list()
     assert found[0] == "DUP" and found[3] is None
     assert all(value.startswith("h:") for value in found[1:3])
+
+
+def test_a_role_stays_readable_and_the_name_of_who_signed_does_not():
+    """Failing means that a member of staff is named in what is kept."""
+    told = ["imaging services manager", "Head of Radiology (deputy)", "Zoe Wintergreen", None]
+    found = roles(pl.Series("role", [*told, "Zoe Wintergreen, manager"]), KEYS.pseudonym)
+    assert found[:2].to_list() == told[:2] and found[3] is None
+    assert found[2].startswith("h:") and found[4].startswith("h:")
+    assert "Winter" not in "".join(found.drop_nulls())
+
+
+def test_an_nhs_number_in_the_place_of_a_code_is_hashed_and_every_code_stays(network: Network):
+    """Failing means that a sender whose fields have moved lands NHS numbers in the clear."""
+    number, spaced = EVENT["nhs_number"], "999 000 1235"
+    codes = {"site_ods": "RMC01", "resource": "CT ROOM 1", "priority": "R", "proc_code": "CHEAD"}
+    codes |= {"status_raw": "CM", "reason": "DUP", "patient_class": "O", "requester_org": "RMC"}
+    assert landed(network, codes).select(sorted(codes)).row(0) == tuple(
+        codes[name] for name in sorted(codes)
+    )
+    moved = [dict.fromkeys(codes, value) for value in (number, spaced, "9990001236")]
+    snomed = (
+        {"proc_code": number, "proc_system": "SNOMED-CT"},
+        {"proc_code": number, "proc_snomed": number},
+    )
+    found = landed(network, *moved, *snomed)
+    for name in codes:
+        hashed, again, other = found[name][:3]
+        assert hashed == again and hashed.startswith("h:") and len(hashed) == 34, name
+        assert other == "9990001236", "that is no NHS number"
+    assert found["proc_code"][3:].to_list() == [number] * 2
 
 
 def test_a_name_in_the_place_of_the_sex_is_left_out_of_image_headers():

@@ -359,6 +359,8 @@ def breaker(contract: Contract, rule_name: str) -> dict[str, Any]:
             return {column.name: "free text 1"}
         if rule_name.startswith(f"{column.name}_is_not_below_"):
             return {column.name: str(int(rule_name.rpartition("_")[2]) - 1)}
+        if rule_name.startswith(f"{column.name}_is_not_above_"):
+            return {column.name: str(int(rule_name.rpartition("_")[2]) + 1)}
         if rule_name == f"{column.name}_is_given":
             return {column.name: None}
         if rule_name.startswith(f"{column.name}_is_a") and rule_name.endswith(column.logical_type):

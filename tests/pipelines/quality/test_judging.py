@@ -88,7 +88,7 @@ def ledger(landing_contracts: dict[str, Contract], *counts: tuple[int, int, int]
     schema = landing_schema(landing_contracts["receipts"])
     rows = [
         dict.fromkeys(schema)
-        | {"file_name": f"f{n}", "source_sha": f"s{n}"}
+        | {"feed_kind": "rota", "file_name": f"f{n}", "source_sha": f"s{n}"}
         | {"rows_received": received, "rows_landed": landed, "rows_rejected": rejected}
         for n, (received, landed, rejected) in enumerate(counts)
     ]
@@ -108,5 +108,7 @@ def test_a_receipt_that_does_not_add_up_is_named(landing_contracts: dict[str, Co
 def test_every_reject_of_a_receipt_has_its_row(landing_contracts: dict[str, Contract]):
     """Failing means that records are called rejected of which nobody can say why."""
     receipts = ledger(landing_contracts, (10, 8, 2), (10, 9, 1), (3, 3, 0))
-    rejects = pl.DataFrame({"source_sha": ["s0", "s0", "s2"]})
+    rejects = pl.DataFrame({"source_sha": ["s0", "s0", "s2", "s1"]}).with_columns(
+        feed_kind=pl.Series(["rota", "rota", "rota", "downtime"])
+    )
     assert unbacked_rejects(receipts, rejects) == ["f1", "f2"]

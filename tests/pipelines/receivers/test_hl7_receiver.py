@@ -462,6 +462,7 @@ LIST_FAULTS = {
     "names no listener": "listeners = []",
     "needs port and party": '[[listener]]\nparty = "RMC"',
     "'2575' is no port": '[[listener]]\nport = "2575"\nparty = "RMC"',
+    "'adresses' is no key of a listener, do you mean addresses": '[[listener]]\nport = 1\nparty = "RMC"\nadresses = []',
     "has no feed hl7_XXX": '[[listener]]\nport = 2575\nparty = "XXX"',
     "does not appear to be": '[[listener]]\nport = 1\nparty = "RMC"\naddresses = ["ten"]',
     "leave it out": '[[listener]]\nport = 1\nparty = "RMC"\naddresses = []',

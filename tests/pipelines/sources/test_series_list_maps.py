@@ -109,7 +109,9 @@ def test_a_report_without_a_map_is_told_how_to_map_it(tmp_path, new_setup, delim
     result = harvest("dicom_series", found, setup, now=NOW)
     assert result.files_refused == 1
     said = setup.landing.read("rejects")["reason"][0]
-    assert said.startswith("missing column(s)" if delimiter == "," else "not readable")
+    assert said.startswith(
+        "the first line names none" if delimiter == "," else "the first line is not divided"
+    )
     assert "[series_lists.RMC] with map =" in said
     assert 'series_instance_uid = "Series UID"' in said
 

@@ -142,13 +142,20 @@ select
     times.removed_on,
     cast(exams.dna_count as integer) as dna_count,
     times.clock_start_on,
-    times.dm01_clock_start_on,
+    -- that of a planned test runs from its due date
+    case
+        when not coalesce(priorities.is_planned, false) then times.dm01_clock_start_on
+        when exams.wanted_for is not null
+            then greatest(times.dm01_clock_start_on, {{ local_date('exams.wanted_for') }})
+    end as dm01_clock_start_on,
     case
         when times.started_on >= times.clock_start_on
             then cast({{ days_between('times.clock_start_on', 'times.started_on') }} as integer)
     end as unadjusted_wait_days,
     case
-        when times.started_on >= times.dm01_clock_start_on
+        when
+            not coalesce(priorities.is_planned, false)
+            and times.started_on >= times.dm01_clock_start_on
             then
                 cast({{ days_between('times.dm01_clock_start_on', 'times.started_on') }} as integer)
     end as dm01_wait_days,

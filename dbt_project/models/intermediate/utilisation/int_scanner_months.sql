@@ -46,6 +46,18 @@ mobile_units as (
     select distinct station_name
     from {{ ref('device_overrides') }}
     where reason = 'mobile' and station_name is not null
+),
+
+-- Counted before the owner is looked up, which is found by month: else every exam may meet every
+-- scanner there is in its month.
+station_months as (
+    select
+        exams.station_name,
+        performed.month_on,
+        count(*) as exam_count
+    from performed
+    inner join exams on performed.exam_key = exams.exam_key
+    group by exams.station_name, performed.month_on
 )
 
 select
@@ -53,16 +65,15 @@ select
     min(scanners.party_code) as party_code,
     min(scanners.trust_code) as trust_code,
     min(scanners.modality_group) as modality_group,
-    performed.month_on,
+    station_months.month_on,
     bool_or(mobile_units.station_name is not null) as is_mobile,
-    count(*) as exam_count
-from performed
-inner join months on performed.month_on = months.month_on
-inner join exams on performed.exam_key = exams.exam_key
+    cast(sum(station_months.exam_count) as bigint) as exam_count
+from station_months
+inner join months on station_months.month_on = months.month_on
 -- whoever owns the site at the beginning of the month has its scanners for the month
 inner join scanners
     on
-        exams.station_name = scanners.station_name
-        and performed.month_on between scanners.valid_from and scanners.valid_to
+        station_months.station_name = scanners.station_name
+        and station_months.month_on between scanners.valid_from and scanners.valid_to
 left join mobile_units on scanners.station_name = mobile_units.station_name
-group by scanners.station_name, performed.month_on
+group by scanners.station_name, station_months.month_on

@@ -39,6 +39,7 @@ exams as (
         site_code,
         party_code,
         modality_group,
+        is_planned,
         clock_start_on,
         started_on
     from {{ ref('int_waiting_list_exams') }}
@@ -116,3 +117,5 @@ inner join cancellations_told
         exams.party_code = cancellations_told.party_code
         and months.month_on >= cancellations_told.first_day_on
 {{ left_join_owners('exams', 'slots.slot_on') }}
+-- what a planned patient was offered before the due date was no offer to the list
+where not exams.is_planned or slots.slot_on >= exams.clock_start_on

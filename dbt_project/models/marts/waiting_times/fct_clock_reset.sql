@@ -24,16 +24,16 @@ with appointments_not_kept as (
 
 exams as (
     select
-        exam_key,
-        site_code,
-        party_code,
-        trust_code,
-        modality_group,
-        dm01_test,
-        activity_category,
-        clock_start_on,
-        cast(started_at_local as date) as started_on
-    from {{ ref('fct_exam') }}
+        fct_exam.exam_key,
+        fct_exam.site_code,
+        fct_exam.party_code,
+        fct_exam.trust_code,
+        fct_exam.modality_group,
+        fct_exam.dm01_test,
+        fct_exam.activity_category,
+        {{ waits_from('fct_exam') }} as clock_start_on,
+        cast(fct_exam.started_at_local as date) as started_on
+    from {{ ref('fct_exam') }} as fct_exam
 ),
 
 told as (
@@ -55,11 +55,9 @@ told as (
         appointments_not_kept.rule,
         appointments_not_kept.cause,
         exams.clock_start_on,
-        -- of an exam whose request nobody told there is no clock
-        coalesce(
-            appointments_not_kept.resets_clock
-            and {{ clock_runs_on('exams', 'appointments_not_kept.slot_on') }},
-            false
+        appointments_not_kept.resets_clock
+        and coalesce(
+            {{ clock_runs_on('exams', 'appointments_not_kept.slot_on') }}, false
         ) as resets_clock
     from appointments_not_kept
     inner join exams on appointments_not_kept.exam_key = exams.exam_key

@@ -1,0 +1,62 @@
+{%- set clocks = [
+    'requested', 'received', 'vetted', 'booked',
+    'offered', 'cancelled', 'dna', 'arrived',
+    'started', 'completed', 'images_available', 'assigned',
+    'preliminary', 'first_verified', 'communicated', 'first_viewed',
+] -%}
+with exams as (
+    select
+        exam_key,
+        party_code,
+        trust_code,
+        modality_group
+    from {{ ref('fct_exam') }}
+),
+
+exam_clocks as (
+    select
+        exam_key,
+        clock,
+        event_at,
+        event_at_local,
+        source,
+        precision
+    from {{ ref('int_exam_clocks') }}
+),
+
+study_links as (
+    select
+        exam_key,
+        link_method
+    from {{ ref('int_studies_linked_to_exams') }}
+),
+
+pivoted as (
+    select
+        exam_key,
+        {%- for clock in clocks %}
+            max(event_at) filter (where clock = '{{ clock }}') as {{ clock }}_at,
+            max(event_at_local) filter (where clock = '{{ clock }}') as {{ clock }}_at_local,
+            max(source) filter (where clock = '{{ clock }}') as {{ clock }}_source,
+            max(precision) filter (where clock = '{{ clock }}') as {{ clock }}_precision
+            {%- if not loop.last %},{% endif %}
+        {%- endfor %}
+    from exam_clocks
+    group by exam_key
+)
+
+select
+    exams.exam_key,
+    exams.party_code,
+    exams.trust_code,
+    exams.modality_group,
+    {%- for clock in clocks %}
+        pivoted.{{ clock }}_at,
+        pivoted.{{ clock }}_at_local,
+        pivoted.{{ clock }}_source,
+        pivoted.{{ clock }}_precision,
+    {%- endfor %}
+    study_links.link_method
+from exams
+left join pivoted on exams.exam_key = pivoted.exam_key
+left join study_links on exams.exam_key = study_links.exam_key

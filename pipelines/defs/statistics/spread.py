@@ -1,0 +1,67 @@
+"""How far apart the trusts are in the figures that are also told by groups of patients."""
+
+import time
+
+import dagster as dg
+import duckdb
+
+from pipelines.defs.resources import Pipeline
+from pipelines.journal import Entry, Journal
+from pipelines.statistics.spread import between_trusts
+from pipelines.statistics.tables import TRUST_SPREAD
+
+VALUES = """
+    select
+        metric_id,
+        modality_group,
+        period_start_on,
+        org_code as trust_code,
+        value,
+        denominator as size
+    from marts.rpt_metrics_monthly
+    where metric_id in ('W02', 'W05', 'W05P90') and org_level = 'trust' and org_code <> 'Unknown'
+    union all
+    select
+        'R01' as metric_id,
+        modality_group,
+        acquired_month_on as period_start_on,
+        org_code as trust_code,
+        p50_hours as value,
+        cast(exam_count as double) as size
+    from statistics.turnaround_survival
+    where org_level = 'trust' and org_code <> 'Unknown'
+"""
+
+
+@dg.asset(
+    key=["statistics", "trust_spread"],
+    group_name="statistics",
+    description=TRUST_SPREAD["description"],
+    owners=["team:imaging-analytics"],
+    kinds={"python", "duckdb"},
+    deps=[
+        dg.AssetKey(["marts", "rpt_metrics_monthly"]),
+        dg.AssetKey(["statistics", "turnaround_survival"]),
+    ],
+)
+def trust_spread(
+    pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
+) -> dg.MaterializeResult:
+    """Read the figures of the trusts, compare, store."""
+    began = time.monotonic()
+    with duckdb.connect(str(pipeline.settings.warehouse_file)) as connection:
+        rows = store_spread(connection)
+    journal.add(Entry("statistics", "trust_spread", rows=rows, seconds=time.monotonic() - began))
+    return dg.MaterializeResult(metadata={"rows": rows})
+
+
+def store_spread(connection: duckdb.DuckDBPyConnection) -> int:
+    """Write statistics.trust_spread of an open warehouse; returns its rows."""
+    result = between_trusts(connection.sql(VALUES).pl())
+    connection.execute("create schema if not exists statistics")
+    connection.register("result", result.to_arrow())
+    connection.execute(
+        "create or replace table statistics.trust_spread as select * from result order by all"
+    )
+    connection.unregister("result")
+    return len(result)
