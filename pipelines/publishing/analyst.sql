@@ -3,49 +3,6 @@
 -- are in analyst.py, which runs this file. Parameters of a macro hide columns of the same name:
 -- every column below is qualified.
 
-create view main.metrics as
-with told as (
-    select
-        series.metric_id,
-        min(series.period_start_on) as first_month_on,
-        max(series.period_start_on) as last_month_on,
-        string_agg(distinct series.org_level, ', ' order by series.org_level) as org_levels
-    from (
-        select
-            months.metric_id,
-            months.period_start_on,
-            months.org_level
-        from marts.rpt_metrics_monthly as months
-        union all
-        select
-            'R01' as metric_id,
-            survival.acquired_month_on as period_start_on,
-            survival.org_level
-        from statistics.turnaround_survival as survival
-    ) as series
-    group by series.metric_id
-)
-
-select
-    registry.metric_id,
-    registry.name,
-    registry.definition,
-    registry.numerator,
-    registry.denominator,
-    registry.unit,
-    registry.improvement,
-    registry.over_time,
-    registry.clock,
-    registry.exclusions,
-    registry.source,
-    registry.source_status,
-    told.org_levels,
-    told.first_month_on,
-    told.last_month_on
-from catalogue.metrics as registry
-left join told on registry.metric_id = told.metric_id
-order by registry.metric_id;
-
 create view main.metric_months as
 with series as (
     select
@@ -137,6 +94,37 @@ left join targets
         series.metric_id = targets.metric_id
         and series.modality_group = targets.modality_group
         and series.period_start_on = targets.period_start_on;
+
+create view main.metrics as
+with told as (
+    select
+        series.metric_id,
+        min(series.period_start_on) as first_month_on,
+        max(series.period_start_on) as last_month_on,
+        string_agg(distinct series.org_level, ', ' order by series.org_level) as org_levels
+    from main.metric_months as series
+    group by series.metric_id
+)
+
+select
+    registry.metric_id,
+    registry.name,
+    registry.definition,
+    registry.numerator,
+    registry.denominator,
+    registry.unit,
+    registry.improvement,
+    registry.over_time,
+    registry.clock,
+    registry.exclusions,
+    registry.source,
+    registry.source_status,
+    told.org_levels,
+    told.first_month_on,
+    told.last_month_on
+from catalogue.metrics as registry
+left join told on registry.metric_id = told.metric_id
+order by registry.metric_id;
 
 create macro main.metric_detail(id, grain := 'month', "by" := 'trust') as table
 with words as (

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipelines.defs.statistics.patient_groups import store_by_patient_group
+from pipelines.defs.statistics.spread import store_spread
 from pipelines.defs.statistics.turnaround import store_survival
 from tests.deliveries import (
     deliver_shuffled,
@@ -121,4 +123,6 @@ def test_the_order_of_deliveries_decides_nothing(delivered, project, tmp_path_fa
     assert done.success, done.exception
     with duckdb.connect(str(built)) as connection:
         store_survival(connection)
+        store_by_patient_group(connection)
+        store_spread(connection)
     assert differences(natural.path / WAREHOUSE, built, schemas=READ, seen_as=OF_ARRIVAL) == []

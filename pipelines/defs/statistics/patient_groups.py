@@ -1,13 +1,12 @@
 """Turnaround percentiles by groups of patients, over the same exams as those of everybody."""
 
-import time
-
 import dagster as dg
 import duckdb
 import polars as pl
 
 from pipelines.defs.resources import Pipeline
-from pipelines.journal import Entry, Journal
+from pipelines.defs.statistics.storing import materialized, store
+from pipelines.journal import Journal
 from pipelines.statistics.patient_groups import turnaround_by_patient_group as by_group
 from pipelines.statistics.tables import TURNAROUND_BY_PATIENT_GROUP
 
@@ -45,21 +44,10 @@ def turnaround_by_patient_group(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
 ) -> dg.MaterializeResult:
     """Read exams with their patient groups, estimate, store."""
-    began = time.monotonic()
-    with duckdb.connect(str(pipeline.settings.warehouse_file)) as connection:
-        rows = store_by_patient_group(connection)
-    journal.add(
-        Entry(
-            "statistics",
-            "turnaround_by_patient_group",
-            rows=rows,
-            seconds=time.monotonic() - began,
-        )
-    )
-    return dg.MaterializeResult(metadata={"rows": rows})
+    return materialized(pipeline, journal, "turnaround_by_patient_group", store_by_patient_group)
 
 
-def store_by_patient_group(connection: duckdb.DuckDBPyConnection) -> int:
+def store_by_patient_group(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Write statistics.turnaround_by_patient_group of an open warehouse; returns its rows."""
     months = connection.sql(
         "select distinct acquired_month_on from intermediate.int_report_turnarounds order by all"
@@ -67,12 +55,4 @@ def store_by_patient_group(connection: duckdb.DuckDBPyConnection) -> int:
     found = [by_group(connection.sql(EXAMS, params={"month": month}).pl()) for (month,) in months]
     if not found:
         found = [by_group(connection.sql(EXAMS, params={"month": None}).pl())]
-    result = pl.concat(found)
-    connection.execute("create schema if not exists statistics")
-    connection.register("result", result.to_arrow())
-    connection.execute(
-        "create or replace table statistics.turnaround_by_patient_group as "
-        "select * from result order by all"
-    )
-    connection.unregister("result")
-    return len(result)
+    return store(connection, "turnaround_by_patient_group", pl.concat(found))

@@ -1,12 +1,11 @@
 """How far apart the trusts are in the figures that are also told by groups of patients."""
 
-import time
-
 import dagster as dg
 import duckdb
 
 from pipelines.defs.resources import Pipeline
-from pipelines.journal import Entry, Journal
+from pipelines.defs.statistics.storing import materialized, store
+from pipelines.journal import Journal
 from pipelines.statistics.spread import between_trusts
 from pipelines.statistics.tables import TRUST_SPREAD
 
@@ -48,20 +47,9 @@ def trust_spread(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
 ) -> dg.MaterializeResult:
     """Read the figures of the trusts, compare, store."""
-    began = time.monotonic()
-    with duckdb.connect(str(pipeline.settings.warehouse_file)) as connection:
-        rows = store_spread(connection)
-    journal.add(Entry("statistics", "trust_spread", rows=rows, seconds=time.monotonic() - began))
-    return dg.MaterializeResult(metadata={"rows": rows})
+    return materialized(pipeline, journal, "trust_spread", store_spread)
 
 
-def store_spread(connection: duckdb.DuckDBPyConnection) -> int:
+def store_spread(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Write statistics.trust_spread of an open warehouse; returns its rows."""
-    result = between_trusts(connection.sql(VALUES).pl())
-    connection.execute("create schema if not exists statistics")
-    connection.register("result", result.to_arrow())
-    connection.execute(
-        "create or replace table statistics.trust_spread as select * from result order by all"
-    )
-    connection.unregister("result")
-    return len(result)
+    return store(connection, "trust_spread", between_trusts(connection.sql(VALUES).pl()))

@@ -111,22 +111,33 @@ class Chunk:
             first = first[self.message_of_row]
         return gaps_as_nulls(first)
 
-    def meant(self, values: pl.Series, messages: Places) -> pl.Series:
-        """Values as their messages meant them: escapes resolved, own signs in their places."""
-        is_odd = values.str.contains(ESCAPE, literal=True).fill_null(False).to_numpy()
-        if self.signs:
-            has_own = np.zeros(self.message_count, dtype=bool)
-            has_own[list(self.signs)] = True
-            is_odd = is_odd | (has_own[messages] & values.is_not_null().to_numpy())
-        places = np.flatnonzero(is_odd)
-        if not len(places):
-            return values
-        owners = messages[places].tolist()
-        found = [
-            self._meant(value, message)
-            for value, message in zip(values.gather(places).to_list(), owners, strict=True)
-        ]
-        return values.clone().scatter(places, pl.Series(found, dtype=pl.String))
+    def meant(self, values: pl.DataFrame, messages: Places) -> pl.DataFrame:
+        """Values as their messages meant them: escapes resolved, own signs in their places.
+
+        `messages` is the message of each row; a column without an odd value stays as it is.
+        """
+        escaped = values.select(
+            pl.all().str.contains(ESCAPE, literal=True).fill_null(False)  # of all columns at once
+        )
+        has_own = np.zeros(self.message_count, dtype=bool)
+        has_own[list(self.signs)] = True
+        changed = []
+        for name in values.columns:
+            is_odd = escaped[name].to_numpy()
+            if self.signs:
+                is_odd = is_odd | (has_own[messages] & values[name].is_not_null().to_numpy())
+            places = np.flatnonzero(is_odd)
+            if not len(places):
+                continue
+            owners = messages[places].tolist()
+            found = [
+                self._meant(value, message)
+                for value, message in zip(
+                    values[name].gather(places).to_list(), owners, strict=True
+                )
+            ]
+            changed.append(values[name].clone().scatter(places, pl.Series(found, dtype=pl.String)))
+        return values.with_columns(changed) if changed else values
 
     def _meant(self, value: str, message: int) -> str:
         signs = self.signs.get(message)
@@ -159,11 +170,14 @@ class Fields:
             for name, (field, component, sub) in places.items()
         )
         odd = [
-            self.chunk.meant(found[name], self.messages).str.strip_chars()
+            name
             for name, (field, _, _) in places.items()
             if self.chunk.signs or ESCAPE in self._held[field]
         ]
-        return found.with_columns(odd) if odd else found
+        if not odd:
+            return found
+        meant = self.chunk.meant(found.select(odd), self.messages)
+        return found.with_columns(meant.select(pl.all().str.strip_chars()))
 
     def _part(self, field: str, component: int, sub: int) -> pl.Expr:
         value = pl.col(field)

@@ -531,9 +531,10 @@ def _reports(chunk: Chunk, lines: pl.DataFrame) -> list[pl.Series]:
         withdrawn=pl.col("OBX-11").is_in(["D", "W"]),
     )
     rows = texts["row"].to_numpy()
-    meant = chunk.meant(texts["text"], chunk.message_of_row[rows])
+    meant = chunk.meant(texts.select("text"), chunk.message_of_row[rows])
     joined = (
-        texts.select("row", meant)
+        texts.select("row")
+        .hstack(meant)
         .group_by("row", maintain_order=True)
         .agg(pl.col("text").str.join("\n"))
     )
