@@ -50,6 +50,26 @@ by_accession as (
     where by_study_uid.exam_key is null
 ),
 
+-- a study whose numbers name no exam, found otherwise
+unnumbered_studies as (
+    select
+        exam_key,
+        study_uid
+    from {{ ref('int_unnumbered_studies') }}
+    where outcome = 'linked'
+),
+
+by_patient_and_time as (
+    select
+        unnumbered_studies.exam_key,
+        studies.study_uid
+    from unnumbered_studies
+    inner join studies on unnumbered_studies.study_uid = studies.study_uid
+    left join by_study_uid on unnumbered_studies.exam_key = by_study_uid.exam_key
+    left join by_accession on unnumbered_studies.exam_key = by_accession.exam_key
+    where by_study_uid.exam_key is null and by_accession.exam_key is null
+),
+
 links as (
     select
         exam_key,
@@ -60,6 +80,11 @@ links as (
         exam_key,
         study_uid
     from by_accession
+    union all
+    select
+        exam_key,
+        study_uid
+    from by_patient_and_time
 ),
 
 -- one scan can answer several requests: its dose belongs to all of them together
