@@ -54,7 +54,10 @@ class UnlistedScans:
         chosen = usable[: len(wanted)].tolist()
         rest = usable[len(wanted) :].tolist()
         uids = new_uids(len(chosen), rng)
-        numbers, studies = scans["accession_number"].to_list(), scans["study_instance_uid"].to_list()
+        numbers, studies = (
+            scans["accession_number"].to_list(),
+            scans["study_instance_uid"].to_list(),
+        )
         parties, patients = scans["party_code"].to_list(), scans["patient_id"].to_list()
         for row, kind, uid in zip(chosen, wanted, uids, strict=False):
             own = numbers[row]
