@@ -517,13 +517,14 @@ def _not_refused(stats: Floats, shares: Floats, att: float) -> tuple[float, floa
     att - tau. An order is at least as extreme at tau = att, and changes sides at the two tau where
     both have the same size; so the count is followed outwards from att.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        turns = np.sort(
-            np.stack([(stats - att) / (shares - 1), (stats + att) / (shares + 1)]), axis=0
-        )
+    slopes = np.stack([shares - 1, shares + 1])
+    turns = np.stack([stats - att, stats + att]) / np.where(abs(slopes) < 1e-9, np.nan, slopes)
+    # The real order, and one no different from it, never change sides.
+    is_real = (abs(shares - 1) < 1e-9) & (abs(stats - att) <= 1e-9 * np.abs(stats).max())
+    turns[:, is_real] = np.nan
     ends = []
     for sign in (-1, 1):
-        beyond = np.sort(sign * (turns - att), axis=0)
+        beyond = sign * (turns - att)
         ahead = np.where(np.isfinite(beyond) & (beyond > 0), beyond, np.inf)
         first, second = ahead.min(axis=0), ahead.max(axis=0)
         second = np.where(second > first, second, np.inf)
