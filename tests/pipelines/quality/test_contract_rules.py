@@ -313,6 +313,13 @@ BREAKERS: dict[str, dict[str, Any]] = {
     "series_ends_after_it_starts": {"last_acquired_at": "2026-01-07 08:09:59"},
     "route_is_known": {"route": "post"},
     "weekday_is_1_to_7": {"weekday": "0"},
+    # a line without a unit value needs no year of its prices
+    "price_base_year_is_an_integer": {
+        "price_base_year": "many",
+        "unit_value_low_gbp": None,
+        "unit_value_gbp": None,
+        "unit_value_high_gbp": None,
+    },
     "meeting_is_after_the_listing": {"listed_at": "01/12/2025 09:01"},
     "images_are_sent_after_the_request": {"sent_at": "01/12/2025 08:59"},
     "discharge_is_after_admission": {"discharged_at": "01/12/2025 08:59"},
