@@ -320,7 +320,7 @@ def plot(rows: list[dict[str, Any]]) -> str:
         f'<rect x="{left + 0.9 * width}" y="30" width="{0.09 * width}" '
         f'height="{height - 50}" fill="#e8edee"/>',
     ]
-    for place, (name, colour) in enumerate(marks):
+    for place, (_, colour) in enumerate(marks):
         said = ("interval", "randomisation interval", "before and after")[place]
         x = left + 150 * place
         parts.append(f'<circle cx="{x}" cy="14" r="5" fill="{colour}"/>')
