@@ -19,6 +19,8 @@ import polars as pl
 
 from pipelines.statistics.appraisal import DRAWS, T_QUANTILE, UncertainLine, multipliers
 
+# Degrees of freedom of an effect estimated over eight parties.
+PARTIES_LESS_ONE = 7
 CLASSES = ("CRB", "NCRB", "SB", "UB")
 GO_LIVE_TYPES = ("archive", "viewing", "network_reporting")
 IMPROVED = "consistent with improvement"
@@ -105,6 +107,7 @@ def benefits_by_month(
     generator: np.random.Generator,
     *,
     draws: int = DRAWS,
+    degrees: int = PARTIES_LESS_ONE,
     quantile: float = T_QUANTILE,
 ) -> pl.DataFrame:
     """One row per line of the register, party and month from the month after its go-live on.
@@ -114,7 +117,9 @@ def benefits_by_month(
     metric_id, party, month, volume (denominator of the month; 1 for a metric that is a count), which
     also names the months that are told. `go_lives`: party, go_live_type, go_live_on.
 
-    The interval of pounds comes from `draws` draws of effect (normal) and unit value (triangular).
+    The interval of pounds comes from `draws` draws of effect (Student's t with `degrees` of freedom,
+    whose 97.5 % `quantile` the 95 % interval was made with, so that a unit value without spread
+    gives the interval of the effect) and unit value (triangular).
     One draw of an effect is that of every party and month of its metric and one of a unit value
     that of every line with its assumption, so that errors do not cancel out. No effect, no volume
     or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
@@ -131,7 +136,7 @@ def benefits_by_month(
             "realised_gbp"
         )
     )
-    ends = _intervals(rows, generator, draws, quantile)
+    ends = _intervals(rows, generator, draws, degrees, quantile)
     return (
         rows.with_columns(*ends, _grade().alias("evidence_grade"))
         .select(
@@ -202,12 +207,16 @@ def _grade() -> pl.Expr:
 
 
 def _intervals(
-    rows: pl.DataFrame, generator: np.random.Generator, draws: int, quantile: float
+    rows: pl.DataFrame,
+    generator: np.random.Generator,
+    draws: int,
+    degrees: int,
+    quantile: float,
 ) -> list[pl.Series]:
     """2.5 and 97.5 percentile of the pounds of each row; null without effect, interval or value."""
     # Drawn in the order of their names, so that the order of the rows changes nothing.
     scores = {
-        metric: generator.standard_normal(draws)
+        metric: generator.standard_t(degrees, draws)
         for metric in sorted(rows["measure_metric_id"].unique().to_list())
     }
     values = _drawn_values(rows, generator, draws)

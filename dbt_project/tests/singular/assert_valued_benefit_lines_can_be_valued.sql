@@ -1,4 +1,5 @@
--- A unit value of the benefit register has no price year, source or range, or is of no share.
+-- Failure: a unit value of the benefit register has no price year, source or range, or a share is
+-- none.
 select benefit_id
 from {{ ref('benefit_lines') }}
 where

@@ -144,9 +144,8 @@ def test_realised_never_reads_confidence_or_optimism(confidence, optimism):
 def test_the_interval_of_the_effect_is_carried_to_pounds():
     """Failing means that pounds look more certain than the effect they come from."""
     row = found(register(), effects()).row(0, named=True)
-    sd = 0.04 / 2.3646242516 * 1000
-    assert row["realised_low_gbp"] == pytest.approx(100 - 1.96 * sd, abs=3)
-    assert row["realised_high_gbp"] == pytest.approx(100 + 1.96 * sd, abs=3)
+    assert row["realised_low_gbp"] == pytest.approx(60, abs=4)
+    assert row["realised_high_gbp"] == pytest.approx(140, abs=4)
     wider = found(register({"unit_value_low_gbp": 2.0, "unit_value_high_gbp": 18.0}), effects())
     assert wider["realised_low_gbp"][0] < row["realised_low_gbp"]
     assert wider["realised_gbp"][0] == row["realised_gbp"]
