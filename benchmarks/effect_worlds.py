@@ -23,7 +23,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.settings import PROJECT_ROOT
-from pipelines.statistics.go_live_effect import GoLiveEffect, estimate, first_month, t_quantile
+from pipelines.statistics.go_live_effect import GoLiveEffect, estimate, first_month
+from pipelines.statistics.intervals import t_quantile
 
 SEED = 20261127
 WORLDS = 200
