@@ -23,7 +23,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.settings import PROJECT_ROOT
-from pipelines.statistics.go_live_effect import GoLiveEffect, estimate, first_month, t_quantile
+from pipelines.statistics.go_live_effect import GoLiveEffect, estimate, first_month
+from pipelines.statistics.intervals import t_quantile
 
 SEED = 20261127
 WORLDS = 200
@@ -109,10 +110,9 @@ def reference_calendar() -> Calendar:
     )
 
 
-def manchester_calendar(go_live_type: str = "archive") -> Calendar:
-    """The programme's parties and mergers as seeded, with the go-lives of the synthetic network."""
+def manchester_calendar(first: date = date(2018, 4, 1)) -> Calendar:
+    """The programme's parties and mergers as seeded, with the archive go-lives of the synthetic network."""
     seeds = PROJECT_ROOT / "dbt_project" / "seeds" / "network"
-    first = date(2018, 4, 1)
 
     def number(day: str) -> int:
         month = first_month(date.fromisoformat(day))
@@ -123,7 +123,7 @@ def manchester_calendar(go_live_type: str = "archive") -> Calendar:
     starts = {
         row["party_code"]: number(row["go_live_on"])
         for row in go_lives
-        if row["go_live_type"] == go_live_type and row["party_code"] in parties
+        if row["go_live_type"] == "archive" and row["party_code"] in parties
     }
     shock, steps = (0, 0), {}
     for row in _rows(seeds / "programme_events.csv"):
@@ -134,7 +134,9 @@ def manchester_calendar(go_live_type: str = "archive") -> Calendar:
     # What leaves one party's trust arrives at another's, though each party keeps its sites.
     steps[number("2021-04-01")].add("R0A")
     mergers = tuple((month, tuple(sorted(codes))) for month, codes in sorted(steps.items()))
-    return Calendar("Greater Manchester", max(starts.values()) + 14, starts, shock, mergers)
+    return Calendar(
+        f"Greater Manchester from {first:%Y}", max(starts.values()) + 14, starts, shock, mergers
+    )
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -163,7 +165,13 @@ def worlds() -> list[World]:
             without_shock_months=True,
         ),
         shocked,
-        replace(shocked, name="unequal shock, its months left out", without_shock_months=True),
+        # Without the months of the shock two years before the first go-live need a third.
+        replace(
+            shocked,
+            name="unequal shock, its months left out",
+            calendar=manchester_calendar(date(2017, 4, 1)),
+            without_shock_months=True,
+        ),
     ]
     return [
         replace(kind, effect=size, ramp_months=ramp, effect_spread=spread)
@@ -310,7 +318,7 @@ def power_rows(count: int, seed: int) -> Iterator[dict[str, Any]]:
 def plot(rows: list[dict[str, Any]]) -> str:
     """The coverage of each world as SVG: one line per world, one mark per interval."""
     marks = (("coverage", "#005eb8"), ("ri_coverage", "#007f3b"), ("naive_coverage", "#d5281b"))
-    left, width, line = 430, 380, 20
+    left, width, line = 460, 380, 20
     height = 60 + line * len(rows)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 40}" height="{height}" '

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipelines.statistics.intervals import SIGNIFICANCE, t_quantile
+
 Schedule = Literal["standard", "health", "sensitivity"]
 Shape = Literal["triangular", "pert", "normal"]
 
@@ -31,9 +33,8 @@ _BANDS: dict[str, tuple[tuple[float, float], ...]] = {
         (math.inf, 0.0086),
     ),
 }  # fmt: skip
-# Half the width of a 95 % interval over its standard error: Student's t with 7 degrees of
-# freedom, of eight parties.
-T_QUANTILE = 2.3646242516
+# Degrees of freedom of an effect estimated over eight parties.
+PARTIES_LESS_ONE = 7
 DRAWS = 10_000
 
 
@@ -182,8 +183,8 @@ class UncertainLine:
     """One line of costs or benefits: real pounds by year, and how far all of it may be off.
 
     low, mode and high multiply the whole line; `shape` is the distribution of that multiplier. Of
-    `normal`, low and high are a 95 % interval, whose half width is `quantile` standard errors. A
-    line of monetised health (QALY) takes the schedule health.
+    `normal`, low and high are a 95 % interval, of a mean whose
+    standard error has `degrees` of freedom. A line of monetised health (QALY) takes the schedule health.
     """
 
     name: str
@@ -194,7 +195,7 @@ class UncertainLine:
     high: float = 1.0
     shape: Shape = "triangular"
     schedule: Schedule = "standard"
-    quantile: float = T_QUANTILE
+    degrees: int = PARTIES_LESS_ONE
 
 
 @dataclass(frozen=True)
@@ -300,13 +301,13 @@ def _check_lines(lines: Sequence[UncertainLine]) -> None:
 
 
 def _check_multiplier(line: UncertainLine) -> None:
-    numbers = (line.low, line.mode, line.high, line.quantile)
+    numbers = (line.low, line.mode, line.high)
     if not all(math.isfinite(number) for number in numbers):
-        raise ValueError(f"{line.name}: low, mode, high and quantile must be finite")
+        raise ValueError(f"{line.name}: low, mode and high must be finite")
     if not line.low <= line.mode <= line.high:
         raise ValueError(f"{line.name}: low <= mode <= high does not hold")
-    if line.quantile <= 0:
-        raise ValueError(f"{line.name}: quantile {line.quantile} must be above 0")
+    if line.degrees < 1:
+        raise ValueError(f"{line.name}: {line.degrees} degrees of freedom are none")
 
 
 def multipliers(line: UncertainLine, generator: np.random.Generator, draws: int) -> np.ndarray:
@@ -323,6 +324,7 @@ def multipliers(line: UncertainLine, generator: np.random.Generator, draws: int)
     if line.shape == "triangular":
         return generator.triangular(line.low, line.mode, line.high, draws)
     if line.shape == "normal":
-        return generator.normal(line.mode, width / (2 * line.quantile), draws)
+        reach = t_quantile(1 - SIGNIFICANCE / 2, line.degrees)
+        return generator.normal(line.mode, width / (2 * reach), draws)
     rise, fall = (line.mode - line.low) / width, (line.high - line.mode) / width
     return line.low + width * generator.beta(1 + 4 * rise, 1 + 4 * fall, draws)

@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.statistics.appraisal import DRAWS, T_QUANTILE, UncertainLine, multipliers
+from pipelines.statistics.appraisal import DRAWS, PARTIES_LESS_ONE, UncertainLine, multipliers
+from pipelines.statistics.intervals import SIGNIFICANCE, t_quantile
 
-# Degrees of freedom of an effect estimated over eight parties.
-PARTIES_LESS_ONE = 7
 CLASSES = ("CRB", "NCRB", "SB", "UB")
 GO_LIVE_TYPES = ("archive", "viewing", "network_reporting")
 IMPROVED = "consistent with improvement"
 FINANCE_AGREED = ("verified", "local")
-INTERVAL = (0.025, 0.975)
+INTERVAL = (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2)
 LINE_MONTH = ("benefit_id", "party", "month")
 MONEY = ("planned_gbp", "forecast_gbp", "realised_gbp", "realised_low_gbp", "realised_high_gbp")
 
@@ -108,7 +107,6 @@ def benefits_by_month(
     *,
     draws: int = DRAWS,
     degrees: int = PARTIES_LESS_ONE,
-    quantile: float = T_QUANTILE,
 ) -> pl.DataFrame:
     """One row per line of the register, party and month from the month after its go-live on.
 
@@ -118,7 +116,7 @@ def benefits_by_month(
     also names the months that are told. `go_lives`: party, go_live_type, go_live_on.
 
     The interval of pounds comes from `draws` draws of effect (Student's t with `degrees` of freedom,
-    whose 97.5 % `quantile` the 95 % interval was made with, so that a unit value without spread
+    which the 95 % interval was made with, so that a unit value without spread
     gives the interval of the effect) and unit value (triangular).
     One draw of an effect is that of every party and month of its metric and one of a unit value
     that of every line with its assumption, so that errors do not cancel out. No effect, no volume
@@ -136,7 +134,7 @@ def benefits_by_month(
             "realised_gbp"
         )
     )
-    ends = _intervals(rows, generator, draws, degrees, quantile)
+    ends = _intervals(rows, generator, draws, degrees)
     return (
         rows.with_columns(*ends, _grade().alias("evidence_grade"))
         .select(
@@ -207,11 +205,7 @@ def _grade() -> pl.Expr:
 
 
 def _intervals(
-    rows: pl.DataFrame,
-    generator: np.random.Generator,
-    draws: int,
-    degrees: int,
-    quantile: float,
+    rows: pl.DataFrame, generator: np.random.Generator, draws: int, degrees: int
 ) -> list[pl.Series]:
     """2.5 and 97.5 percentile of the pounds of each row; null without effect, interval or value."""
     # Drawn in the order of their names, so that the order of the rows changes nothing.
@@ -220,6 +214,7 @@ def _intervals(
         for metric in sorted(rows["measure_metric_id"].unique().to_list())
     }
     values = _drawn_values(rows, generator, draws)
+    widths = 2 * t_quantile(1 - SIGNIFICANCE / 2, degrees)
     lows: list[float | None] = []
     highs: list[float | None] = []
     for row in rows.iter_rows(named=True):
@@ -228,7 +223,7 @@ def _intervals(
             lows.append(None)
             highs.append(None)
             continue
-        spread = (row["ci_high"] - row["ci_low"]) / (2 * quantile)
+        spread = (row["ci_high"] - row["ci_low"]) / widths
         effect = row["effect"] + scores[row["measure_metric_id"]] * spread
         pounds = effect * row["attributed_units"] * values[_value_key(row)]
         low, high = np.quantile(pounds, INTERVAL)

@@ -254,7 +254,7 @@ def _labels(
     values: np.ndarray, place: np.ndarray, side: np.ndarray, outside: np.ndarray, close: np.ndarray
 ) -> np.ndarray:
     """Index into LABELS of each point; odd is high, even is low."""
-    step = np.where(place > 0, np.sign(np.diff(values, prepend=0.0)), 0).astype(np.int8)
+    step = _steps(values, place)
     in_trend = _part_of_run(trend_completed(values, place) != 0)
     in_shift = _part_of_run(shift_completed(side, place))
     in_two_of_three = close & two_in_three(close, side, place)
@@ -282,12 +282,17 @@ def _later(column: np.ndarray, by: int) -> np.ndarray:
     return moved
 
 
+def _steps(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """1 or -1 where a point lies above or below the one before it of its group, otherwise 0."""
+    return np.where(place > 0, np.sign(np.diff(values, prepend=0.0)), 0).astype(np.int8)
+
+
 def trend_completed(values: np.ndarray, place: np.ndarray) -> np.ndarray:
     """1 or -1 at a point that completes seven rising or falling ones of its group, otherwise 0.
 
     `place` counts the points of each group from 0.
     """
-    step = np.where(place > 0, np.sign(np.diff(values, prepend=0.0)), 0).astype(np.int8)
+    step = _steps(values, place)
     is_run = step != 0
     for by in range(1, RUN - 1):
         is_run &= _earlier(step, by) == step

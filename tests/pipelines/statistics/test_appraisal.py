@@ -268,7 +268,7 @@ def test_the_multipliers_have_the_mean_of_their_distribution(shape, mean, sd):
         ([UncertainLine("a", "gain", [1])], "cost or benefit"),  # ty: ignore
         ([UncertainLine("a", "cost", [1], 2, 1, 3)], "low <= mode <= high"),
         ([UncertainLine("a", "cost", [1], math.nan, 1, 3)], "finite"),
-        ([UncertainLine("a", "cost", [1], quantile=0)], "quantile"),
+        ([UncertainLine("a", "cost", [1], degrees=0)], "degrees"),
         ([UncertainLine("a", "cost", [1], shape="uniform")], "shape"),  # ty: ignore
         ([UncertainLine("a", "cost", [math.nan])], "a of year 0"),
     ],

@@ -29,8 +29,8 @@ from pipelines.statistics.go_live_effect import (
     as_percent,
     estimate,
     first_month,
-    t_quantile,
 )
+from pipelines.statistics.intervals import t_quantile
 
 EXAMPLES = json.loads((Path(__file__).parent / "cases/go_live_effect_examples.json").read_text())
 TRUSTS = EXAMPLES["panel"]["trusts"]
