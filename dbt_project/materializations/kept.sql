@@ -206,11 +206,12 @@
         {%- set found.code = found.code | replace('{' ~ name ~ '}', rows) -%}
     {%- endfor -%}
     {%- set of_key = kept_among(key ~ ' in ' ~ keys, has_no_null) -%}
-    {% call statement('kept_fresh_columns') -%}
-        create or replace temp table kept_fresh as select * from {{ relation }} limit 0
-    {%- endcall %}
-    {% call statement('kept_insert_fresh') -%}
-        insert into kept_fresh by name
+    {#- In one statement: of a table created without rows, what the same transaction inserts beyond a
+        row group is not read back by DuckDB 2.0.0 though it is counted. -#}
+    {% call statement('kept_fresh') -%}
+        create or replace temp table kept_fresh as
+        (select * from {{ relation }} limit 0)
+        union all by name
         select * from (
             {{ found.code }}
         ) where {{ of_key }}
@@ -240,11 +241,18 @@
 {% macro kept_note_changes(relation, stale, fresh, version) -%}
     {% call statement('kept_other') -%}
         create or replace temp table kept_other as
-        select * from (
-            (select * from {{ stale }} except all select * from {{ fresh }})
-            union all
-            (select * from {{ fresh }} except all select * from {{ stale }})
+        with differing as (
+            select row_hash from (
+                select hash(kept) as row_hash, 1 as copies from {{ stale }} as kept
+                union all
+                select hash(kept) as row_hash, -1 as copies from {{ fresh }} as kept
+            )
+            group by row_hash
+            having sum(copies) <> 0
         )
+        select * from {{ stale }} as kept where hash(kept) in (select row_hash from differing)
+        union all
+        select * from {{ fresh }} as kept where hash(kept) in (select row_hash from differing)
     {%- endcall %}
     {%- set is_other = run_query("select count(*) from kept_other").rows[0][0] > 0 -%}
     {%- if is_other -%}
