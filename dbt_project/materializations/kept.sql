@@ -104,7 +104,7 @@
                 'touches': 'select ' ~ rule ~ ' from {changes}', 'only': rule ~ ' in {keys}'
             } -%}
         {%- endif -%}
-        {%- set filled = namespace(touches=rule.touches, only=rule.get('only')) -%}
+        {%- set filled = namespace(touches=rule.get('touches', ''), only=rule.get('only')) -%}
         {%- for other in found.values() -%}
             {%- set name = '{' ~ other.name ~ '}' -%}
             {%- set filled.touches = filled.touches | replace(name, other.relation) -%}

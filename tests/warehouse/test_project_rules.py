@@ -340,6 +340,30 @@ def test_every_macro_is_described():
         assert {macro["name"] for macro in listed if macro["description"]} == own
 
 
+def test_a_kept_model_has_rules_of_what_it_reads_and_of_nothing_else(manifest):
+    """Failure: a rule names what the model no longer reads, or asks relations it cannot know."""
+    named = manifest["nodes"] | manifest["sources"]
+
+    def read(node: dict[str, Any]) -> set[str]:
+        found = set()
+        for name in node["depends_on"]["nodes"]:
+            found.add(named[name]["name"])
+            if named[name].get("config", {}).get("materialized") in ("view", "kept_view"):
+                found |= read(named[name])
+        return found
+
+    wrong = []
+    for node in manifest["nodes"].values():
+        if rule := node["config"].get("meta", {}).get("kept"):
+            known = read(node)
+            asked = set(re.findall(r"{(\w+)}", json.dumps(rule["inputs"])))
+            for name in (set(rule["inputs"]) - known) | (
+                asked - known - {"changes", "keys", "this"}
+            ):
+                wrong.append(f"{node['name']}: {name}")
+    assert not wrong, wrong
+
+
 def test_every_singular_test_says_first_what_its_failure_means():
     """Failure: a red test tells its reader nothing."""
     for file in (PROJECT / "tests/singular").glob("*.sql"):
