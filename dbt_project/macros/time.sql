@@ -57,7 +57,7 @@
 {%- endmacro %}
 
 {% macro spark__local_from_utc(instant) -%}
-    from_utc_timestamp({{ instant }}, '{{ var("time_zone") }}')
+    cast(from_utc_timestamp({{ instant }}, '{{ var("time_zone") }}') as timestamp_ntz)
 {%- endmacro %}
 
 {% macro utc_from_local(wall_clock) -%}
@@ -69,7 +69,7 @@
 {%- endmacro %}
 
 {% macro spark__utc_from_local(wall_clock) -%}
-    to_utc_timestamp({{ wall_clock }}, '{{ var("time_zone") }}')
+    to_utc_timestamp(cast({{ wall_clock }} as timestamp), '{{ var("time_zone") }}')
 {%- endmacro %}
 
 {% macro local_date(instant) -%}

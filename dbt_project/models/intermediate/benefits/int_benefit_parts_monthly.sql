@@ -143,7 +143,7 @@ told as (
         ['system_costs', 'image_system_cost_gbp', 'amount_gbp'],
         ['system_costs', 'image_system_exam_count', 'exam_count'],
         ['media_costs', 'media_cost_gbp', 'media_gbp'],
-        ['media_costs', 'media_thousand_exams', 'exam_count / 1000.0'],
+        ['media_costs', 'media_thousand_exams', 'exam_count / 1000'],
         ['contract_lines', 'contract_cost_gbp', 'system_gbp'],
         ['contract_lines', 'contract_exam_count', 'system_exam_count'],
         ['staff_months', 'vacant_wte', 'vacant_wte'],

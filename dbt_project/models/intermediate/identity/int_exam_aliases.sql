@@ -57,7 +57,7 @@ events as (
 -- numbers tells which exam that filler number means.
 fillers as (
     select
-        issuer_ods || '|F|' || filler_id || '|' || cast(coalesce(obr_set, 1) as varchar)
+        issuer_ods || '|F|' || filler_id || '|' || cast(coalesce(obr_set, 1) as string)
             as alias_key,
         min(exam_key) as exam_key
     from events

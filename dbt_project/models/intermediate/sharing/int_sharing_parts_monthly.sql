@@ -246,7 +246,7 @@ every_part as (
     select
         party_parts.party_code,
         coalesce(party_trusts.trust_code, 'Unknown') as trust_code,
-        cast(null as varchar) as modality_group,
+        cast(null as string) as modality_group,
         party_parts.month_on,
         party_parts.part,
         party_parts.amount
