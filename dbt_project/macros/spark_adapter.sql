@@ -24,7 +24,7 @@
         {%- set values = [] -%}
         {%- for value in row -%}
             {%- do values.append(
-                'null' if value is none else "'" ~ (value | string | replace("'", "''")) ~ "'"
+                'null' if value is none else "'" ~ (value | string | replace('\\', '\\\\') | replace("'", "''")) ~ "'"
             ) -%}
         {%- endfor -%}
         {%- do rows.append('(' ~ values | join(', ') ~ ')') -%}

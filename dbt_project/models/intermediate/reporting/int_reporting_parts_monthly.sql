@@ -101,7 +101,6 @@ rolled_up as (
         round(sum(weighted_minutes), 10) as weighted_minutes
     from parts
     {{ roll_up(['month_on'], or_all=['modality_group']) }}
-    having grouping(modality_group) = 1 or modality_group is not null
 )
 
 select
@@ -129,3 +128,5 @@ inner join months_shown
         -- the only trust is that of all parties: Unknown
         and case when rolled_up.org_level = 'trust' then 'NETWORK' else rolled_up.org_code end
         = months_shown.org_code
+-- what is of no one modality stands under All only
+where rolled_up.modality_group is not null
