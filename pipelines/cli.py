@@ -699,7 +699,7 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="Which benchmark: journey, warehouse, dicom, hl7, receive, mllp, archives."
+            help="Which benchmark: journey, warehouse, dicom, hl7, receive, mllp, archives, effect."
         ),
     ] = "journey",
     quick: Annotated[

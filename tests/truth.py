@@ -172,7 +172,7 @@ def exam_doses(truth: Path) -> pl.DataFrame:
     ended = pl.col("started_at_device") + pl.duration(microseconds=(length * 1e6).round())
     studies = (
         events.with_columns(ended=ended)
-        .group_by("study_instance_uid")
+        .group_by("exam_no")
         .agg(
             pl.len().cast(pl.Int64).alias("event_count"),
             pl.col("started_at_device").min().alias("started_at_local"),
@@ -184,8 +184,8 @@ def exam_doses(truth: Path) -> pl.DataFrame:
             pl.col("exposure_seconds").sum().round(6),
         )
     )
-    done = exams(truth).select("study_instance_uid", "party_code", "accession_number")
-    return studies.join(done, on="study_instance_uid").drop("study_instance_uid")
+    done = exams(truth).select("exam_no", "party_code", "accession_number")
+    return studies.join(done, on="exam_no").drop("exam_no")
 
 
 def imaged_exams(truth: Path) -> pl.DataFrame:

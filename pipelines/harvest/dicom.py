@@ -59,6 +59,7 @@ class DicomHarvest:
         self.replay_of, self.compares_all = replay_of, compares_all
         self.readers = HeaderReaders(setup.workers)
         self.seen = set(setup.landing.receipts()["manifest_sha"].drop_nulls())
+        self.refused = self._still_refused()
         self.known = 0
         self.done = self.total = 0
         self.compared = 0
@@ -81,6 +82,14 @@ class DicomHarvest:
     @cached_property
     def _makers(self) -> set[comparison.Maker]:
         return comparison.makers_in(_landed_files(self.setup))
+
+    def _still_refused(self) -> str | None:
+        """Hash of the source that is replayed, if the last reading of it was refused whole."""
+        if self.replay_of is None:
+            return None
+        mine = (pl.col("feed_kind") == "dicom") & (pl.col("source_sha") == self.replay_of)
+        told = self.setup.landing.receipts().filter(mine).sort("landed_at")["status"]
+        return self.replay_of if len(told) and told[-1] == "quarantined" else None
 
     @cached_property
     def _quarantined(self) -> set[str]:
@@ -282,6 +291,9 @@ class DicomHarvest:
             # The same headers may have landed before; a receipt speaks of one landing file.
             digests.append(listing.encode())
         sha = hashlib.sha256(b"".join(digests) or listing.encode()).hexdigest()
+        if self.refused is not None:
+            # The refused delivery once more, even where some of it has landed by another since.
+            sha, self.refused = self.refused, None
         feed_id, issuer = _dicom_feed(delivery, setup.network)
         name = public_name(delivery, setup)
         if unit.first:

@@ -19,6 +19,7 @@ from pipelines.synthetic import (
     dicom_files,
     migrated_priors,
     phantoms,
+    unlisted_scans,
 )
 from pipelines.synthetic.calendar import DAY, HOUR
 from pipelines.synthetic.dicom_encoding import new_uids
@@ -72,6 +73,7 @@ class ImageArchive:
             simulation.seed,
             simulation.period.end,
         )
+        self._unlisted = unlisted_scans.UnlistedScans(archive_habits(), self.ledger, self.feed)
         party = dict(simulation.network.sites.select("site_code", "party_code").iter_rows())
         for station, kind in self.clocks.select("station_name", "kind").iter_rows():
             if kind != "exact":
@@ -88,8 +90,11 @@ class ImageArchive:
             delivered=self.route.arrivals(scans, series, ("exams", number)),
             scan_kind=pl.lit("exam"),
             every_days=pl.lit(None, pl.Int64),
-        ).select(SCAN_COLUMNS)
-        self._scans.append(scans)
+        )
+        told = ~scans["is_refused"]
+        self._scans.append(scans.select(SCAN_COLUMNS))
+        rng = np.random.default_rng([seed, 55, number])
+        scans = self._unlisted.mark(scans.select(SCAN_COLUMNS), told, rng)
         over = pl.col("completed").fill_null(period.end)
         self._busy.append(
             exams.filter(

@@ -271,11 +271,16 @@ def _attributes_of_patient(
 ) -> dict[str, Any]:
     age = (exam["completed"] // DAY - calendar.day_number(exam["birth_on"])) // 365
     date, time = _clock(exam["started_local"], habit)
+    number = exam["accession_number"] or ""
+    request = {
+        "ScheduledProcedureStepID": f"S{number[1:]}",
+        "RequestedProcedureID": f"R{number[1:]}",
+    }
     attributes: dict[str, Any] = {
         "SpecificCharacterSet": habit.charset,
         "StudyDate": date,
         "StudyTime": time,
-        "AccessionNumber": exam["accession_number"],
+        "AccessionNumber": number,
         "Modality": exam["dicom_modality"],
         "Manufacturer": scanner["manufacturer"],
         "InstitutionName": scanner["site_name"],
@@ -302,16 +307,11 @@ def _attributes_of_patient(
         "DeviceSerialNumber": scanner["device_serial_number"],
         "SoftwareVersions": SOFTWARE.get(scanner["manufacturer_model_name"], "1.0"),
         "StudyInstanceUID": exam["study_instance_uid"],
-        "StudyID": exam["accession_number"],
+        "StudyID": number,
         "RequestedProcedureDescription": exam["exam_name"],
         "PerformedStationAETitle": scanner["ae_title"],
-        "PerformedProcedureStepID": f"P{exam['accession_number'][1:]}",
-        "RequestAttributesSequence": [
-            {
-                "ScheduledProcedureStepID": f"S{exam['accession_number'][1:]}",
-                "RequestedProcedureID": f"R{exam['accession_number'][1:]}",
-            }
-        ],
+        "PerformedProcedureStepID": f"P{number[1:]}" if number else None,
+        "RequestAttributesSequence": [request] if number else None,
         "SamplesPerPixel": 1,
         "PhotometricInterpretation": "MONOCHROME2",
         "Rows": _SIDE,

@@ -240,8 +240,30 @@ class Found:
         return contents.filter(pl.col("content_sha") > 1)["series_instance_uid"].n_unique()
 
     def unrequested_studies(self) -> int:
+        """Studies that carry no number and are of no exam."""
         headers = self.landed("dicom_headers").filter(pl.col("accession_number").is_null())
-        return headers["study_instance_uid"].n_unique()
+        exams = self.unlisted.filter("is_linked")["study_uid"].implode()
+        return headers.filter(~pl.col("study_instance_uid").is_in(exams))[
+            "study_instance_uid"
+        ].n_unique()
+
+    @cached_property
+    def unlisted(self) -> pl.DataFrame:
+        """One row per study that no number joins to an exam, and whether it is linked otherwise."""
+        with duckdb.connect(str(self.home.path / "warehouse.duckdb"), read_only=True) as connection:
+            return connection.sql(
+                "select study_uid, exam_key, outcome = 'linked' as is_linked, "
+                "is_number_of_another_patient from intermediate.int_unnumbered_studies"
+            ).pl()
+
+    def linked_exams(self, kind: str, *, is_against_number: bool) -> int:
+        """Exams of a kind whose images are linked without a number, marked as they should be."""
+        mine = self.planted.filter((pl.col("feed") == "dicom") & (pl.col("kind") == kind))
+        hashed = pseudonyms(mine["accession"], "accession", self.key)
+        parties = mine["file"].str.split("/").list.last()
+        keys = [f"{p}|A|{h}" for p, h in zip(parties, hashed, strict=True)]
+        marked = self.unlisted.filter(pl.col("is_number_of_another_patient") == is_against_number)
+        return marked.filter(pl.col("exam_key").is_in(keys)).height
 
     @cached_property
     def clocked(self) -> pl.DataFrame:
@@ -496,6 +518,15 @@ FAULTS: dict[tuple[str, str], Callable[[Found, str], int]] = {
     ("dicom", "split_dose_report"): lambda f, feed: f.split_reports(),
     ("dicom", "resent_copy"): lambda f, feed: f.copies(),
     ("dicom", "resent_series"): lambda f, feed: f.resent_series(),
+    ("dicom", "images_without_accession"): lambda f, feed: f.linked_exams(
+        "images_without_accession", is_against_number=False
+    ),
+    ("dicom", "images_with_mistyped_accession"): lambda f, feed: f.linked_exams(
+        "images_with_mistyped_accession", is_against_number=False
+    ),
+    ("dicom", "images_with_accession_of_another"): lambda f, feed: f.linked_exams(
+        "images_with_accession_of_another", is_against_number=True
+    ),
     ("dicom", "qa_phantom"): lambda f, feed: f.unrequested_studies(),
     ("dicom", "migrated_prior"): lambda f, feed: f.old_studies(),
     ("dicom", "device_clock_drift"): lambda f, feed: f.clocks("drift"),

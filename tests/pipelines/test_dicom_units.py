@@ -373,6 +373,33 @@ def test_a_refused_unit_is_replayed_as_the_unit_it_was(new_setup: NewSetup, tmp_
     assert set(landed(setup)["feed_id"]) == {"dicom_RMC"}
 
 
+def test_a_refusal_ends_though_its_images_have_landed_by_another_delivery(
+    new_setup: NewSetup, tmp_path: Path
+):
+    """Failing means that a sender registered late stays red for good, or that rows vanish."""
+    setup = new_setup(tmp_path / "home")
+    others = setup.network.feeds.filter(pl.col("feed_id") != "dicom_RMC")
+    without = replace(setup, network=replace(setup.network, feeds=others))
+    inbox = tmp_path / "inbox"
+    early, late = delivery(inbox), replace(delivery(inbox), path=delivery(inbox).path / "PACS_RMC")
+    images(early.path, range(6))
+    assert harvest("dicom", [early], without, now=NOW).files_refused == 1
+    images(late.path, range(4))
+    assert harvest("dicom", [late], setup, now=NOW + timedelta(hours=1)).rows_landed == 4
+    (entry,) = setup.quarantine.entries(state="open")
+    assert replay(entry, setup, now=NOW + timedelta(hours=2)).rows_landed == 2
+    assert setup.quarantine.entries(state="open") == []
+    readings = setup.landing.receipts().filter(pl.col("source_sha") == entry.source_sha)
+    latest = readings.sort("landed_at").row(-1, named=True)
+    assert (latest["status"], latest["rows_landed"], latest["feed_id"]) == (
+        "landed",
+        2,
+        "dicom_RMC",
+    )
+    assert len(landed(setup)) == 6
+    assert adds_up(setup)
+
+
 @pytest.mark.parametrize("form", ["files", "archive"])
 def test_a_file_that_pydicom_reads_otherwise_does_not_land_and_closes_the_gate(
     new_setup: NewSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str

@@ -39,6 +39,15 @@ by_study_uid as (
     inner join studies on exams.study_uid = studies.study_uid
 ),
 
+-- images that no number joins to an exam, although a report of theirs may bear one
+unnumbered_studies as (
+    select
+        study_uid,
+        exam_key
+    from {{ ref('int_unnumbered_studies') }}
+    where outcome = 'linked' or is_number_of_another_patient
+),
+
 by_accession as (
     select
         exams.exam_key,
@@ -47,7 +56,22 @@ by_accession as (
     inner join studies
         on exams.issuer_ods = studies.issuer_ods and exams.accession = studies.accession
     left join by_study_uid on exams.exam_key = by_study_uid.exam_key
-    where by_study_uid.exam_key is null
+    left join unnumbered_studies on studies.study_uid = unnumbered_studies.study_uid
+    where by_study_uid.exam_key is null and unnumbered_studies.study_uid is null
+),
+
+by_patient_and_time as (
+    select
+        unnumbered_studies.exam_key,
+        studies.study_uid
+    from unnumbered_studies
+    inner join studies on unnumbered_studies.study_uid = studies.study_uid
+    left join by_study_uid on unnumbered_studies.exam_key = by_study_uid.exam_key
+    left join by_accession on unnumbered_studies.exam_key = by_accession.exam_key
+    where
+        unnumbered_studies.exam_key is not null
+        and by_study_uid.exam_key is null
+        and by_accession.exam_key is null
 ),
 
 links as (
@@ -60,6 +84,11 @@ links as (
         exam_key,
         study_uid
     from by_accession
+    union all
+    select
+        exam_key,
+        study_uid
+    from by_patient_and_time
 ),
 
 -- one scan can answer several requests: its dose belongs to all of them together

@@ -35,7 +35,9 @@ linked_studies as (
     select
         exam_key,
         started_at,
-        ended_at
+        ended_at,
+        link_method,
+        is_link_against_number
     from {{ ref('int_studies_linked_to_exams') }}
 ),
 
@@ -97,7 +99,9 @@ dated as (
         coalesce(exam_events.is_end_doubtful, false) as is_end_doubtful,
         linked_studies.exam_key is not null as has_images,
         linked_studies.started_at as image_started_at,
-        linked_studies.ended_at as image_ended_at
+        linked_studies.ended_at as image_ended_at,
+        linked_studies.link_method,
+        linked_studies.is_link_against_number
     from exams
     inner join ris_times on exams.exam_key = ris_times.exam_key
     left join exam_events on exams.exam_key = exam_events.exam_key
@@ -119,6 +123,8 @@ select
     and dated.ris_started_at is null
     and not dated.has_images as is_booking_without_outcome,
     dated.has_images,
+    dated.link_method,
+    coalesce(dated.is_link_against_number, false) as is_link_against_number,
     imaged_exams.exam_key is not null and dated.modality_group <> 'Unknown'
         as is_modality_compared,
     exam_groups.exam_key is not null as is_modality_equal,

@@ -27,7 +27,8 @@ exam_clocks as (
 study_links as (
     select
         exam_key,
-        link_method
+        link_method,
+        is_link_against_number
     from {{ ref('int_studies_linked_to_exams') }}
 ),
 
@@ -56,7 +57,8 @@ select
         pivoted.{{ clock }}_source,
         pivoted.{{ clock }}_precision,
     {%- endfor %}
-    study_links.link_method
+    study_links.link_method,
+    study_links.is_link_against_number
 from exams
 left join pivoted on exams.exam_key = pivoted.exam_key
 left join study_links on exams.exam_key = study_links.exam_key

@@ -33,6 +33,8 @@ exams as (
         is_booked,
         is_booking_without_outcome,
         has_images,
+        link_method,
+        is_link_against_number,
         is_modality_compared,
         is_modality_equal,
         start_difference_minutes,
@@ -62,6 +64,27 @@ judged as (
     union all
     {{ reconciled(
         'exams', 'exam_known_from_images_only', 'is_covered and has_images', 'not is_in_ris'
+    ) }}
+    union all
+    {{ reconciled(
+        'exams',
+        'linked_by_accession',
+        'is_covered and has_images',
+        "link_method = 'accession'"
+    ) }}
+    union all
+    {{ reconciled(
+        'exams',
+        'linked_by_patient_device_time',
+        'is_covered and has_images',
+        "link_method = 'patient_device_time'"
+    ) }}
+    union all
+    {{ reconciled(
+        'exams',
+        'linked_against_number',
+        'is_covered and has_images',
+        'is_link_against_number'
     ) }}
     union all
     {{ reconciled(

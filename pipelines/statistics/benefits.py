@@ -1,0 +1,333 @@
+"""Realised benefits: from the estimated effect of a go-live to pounds, with its interval.
+
+One formula: realised = effect in the good direction x volume x units per effect x unit value x
+attribution. Confidence and optimism belong to the forecast only and are not read for it. Classes
+(CRB cash-releasing, NCRB non-cash-releasing, SB societal, UB unmonetisable) are never added up.
+
+Evidence of a line, by rule: A the verdict is "consistent with improvement" and the unit value is
+verified or local; B the same verdict with another unit value; C an effect with an interval and any
+other verdict; D no effect, or no interval. A line of A or B whose class is CRB falls to C where it
+names no ledger line. Frames have one price base; months are their first day.
+"""
+
+import math
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.statistics.appraisal import DRAWS, PARTIES_LESS_ONE, UncertainLine, multipliers
+from pipelines.statistics.intervals import SIGNIFICANCE, t_quantile
+
+CLASSES = ("CRB", "NCRB", "SB", "UB")
+GO_LIVE_TYPES = ("archive", "viewing", "network_reporting")
+IMPROVED = "consistent with improvement"
+FINANCE_AGREED = ("verified", "local")
+INTERVAL = (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2)
+LINE_MONTH = ("benefit_id", "party", "month")
+MONEY = ("planned_gbp", "forecast_gbp", "realised_gbp", "realised_low_gbp", "realised_high_gbp")
+
+
+class RegisterBroken(ValueError):
+    """Lines of the register break rules; the message has line, rule and next step of each."""
+
+
+def register_faults(register: pl.DataFrame) -> list[str]:
+    """One text per broken rule of a register: line, what is wrong, what to do; empty when sound.
+
+    `register` has the columns of the seed benefit_lines.
+    """
+    faults = []
+    ids = register["benefit_id"].to_list()
+    faults += [
+        f"{line}: is told {ids.count(line)} times; keep one row"
+        for line in sorted(set(ids))
+        if ids.count(line) > 1
+    ]
+    for row in register.iter_rows(named=True):
+        faults += [f"{row['benefit_id']}: {fault}" for fault in _faults(row)]
+    if register.select("register_version", "signed_off_by_role", "signed_off_on").n_unique() > 1:
+        faults.append(
+            "register: its lines have several versions or sign-offs; sign off one version"
+        )
+    return faults
+
+
+def _faults(row: dict[str, Any]) -> list[str]:
+    def share(name: str) -> bool:
+        return row[name] is not None and 0 <= row[name] <= 1
+
+    valued = row["benefit_class"] != "UB" and row["unit_value_gbp"] is not None
+    checks = (
+        (row["benefit_class"] in CLASSES, f"benefit_class must be one of {', '.join(CLASSES)}"),
+        (
+            row["improvement"] in ("increase", "decrease"),
+            "improvement must be increase or decrease",
+        ),
+        (row["go_live_type"] in GO_LIVE_TYPES, f"go_live_type must be in {GO_LIVE_TYPES}"),
+        (bool(row["measure_metric_id"]), "measure_metric_id is missing; name a metric"),
+        (row["baseline_from"] <= row["baseline_to"], "the baseline ends before it begins"),
+        (
+            all(share(name) for name in ("attribution_rate", "confidence_rate", "optimism_rate")),
+            "attribution, confidence and optimism must lie between 0 and 1",
+        ),
+        (
+            row["ramp_months"] is not None and row["ramp_months"] >= 0,
+            "ramp_months must be 0 or more",
+        ),
+        (
+            row["benefit_class"] != "CRB" or bool(row["ledger_line"]),
+            "is cash-releasing without a ledger line; name the line of the finance feed that falls,"
+            " or class it NCRB",
+        ),
+        (
+            not valued or row["price_base_year"] is not None,
+            "has a unit value without a price year; ask finance which",
+        ),
+        (
+            not valued
+            or (
+                None not in (row["unit_value_low_gbp"], row["unit_value_high_gbp"])
+                and row["unit_value_low_gbp"] <= row["unit_value_gbp"] <= row["unit_value_high_gbp"]
+            ),
+            "low <= unit value <= high does not hold",
+        ),
+        (bool(row["source_status"]), "source_status is missing"),
+    )
+    return [told for holds, told in checks if not holds]
+
+
+def benefits_by_month(
+    register: pl.DataFrame,
+    effects: pl.DataFrame,
+    volumes: pl.DataFrame,
+    go_lives: pl.DataFrame,
+    generator: np.random.Generator,
+    *,
+    draws: int = DRAWS,
+    degrees: int = PARTIES_LESS_ONE,
+) -> pl.DataFrame:
+    """One row per line of the register, party and month from the month after its go-live on.
+
+    `register`: columns of the seed benefit_lines. `effects`: metric_id, party, month, effect (what
+    the metric is less what it would be, in its unit), ci_low, ci_high (95 %), verdict. `volumes`:
+    metric_id, party, month, volume (denominator of the month; 1 for a metric that is a count), which
+    also names the months that are told. `go_lives`: party, go_live_type, go_live_on.
+
+    The interval of pounds comes from `draws` draws of effect (Student's t with `degrees` of freedom,
+    which the 95 % interval was made with, so that a unit value without spread
+    gives the interval of the effect) and unit value (triangular).
+    One draw of an effect is that of every party and month of its metric and one of a unit value
+    that of every line with its assumption, so that errors do not cancel out. No effect, no volume
+    or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
+    The forecast is the plan x attribution x confidence x (1 - optimism). Raises RegisterBroken.
+    """
+    faults = register_faults(register)
+    if faults:
+        raise RegisterBroken("; ".join(faults))
+    rows = _line_months(register, effects, volumes, go_lives)
+    good = pl.when(pl.col("improvement") == "increase").then(1.0).otherwise(-1.0)
+    units = good * pl.col("volume") * pl.col("units_per_effect") * pl.col("attribution_rate")
+    rows = rows.with_columns(units.alias("attributed_units")).with_columns(
+        (pl.col("effect") * pl.col("attributed_units") * pl.col("unit_value_gbp")).alias(
+            "realised_gbp"
+        )
+    )
+    ends = _intervals(rows, generator, draws, degrees)
+    return (
+        rows.with_columns(*ends, _grade().alias("evidence_grade"))
+        .select(
+            *LINE_MONTH,
+            "measure_metric_id",
+            "benefit_class",
+            "double_count_group",
+            "effect",
+            "ci_low",
+            "ci_high",
+            "verdict",
+            *MONEY,
+            "evidence_grade",
+        )
+        .sort(LINE_MONTH)
+    )
+
+
+def _line_months(
+    register: pl.DataFrame, effects: pl.DataFrame, volumes: pl.DataFrame, go_lives: pl.DataFrame
+) -> pl.DataFrame:
+    """Lines with the months of their metric after go-live, plan, forecast and effect."""
+    live = go_lives.group_by("party", "go_live_type").agg(
+        pl.col("go_live_on").max().dt.offset_by("-1d").dt.month_start().dt.offset_by("1mo")
+        .alias("from_month")
+    )  # fmt: skip
+    parties = live.join(register, on="go_live_type").filter(
+        (pl.col("beneficiary") == "NETWORK") | (pl.col("beneficiary") == pl.col("party"))
+    )
+    shared = parties.with_columns(pl.len().over("benefit_id").alias("party_count"))
+    months = shared.join(
+        volumes.rename({"metric_id": "measure_metric_id"}), on=("measure_metric_id", "party")
+    ).filter(pl.col("month") >= pl.col("from_month"))
+    since = (pl.col("month").dt.year() - pl.col("from_month").dt.year()) * 12 + (
+        pl.col("month").dt.month().cast(pl.Int32) - pl.col("from_month").dt.month().cast(pl.Int32)
+    )
+    ramp = (
+        pl.when(pl.col("ramp_months") == 0)
+        .then(1.0)
+        .otherwise(((since + 1) / pl.col("ramp_months")).clip(0, 1))
+    )
+    plan = pl.col("planned_value_gbp_per_year") / 12 / pl.col("party_count") * ramp
+    likely = pl.col("attribution_rate") * pl.col("confidence_rate") * (1 - pl.col("optimism_rate"))
+    return months.with_columns(
+        plan.alias("planned_gbp"), (plan * likely).alias("forecast_gbp")
+    ).join(
+        effects.rename({"metric_id": "measure_metric_id"}),
+        on=("measure_metric_id", "party", "month"),
+        how="left",
+    )
+
+
+def _grade() -> pl.Expr:
+    """Evidence grade by the rules of the module."""
+    improved = pl.col("verdict") == IMPROVED
+    has_interval = pl.col("effect").is_not_null() & pl.col("ci_low").is_not_null()
+    backed = (pl.col("benefit_class") != "CRB") | pl.col("ledger_line").is_not_null()
+    agreed = pl.col("value_source_status").is_in(FINANCE_AGREED)
+    return (
+        pl.when(~has_interval | pl.col("ci_high").is_null())
+        .then(pl.lit("D"))
+        .when(improved & backed & agreed)
+        .then(pl.lit("A"))
+        .when(improved & backed)
+        .then(pl.lit("B"))
+        .otherwise(pl.lit("C"))
+    )
+
+
+def _intervals(
+    rows: pl.DataFrame, generator: np.random.Generator, draws: int, degrees: int
+) -> list[pl.Series]:
+    """2.5 and 97.5 percentile of the pounds of each row; null without effect, interval or value."""
+    # Drawn in the order of their names, so that the order of the rows changes nothing.
+    scores = {
+        metric: generator.standard_t(degrees, draws)
+        for metric in sorted(rows["measure_metric_id"].unique().to_list())
+    }
+    values = _drawn_values(rows, generator, draws)
+    widths = 2 * t_quantile(1 - SIGNIFICANCE / 2, degrees)
+    lows: list[float | None] = []
+    highs: list[float | None] = []
+    for row in rows.iter_rows(named=True):
+        needed = (row["realised_gbp"], row["ci_low"], row["ci_high"])
+        if any(number is None or not math.isfinite(number) for number in needed):
+            lows.append(None)
+            highs.append(None)
+            continue
+        spread = (row["ci_high"] - row["ci_low"]) / widths
+        effect = row["effect"] + scores[row["measure_metric_id"]] * spread
+        pounds = effect * row["attributed_units"] * values[_value_key(row)]
+        low, high = np.quantile(pounds, INTERVAL)
+        lows.append(float(low))
+        highs.append(float(high))
+    return [
+        pl.Series("realised_low_gbp", lows, dtype=pl.Float64),
+        pl.Series("realised_high_gbp", highs, dtype=pl.Float64),
+    ]
+
+
+def _value_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("assumption_id", "unit_value_low_gbp", "unit_value_gbp", "unit_value_high_gbp")
+    return tuple(row[name] for name in names)
+
+
+def _drawn_values(
+    rows: pl.DataFrame, generator: np.random.Generator, draws: int
+) -> dict[tuple[Any, ...], np.ndarray]:
+    keys = {_value_key(row) for row in rows.iter_rows(named=True) if row["unit_value_gbp"]}
+    drawn = {}
+    for key in sorted(keys, key=str):
+        _, low, mode, high = key
+        line = UncertainLine(str(key), "benefit", (0.0,), low, mode, high)
+        drawn[key] = multipliers(line, generator, draws)
+    # What is worth nothing is worth nothing in every draw.
+    return drawn | {
+        _value_key(row): np.zeros(draws)
+        for row in rows.iter_rows(named=True)
+        if row["unit_value_gbp"] == 0
+    }
+
+
+def counted_once(by_month: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `benefits_by_month` with `is_counted`: one line of each double-count group.
+
+    The line with the best grade it reached in any month, of several the one whose grade is best in
+    more months, then the first id; the same line for all parties and months. Lines without a group
+    count. Of the network one choice, since a choice by party would take the best of each.
+    """
+    order = (
+        by_month.filter(pl.col("double_count_group").is_not_null())
+        .group_by("double_count_group", "benefit_id")
+        .agg(
+            pl.col("evidence_grade").min().alias("best"),
+            (pl.col("evidence_grade") == pl.col("evidence_grade").min()).sum().alias("months"),
+        )
+        .sort("double_count_group", "best", "months", "benefit_id", descending=[False, False, True, False])
+        .unique("double_count_group", keep="first", maintain_order=True)
+    )  # fmt: skip
+    chosen = order["benefit_id"].to_list()
+    is_counted = pl.col("double_count_group").is_null() | pl.col("benefit_id").is_in(chosen)
+    return by_month.with_columns(is_counted.alias("is_counted"))
+
+
+def balance_by_party(by_month: pl.DataFrame, costs: pl.DataFrame) -> pl.DataFrame:
+    """One row per party and month: realised by class, costs, and cash-releasing less costs.
+
+    `by_month` of `counted_once`, `costs` with party, month, cost_gbp (several rows of one month are
+    added up). crb_gbp, ncrb_gbp and sb_gbp stand beside each other and are never added; net_cash_gbp
+    is crb_gbp less cost_gbp. A class without a realised value is empty, and so is the net then; a
+    month without a cost row cost nothing.
+    """
+    counted = by_month.filter(pl.col("is_counted"))
+
+    def of_class(name: str) -> pl.Expr:
+        found = pl.col("realised_gbp").filter(pl.col("benefit_class") == name).drop_nulls()
+        return pl.when(found.len() > 0).then(found.sum()).alias(f"{name.lower()}_gbp")
+
+    gained = counted.group_by("party", "month").agg(of_class(name) for name in CLASSES[:3])
+    paid = costs.group_by("party", "month").agg(pl.col("cost_gbp").sum())
+    return (
+        gained.join(paid, on=("party", "month"), how="full", coalesce=True)
+        .with_columns(pl.col("cost_gbp").fill_null(0.0))
+        .with_columns((pl.col("crb_gbp") - pl.col("cost_gbp")).alias("net_cash_gbp"))
+        .sort("party", "month")
+    )
+
+
+def costs_by_month(costs: pl.DataFrame, parties: pl.Series, *, until: date) -> pl.DataFrame:
+    """One row per cost, party and month up to `until`: cost_id, party, month, cost_gbp.
+
+    `costs` has the columns of the seed programme_costs; NETWORK is shared equally by `parties`. A
+    cost without a price year raises ValueError: it cannot be set against real benefits.
+    """
+    nameless = costs.filter(pl.col("price_base_year").is_null())["cost_id"].to_list()
+    if nameless:
+        raise ValueError(f"{', '.join(nameless)}: no price_base_year; ask finance which")
+    owners = pl.DataFrame({"party": parties})
+    months = costs.with_columns(
+        pl.date_ranges(
+            "from_month", pl.min_horizontal(pl.col("to_month").fill_null(until), until), "1mo"
+        ).alias("month")
+    ).explode("month")
+    is_owner = (pl.col("party_code") == "NETWORK") | (pl.col("party_code") == pl.col("party"))
+    return (
+        months.drop_nulls("month")
+        .join(owners, how="cross")
+        .filter(is_owner)
+        .select(
+            "cost_id",
+            "party",
+            "month",
+            (pl.col("gbp_per_month") / pl.len().over("cost_id", "month")).alias("cost_gbp"),
+        )
+        .sort("cost_id", "party", "month")
+    )
