@@ -21,8 +21,9 @@ def session(out: Path) -> SparkSession:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": "2g",
-        # a world of a few hundred rows: one task per step, planned once
+        # a world of a few hundred rows: one task per step, planned once, its code compiled quickly
         "spark.sql.adaptive.enabled": "false",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.warehouse.dir": str(out / "warehouse"),
         "spark.ui.enabled": "false",
