@@ -6,8 +6,12 @@
     date_diff('second', {{ earlier }}, {{ later }})
 {%- endmacro %}
 
+{# The seconds begun between the two, as date_diff counts them; timestampdiff drops fractions. #}
 {% macro spark__seconds_between(earlier, later) -%}
-    timestampdiff(second, {{ earlier }}, {{ later }})
+    (
+        unix_seconds(cast({{ later }} as timestamp))
+        - unix_seconds(cast({{ earlier }} as timestamp))
+    )
 {%- endmacro %}
 
 {% macro minutes_between(earlier, later) -%}
@@ -38,9 +42,12 @@
     ({{ instant }} + to_microseconds(cast(1000000 * cast({{ seconds }} as double) as bigint)))
 {%- endmacro %}
 
+{# A cast to bigint rounds on DuckDB and cuts off on Spark, where 16.4 s would be 16,399,999 us. #}
 {% macro spark__add_seconds(instant, seconds) -%}
     timestampadd(
-        microsecond, cast(1000000 * cast({{ seconds }} as double) as bigint), {{ instant }}
+        microsecond,
+        cast(rint(1000000 * cast({{ seconds }} as double)) as bigint),
+        {{ instant }}
     )
 {%- endmacro %}
 
