@@ -12,7 +12,7 @@
     ) as {{ name }} ({{ columns | join(', ') }})
 {%- endmacro %}
 
-{# Spark gives the rows of a list of structs one type per column, of one name each; those of `stack` it does not. #}
+{# Rows of `stack` would not get one type per column on Spark; structs in a list do. #}
 {% macro spark__each_of(name, columns, rows) -%}
     {%- set structs = [] -%}
     {%- for row in rows -%}

@@ -9,16 +9,23 @@
 
 {# dbt asks an enforced contract for its columns and types by this empty query. #}
 {% macro spark__get_empty_schema_sql(columns) -%}
-    select
-    {%- for column in columns.values() %}
-        cast(null as {{ spark_type(column['data_type']) }}) as {{ column['name'] }}
-        {{- ',' if not loop.last }}
-    {%- endfor %}
+    {%- set values = [] -%}
+    {%- for column in columns.values() -%}
+        {%- do values.append(
+            'cast(null as ' ~ spark_type(column['data_type']) ~ ') as ' ~ column['name']
+        ) -%}
+    {%- endfor -%}
+    select {{ values | join(', ') }}
 {%- endmacro %}
 
 {# One statement with all rows. dbt-spark's own leaves quotes in a text as they are. #}
 {% macro spark__create_csv_table(model, agate_table) -%}
     {%- set types = model['config'].get('column_types', {}) -%}
+    {%- set columns = [] -%}
+    {%- for name in agate_table.column_names -%}
+        {%- set type = types.get(name, adapter.convert_type(agate_table, loop.index0)) -%}
+        {%- do columns.append('cast(' ~ name ~ ' as ' ~ spark_type(type) ~ ') as ' ~ name) -%}
+    {%- endfor -%}
     {%- set rows = [] -%}
     {%- for row in agate_table.rows -%}
         {%- set values = [] -%}
@@ -33,13 +40,7 @@
         create table {{ this.render() }}
         {{ file_format_clause() }}
         as
-        select
-        {%- for name in agate_table.column_names %}
-            cast({{ name }} as {{ spark_type(
-                types.get(name, adapter.convert_type(agate_table, loop.index0))
-            ) }}) as {{ name }}
-            {{- ',' if not loop.last }}
-        {%- endfor %}
+        select {{ columns | join(', ') }}
         from values
             {{ rows | join(',\n            ') if rows
             else '(' ~ (['null'] * agate_table.column_names | length) | join(', ') ~ ')' }}
