@@ -15,8 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,7 @@ class _Service:
                 return QueryStopped(str(failed))
 
     @contextmanager
-    def _slot(self, cancel: threading.Event) -> Iterator[bool]:
+    def _slot(self, cancel: threading.Event) -> Generator[bool]:
         while not (got := self._slots.acquire(timeout=_LOOK_SECONDS)):
             if cancel.is_set():
                 break
@@ -292,10 +292,9 @@ class _Query:
 
     def _kill(self, life: socket.socket, reason: str) -> None:
         self.killed = reason
-        try:
+        # It may have ended meanwhile.
+        with suppress(OSError):
             life.send(b"k")
-        except OSError:
-            pass  # it has ended meanwhile
 
     def _answer(self, head: dict[str, Any], body: memoryview, life: socket.socket) -> Answer:
         if head.get("kind") == "refused":

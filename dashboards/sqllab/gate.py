@@ -68,10 +68,10 @@ _CLASSES = {
 }
 _LISTED = "SHOW ALL TABLES lists what there is"
 _ONE_SELECT = "write one SELECT (also WITH, FROM, VALUES, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN)"
+_ONE_EXPLAIN = "write EXPLAIN or EXPLAIN ANALYZE before one SELECT"
 _GAP = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)"
 _EXPLAIN = re.compile(rf"{_GAP}*explain\b(?:{_GAP}*(analyze)\b)?", re.IGNORECASE | re.DOTALL)
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_FILLED = "\n in ('')\n"
 _PIVOT_ENDS = {"using", "group", "order", "limit", "offset", "union", "intersect", "except"}
 
 
@@ -151,12 +151,12 @@ def _statement(parser: duckdb.DuckDBPyConnection, sql: str, scope: _Scope) -> st
     if explain is None:
         raise _Refused(f"this form of EXPLAIN is not allowed; {_ONE_SELECT}")
     inner = sql[explain.end() :]
-    kinds = _kinds(parser, inner) if not inner.lstrip().startswith("(") else []
-    if kinds not in (["SELECT"], ["MULTI"]):
-        raise _Refused(
-            f"EXPLAIN of {' and '.join(kinds) or 'what has options'} is not allowed; write EXPLAIN "
-            "or EXPLAIN ANALYZE before one SELECT"
-        )
+    try:
+        kinds = _kinds(parser, inner)
+    except duckdb.Error as error:
+        raise _Refused(f"EXPLAIN has no options here; {_ONE_EXPLAIN}") from error
+    if "EXPLAIN" in kinds:
+        raise _Refused(f"EXPLAIN of an EXPLAIN is not allowed; {_ONE_EXPLAIN}")
     # What runs is put together from what was judged, so that both are the same text.
     words = "explain analyze" if explain[1] else "explain"
     return f"{words} {_select(parser, inner, kinds, scope)}"
@@ -183,12 +183,14 @@ def _kinds(parser: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
 def _select(parser: duckdb.DuckDBPyConnection, sql: str, kinds: list[str], scope: _Scope) -> str:
     """Judge a text that should be one SELECT and return what to run for it."""
     judged = sql
+    if not kinds:
+        raise _Refused(f"there is no statement; {_ONE_SELECT}")
     if kinds != ["SELECT"] and (filled := _with_pivot_values(sql)) != sql:
         # A PIVOT whose values are not listed is several statements to DuckDB (one of kind MULTI in
         # 2.0); with a list it is the same query as one SELECT, which has a tree.
         judged, kinds = filled, _kinds(parser, filled)
-    if not kinds:
-        raise _Refused(f"there is no statement; {_ONE_SELECT}")
+    if kinds == ["MULTI"]:
+        raise _Refused("this PIVOT cannot be judged; list its values: on column in ('a', 'b')")
     if len(kinds) > 1:
         raise _Refused(f"there are {len(kinds)} statements; send one at a time")
     if kinds != ["SELECT"]:
@@ -207,50 +209,61 @@ def _select(parser: duckdb.DuckDBPyConnection, sql: str, kinds: list[str], scope
 
 
 def _with_pivot_values(sql: str) -> str:
-    """The text with `in ('')` behind each expression of PIVOT ... ON that lists no values."""
+    """The text with a list of values behind each expression of PIVOT ... ON that has none."""
     data = sql.encode()
-    tokens = [
-        (start, kind, data[start:end].split()[0].decode() if data[start:end].split() else "")
-        for (start, kind), end in _spans(sql, len(data))
-    ]
-    cuts: list[int] = []
+    inserted: list[tuple[int, str]] = []
     depth = 0
-    # For each PIVOT: the depth it stands at, and whether its ON was seen and an IN behind it.
-    pivots: list[list[Any]] = []
-    for start, kind, text in [*tokens, (len(data), None, ";")]:
+    pivots: list[_Pivot] = []
+    for start, kind, text in [*_tokens(sql, data), (len(data), None, ";")]:
         word = text.lower() if kind in _WORDS else ""
-        closes = kind in _SIGNS and text[:1] in (")", "]", "}")
-        ends = kind is None or text[:1] == ";" or closes or word in _PIVOT_ENDS
-        while pivots and pivots[-1][0] == depth and (ends or text[:1] == ","):
-            at, is_on, has_in = pivots[-1]
-            if is_on and not has_in:
-                cuts.append(start)
+        sign = text[:1] if kind in _SIGNS else ""
+        ends = kind is None or sign in _CLOSING or word in _PIVOT_ENDS or text == ";"
+        while pivots and pivots[-1].depth == depth and (ends or sign == ","):
+            if pivots[-1].needs_values:
+                # In brackets, or IN would bind to the last part of an expression only.
+                inserted += [(pivots[-1].begin, "("), (start, ")\n in ('')\n")]
             if ends:
                 pivots.pop()
                 continue
-            pivots[-1] = [at, is_on, False]
+            pivots[-1] = _Pivot(depth, begin=start + 1)
             break
         if word in ("pivot", "pivot_wider"):
-            pivots.append([depth, False, False])
-        elif pivots and pivots[-1][0] == depth:
-            pivots[-1][1] |= word == "on"
-            pivots[-1][2] |= word == "in"
-        if kind in _SIGNS:
-            depth += (text[:1] in ("(", "[", "{")) - closes
-    for cut in reversed(cuts):
-        data = data[:cut] + _FILLED.encode() + data[cut:]
+            pivots.append(_Pivot(depth))
+        elif pivots and pivots[-1].depth == depth:
+            if word == "on":
+                pivots[-1].begin = start + len(word)
+            pivots[-1].has_in |= word == "in"
+        depth += (sign in _OPENING) - (sign in _CLOSING)
+    for place, text in sorted(inserted, key=lambda one: one[0], reverse=True):
+        data = data[:place] + text.encode() + data[place:]
     return data.decode()
 
 
+@dataclass
+class _Pivot:
+    """A PIVOT while its text is read: where its expression begins, once ON was read."""
+
+    depth: int
+    begin: int = 0
+    has_in: bool = False
+
+    @property
+    def needs_values(self) -> bool:
+        return self.begin > 0 and not self.has_in
+
+
+_OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
 _WORDS = {duckdb.token_type.keyword, duckdb.token_type.identifier}
 _SIGNS = {duckdb.token_type.operator}
 
 
-def _spans(sql: str, length: int) -> Iterator[tuple[tuple[int, Any], int]]:
-    """Tokens of DuckDB's own lexer, as start in bytes and kind, with the start of the next."""
+def _tokens(sql: str, data: bytes) -> Iterator[tuple[int, Any, str]]:
+    """Start in bytes, kind and text of each token, by DuckDB's own lexer."""
     tokens = duckdb.tokenize(sql)
-    ends = [start for start, _ in tokens[1:]] + [length]
-    return zip(tokens, ends, strict=True)
+    ends = [start for start, _ in tokens[1:]] + [len(data)]
+    for (start, kind), end in zip(tokens, ends, strict=True):
+        words = data[start:end].split(maxsplit=1)
+        yield start, kind, words[0].decode() if words else ""
 
 
 def _is_list_of_tables(node: Node) -> bool:

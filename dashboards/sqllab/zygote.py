@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from dashboards.sqllab import child, confinement, wire
@@ -56,7 +57,7 @@ def _serve(control: socket.socket) -> None:
     while True:
         for file, _ in poll.poll():
             if file == control.fileno():
-                message, files, _, _ = socket.recv_fds(control, 16, 2)
+                _, files, _, _ = socket.recv_fds(control, 16, 2)
                 if len(files) != 2:
                     for one in running.values():
                         _kill(one)
@@ -115,10 +116,9 @@ def _kill(one: _Running) -> None:
 def _tell(one: _Running, running: dict[int, _Running], poll: select.poll) -> None:
     # Nobody else waits for children here, so the id is still that of this child.
     _, status, used = os.wait4(one.process, 0)
-    try:
+    # A broker that has its answer does not wait for this.
+    with suppress(OSError):
         one.life.send(wire.ENDED.pack(status, used.ru_maxrss))
-    except OSError:
-        pass  # the broker has its answer and did not wait
     life = one.life.fileno()
     if not one.is_killed:
         poll.unregister(life)
