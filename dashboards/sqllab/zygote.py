@@ -68,6 +68,8 @@ def _serve(control: socket.socket) -> None:
             elif file == one.pidfd:
                 _tell(one, running, poll)
             else:
+                # Read, or closing the socket would lose what is told by it later.
+                one.life.recv(16)
                 _kill(one)
                 poll.unregister(file)
 

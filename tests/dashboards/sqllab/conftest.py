@@ -41,7 +41,7 @@ create table marts.rpt_metrics_monthly as select
 create table marts.dim_organisation as select
     'trust' as org_level, 'RMC' as org_code, 'Trust' as org_name;
 create table marts.dim_target as select
-    'W02' as metric_id, 'national' as scope, '<=' as comparator, 0.01 as target_value,
+    'W02' as metric_id, 'national' as scope, '<=' as comparator, 0.01::double as target_value,
     'verified' as source_status, null::date as valid_from, null::date as valid_to;
 create table statistics.turnaround_survival as select
     'trust' as org_level, 'RMC' as org_code, 'All' as modality_group, 3 as exam_count,

@@ -4,10 +4,10 @@ import re
 
 import duckdb
 import pytest
-from tests.dashboards.sqllab.conftest import HERE
 
 from dashboards.sqllab import gate
 from pipelines.publishing import analyst
+from tests.dashboards.sqllab.conftest import HERE
 
 GUIDE = HERE.parents[2] / "docs" / "guides" / "analyst.md"
 PUBLIC = ("marts", "statistics", "catalogue")

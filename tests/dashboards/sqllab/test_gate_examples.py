@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.dashboards.sqllab.conftest import LEAK, OF_THE_FILE, cases, told
 
 from dashboards.sqllab import broker, gate
+from tests.dashboards.sqllab.conftest import LEAK, OF_THE_FILE, cases, told
 
 CASES = cases()
 BLOCKED = [case for case in CASES if case["must_be_blocked"]]
@@ -70,9 +70,7 @@ def test_what_analysts_write_runs(case, ask):
     assert answer.frame.height >= 1 and not answer.truncated
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case["category"] != "dos"], ids=named
-)
+@pytest.mark.parametrize("case", [case for case in CASES if case["category"] != "dos"], ids=named)
 def test_the_gate_by_itself_says_the_same(case, lab):
     """Failing means that a page which asks the gate first promises what the broker does not keep."""
     verdict = gate.check(case["sql"].replace("{DIR}", str(lab)), schemas=("mart",))
