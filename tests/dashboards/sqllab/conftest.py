@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +113,10 @@ def told(answer: broker.Answer) -> str:
     if isinstance(answer, broker.QueryResult):
         return f"{answer.frame.columns} {answer.frame.rows()}"
     return answer.reason
+
+
+@pytest.fixture(scope="session")
+def parser() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection whose parser judges; it runs nothing of what it judges."""
+    with duckdb.connect(":memory:", config={"threads": "1"}) as connection:
+        yield connection

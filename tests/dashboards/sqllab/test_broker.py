@@ -103,7 +103,11 @@ def test_a_mistake_is_told_in_the_engines_words_without_hidden_names(ask, wareho
     answer = ask("select * from mart.stff")
     assert isinstance(answer, broker.QueryRefused) and "stff" in answer.reason
     assert "private" not in answer.reason
-    for sql in ("select 'x'::int", "select * from mart.exam where modality", "select date '2024-13-01'"):
+    for sql in (
+        "select 'x'::int",
+        "select * from mart.exam where modality",
+        "select date '2024-13-01'",
+    ):
         answer = ask(sql)
         assert isinstance(answer, broker.QueryRefused) and str(warehouse.parent) not in told(answer)
 
