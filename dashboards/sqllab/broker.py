@@ -26,7 +26,6 @@ import pyarrow as pa
 from polars.exceptions import PanicException
 
 from dashboards.sqllab import wire
-from dashboards.sqllab.child import OUT_OF_MEMORY
 from dashboards.sqllab.confinement import Protections
 from dashboards.sqllab.gate import LONGEST
 
@@ -334,7 +333,7 @@ class _Query:
         # wants back, end otherwise.
         if number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGKILL):
             return QueryStopped(f"{self._too_much()} (ended by signal {number})", peak)
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == OUT_OF_MEMORY:
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == wire.OUT_OF_MEMORY:
             return QueryStopped(self._too_much(), peak)
         return QueryStopped(
             f"the process of the query ended without an answer (status {status}); send it again, "

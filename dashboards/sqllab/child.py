@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,8 +17,6 @@ ENGINE_SHARE = 0.75
 # Stacks, code and fragments that take address space and no memory to speak of.
 SLACK_BYTES = 96 << 20
 THREADS = 2
-OUT_OF_MEMORY = 71
-LONGEST_REQUEST = 8 * gate.LONGEST
 _BATCH_ROWS = 2_048
 # polars has no such types: they are shown as DuckDB writes them.
 _AS_TEXT = ("INTERVAL", "UNION", "BIT", "TIME WITH TIME ZONE", "BIGNUM", "VARINT", "VARIANT")
@@ -47,9 +44,9 @@ def serve(connection: socket.socket) -> NoReturn:
         request, _ = wire.receive(connection, 0)
         connection.sendall(_answer(request, began))
     except MemoryError:
-        code = OUT_OF_MEMORY
+        code = wire.OUT_OF_MEMORY
     except BaseException:
-        code = 70
+        code = wire.FAILED
     os._exit(code)
 
 
@@ -184,10 +181,3 @@ def _words(error: Exception | str, file: str) -> str:
     for path in (file, str(Path(file).parent)):
         text = text.replace(path, "the published file")
     return text[:2_000]
-
-
-def rehearse() -> None:
-    """Import what the engine would with its first query (0.1 s), which every fork then has."""
-    for name in ("numpy", "pyarrow.compute", "pyarrow.dataset", "pyarrow.ipc"):
-        __import__(name)
-    sys.setrecursionlimit(4_000)

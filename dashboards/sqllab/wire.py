@@ -12,6 +12,8 @@ LENGTHS = struct.Struct("!II")
 LONGEST_HEAD = 1_000_000
 # A child's end: wait status as of wait4(), and its largest resident set in kilobytes.
 ENDED = struct.Struct("!iQ")
+# How a child exits that had no memory left to say so, or failed otherwise.
+OUT_OF_MEMORY, FAILED = 71, 70
 
 
 class Malformed(Exception):

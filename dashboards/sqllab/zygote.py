@@ -8,6 +8,7 @@ broker) and tells how the child ended.
 """
 
 import gc
+import importlib
 import json
 import os
 import select
@@ -15,10 +16,14 @@ import signal
 import socket
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 
-from dashboards.sqllab import child, confinement, wire
+from dashboards.sqllab import confinement, wire
 
 _TASKS = "/proc/self/task"
+_CHILD = "dashboards.sqllab.child"
+# DuckDB would import them with its first query (0.1 s), and a confined child could no more.
+_NEEDED = ("numpy", "pandas", "pyarrow.compute", "pyarrow.dataset", "pyarrow.ipc")
 
 
 @dataclass
@@ -32,7 +37,11 @@ class _Running:
 def main(control_file: int) -> None:
     """Serve the broker at the other end of an inherited SEQPACKET socket until it ends."""
     control = socket.socket(fileno=control_file)
-    child.rehearse()
+    for name in _NEEDED:
+        importlib.import_module(name)
+    # To import DuckDB before 2.0 starts a thread, so there every child imports it for itself.
+    if int(version("duckdb").partition(".")[0]) >= 2:
+        importlib.import_module(_CHILD)
     protections = confinement.Protections(
         own_user=os.geteuid() == 0,
         no_network=confinement.leave_network(),
@@ -101,9 +110,9 @@ def _become_child(file: int) -> None:
             os.dup2(nothing, stream)
         os.dup2(file, 3)
         os.closerange(4, 1 << 16)
-        child.serve(socket.socket(fileno=3))
+        importlib.import_module(_CHILD).serve(socket.socket(fileno=3))
     finally:
-        os._exit(70)
+        os._exit(wire.FAILED)
 
 
 def _kill(one: _Running) -> None:

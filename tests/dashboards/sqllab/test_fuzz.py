@@ -76,7 +76,7 @@ def mutants(draw) -> str:
 soups = st.lists(st.sampled_from([*WORDS, *NAMES]), max_size=12).map(" ".join)
 
 
-@settings(QUIET, max_examples=60)
+@settings(QUIET, max_examples=40)
 @given(sql=st.one_of(queries, mutants(), soups, st.text(max_size=30)))
 def test_any_text_gets_one_of_the_three_answers(sql, warehouse):
     """Failing means that a reader's typing error becomes an error page, or a leak."""

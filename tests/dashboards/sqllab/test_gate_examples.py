@@ -13,7 +13,7 @@ HARMLESS = [case for case in CASES if not case["must_be_blocked"]]
 # What a locked engine lets through: state of a connection that ends with the query, and what else
 # is in the same file. The gate refuses it; the file and the process see to it that it does not harm.
 GATE_ALONE = ("USE ", "CREATE TEMP", "SET search_path")
-LIMITS = {"seconds": 1.0, "memory_mb": 256}
+LIMITS = {"seconds": 0.4, "memory_mb": 256}
 
 
 def named(case: dict) -> str:
