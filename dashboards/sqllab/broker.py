@@ -200,6 +200,7 @@ class _Service:
             if self._zygote is None or self._zygote.process.poll() is not None:
                 if self._zygote is not None:
                     self._zygote.close()
+                    self._zygote = None
                 self._zygote = _Zygote()
             return self._zygote
 

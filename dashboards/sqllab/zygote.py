@@ -47,6 +47,7 @@ def main(control_file: int) -> None:
         no_network=confinement.leave_network(),
         landlock=confinement.landlock_version(),
     )
+    confinement.shed_capabilities()
     if len(os.listdir(_TASKS)) != 1:  # noqa: PTH208 - names are enough
         raise SystemExit("the zygote of typed SQL has threads, so it cannot fork safely")
     gc.collect()

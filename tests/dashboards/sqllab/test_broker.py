@@ -237,6 +237,7 @@ from pathlib import Path
 from dashboards.sqllab import confinement
 allowed, other, out = map(Path, sys.argv[1:])
 confinement.leave_network()
+confinement.shed_capabilities()
 parent = os.getppid()
 status = os.open("/proc/self/statm", os.O_RDONLY)
 confinement.enclose(allowed, cpu_seconds=20)
