@@ -96,7 +96,8 @@ def measure(file: Path, rows: int, rounds: int) -> dict[str, Any]:
             "in_process": lambda sql: con.cursor().sql(sql).pl(),
             "fresh_process": lambda sql: _fresh(sql, file),
         }
-        compared = [_compare(name, sql, ways, rounds) for name, sql in QUERIES.items()]
+        took = [_time(sql, ways, rounds) for sql in QUERIES.values()]
+    compared = [_row(name, times) for name, times in zip(QUERIES, took, strict=True)]
     with duckdb.connect(":memory:", config={"threads": 1}) as parser:
         judged = [_milliseconds(gate.judge, parser, sql) for sql in QUERIES.values() for _ in "123"]
     stops = [_stop(name, sql, file) for name, sql in RUNAWAYS.items()]
@@ -111,8 +112,10 @@ def measure(file: Path, rows: int, rounds: int) -> dict[str, Any]:
             *(
                 {
                     "name": way,
-                    "unit": "ms, median of the queries",
-                    "value": median(row[way] for row in compared),
+                    "unit": "ms, median of the queries; quickest and slowest of any",
+                    "value": median(median(times[way]) for times in took),
+                    "least": min(min(times[way]) for times in took),
+                    "most": max(max(times[way]) for times in took),
                 }
                 for way in ways
             ),
@@ -129,17 +132,20 @@ def measure(file: Path, rows: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _compare(
-    name: str, sql: str, ways: dict[str, Callable[[str], Any]], rounds: int
-) -> dict[str, Any]:
-    """Medians of each way; the overhead is the broker's less that of the open connection."""
+def _time(sql: str, ways: dict[str, Callable[[str], Any]], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each way, in turns, after one round to warm up."""
     took: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(rounds + 1):
         for way, run in ways.items():
-            # A fresh process costs most of the time of the run; half the rounds tell its median.
+            # A fresh process takes most of the time of the run; half the rounds tell its median.
             if way != "fresh_process" or number < 2 or number % 2:
                 took[way].append(_milliseconds(run, sql))
-    middle = {way: median(times[1:]) for way, times in took.items()}
+    return {way: times[1:] for way, times in took.items()}
+
+
+def _row(name: str, took: dict[str, list[float]]) -> dict[str, Any]:
+    """Medians of a query; the overhead is the broker's less that of the open connection."""
+    middle = {way: median(times) for way, times in took.items()}
     return {"query": name, **middle, "overhead": middle["broker"] - middle["in_process"]}
 
 
