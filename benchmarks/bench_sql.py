@@ -62,7 +62,7 @@ RUNAWAYS = {
     "from range(1000) t(i)",
     "regular_expression": "select count(*) from range(1000000000) t(i) where "
     "regexp_matches(repeat('a', 2000) || i, '(a|aa|aaa){1,200}b')",
-    "wide_pivot": "pivot (select i from range(200000) t(i)) on i using count(*)",
+    "wide_pivot": "pivot (select i from range(90000) t(i)) on i using count(*)",
 }
 RUNAWAY_LIMITS = broker.Limits(seconds=1.0, memory_mb=512)
 FRESH = (

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,6 @@ _BATCH_ROWS = 2_048
 _AS_TEXT = ("INTERVAL", "UNION", "BIT", "TIME WITH TIME ZONE", "BIGNUM", "VARINT", "VARIANT")
 _AS_TEXT += ("GEOMETRY", "TIME_NS", "AGGREGATE_STATE")
 _LOCKED = {
-    "enable_external_access": "false",
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
     "allow_community_extensions": "false",
@@ -34,6 +34,9 @@ _LOCKED = {
     "max_temp_directory_size": "0GB",
     "threads": str(THREADS),
 }
+if int(version("duckdb").partition(".")[0]) >= 2:
+    # Eight threads for remote files otherwise, which each query would start and stop.
+    _LOCKED["async_threads"] = "1"
 
 
 def serve(connection: socket.socket) -> NoReturn:
@@ -79,8 +82,14 @@ def _open(file: Path, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     confinement.enclose(file, cpu_seconds=int(seconds * THREADS) + 3)
     limit = f"{int(memory * ENGINE_SHARE) >> 20}MiB"
     engine = duckdb.connect(str(file), read_only=True, config=_LOCKED | {"memory_limit": limit})
-    engine.execute("set TimeZone = 'UTC'")
-    engine.execute("set lock_configuration = true")
+    # Not in the configuration above, which DuckDB applies in no order: once access is closed, the
+    # folder for spilling cannot be unset any more.
+    for setting in (
+        "TimeZone = 'UTC'",
+        "enable_external_access = false",
+        "lock_configuration = true",
+    ):
+        engine.execute(f"set {setting}")
     confinement.drop(more_bytes=memory + SLACK_BYTES, mapped_bytes=confinement.mapped(statm))
     os.close(statm)
     return engine
