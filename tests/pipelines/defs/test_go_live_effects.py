@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.defs.statistics.go_live_effects import store_go_live_effects
+from pipelines.defs.statistics.go_live_effects import VALUES, store_go_live_effects
 from pipelines.statistics.effect_panel import next_month
 from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
 
@@ -106,6 +106,11 @@ def test_the_rest_of_the_country_is_the_country_less_the_network(warehouse):
     assert (row["comparator"], row["order_count"]) == ("rest of England", 6)
     live = warehouse.sql("select distinct party_code from statistics.go_live_effects_monthly")
     assert set(live.pl()["party_code"]) == set(PARTIES), "the country lets the last be compared"
+    outside = warehouse.sql(VALUES).pl().filter("is_outside")
+    told = {metric: rows["value"] for (metric,), rows in outside.group_by("metric_id")}
+    assert set(told["W01"]) == {1000} and set(told["W03"]) == {40}
+    assert (told["W02"].min(), told["W02"].max()) == pytest.approx((0.2, 0.202))
+    assert not outside.select("metric_id", "month_on").is_duplicated().any()
     warehouse.execute("delete from marts.rpt_published_waits_monthly")
     store_go_live_effects(warehouse)
     (row,) = warehouse.sql("from statistics.go_live_effects").pl().to_dicts()
