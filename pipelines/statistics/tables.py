@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
 from pipelines.statistics.spread import LEAST_SIZE, LEAST_TRUSTS
 
 TURNAROUND_SURVIVAL: dict[str, Any] = {
@@ -169,5 +170,6 @@ STATISTICS_TABLES = [
     TURNAROUND_SURVIVAL,
     TURNAROUND_BY_PATIENT_GROUP,
     TRUST_SPREAD,
+    *GO_LIVE_EFFECT_TABLES,
     METRIC_REVISIONS,
 ]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipelines.defs.statistics.go_live_effects import store_go_live_effects
 from pipelines.defs.statistics.patient_groups import store_by_patient_group
 from pipelines.defs.statistics.spread import store_spread
 from pipelines.defs.statistics.turnaround import store_survival
@@ -125,4 +126,5 @@ def test_the_order_of_deliveries_decides_nothing(delivered, project, tmp_path_fa
         store_survival(connection)
         store_by_patient_group(connection)
         store_spread(connection)
+        store_go_live_effects(connection)
     assert differences(natural.path / WAREHOUSE, built, schemas=READ, seen_as=OF_ARRIVAL) == []
