@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines.defs.statistics.patient_groups import store_by_patient_group
+from pipelines.defs.statistics.spc import store_spc
 from pipelines.defs.statistics.spread import store_spread
 from pipelines.defs.statistics.turnaround import store_survival
+from pipelines.metrics import read_registry
 from tests.deliveries import (
     deliver_shuffled,
     sent,
@@ -36,6 +38,8 @@ OF_ARRIVAL = {
     # These measure arrival itself: when the delivery came that tells an event (Q08, Q09).
     "marts.rpt_feed_latency_monthly": "from {table} where false",
     "marts.rpt_metrics_monthly": "from {table} where metric_id not in ('Q08', 'Q09')",
+    "statistics.spc_points": "from {table} where metric_id not in ('Q08', 'Q09')",
+    "statistics.spc_charts": "from {table} where metric_id not in ('Q08', 'Q09')",
     "marts.rpt_rejects": "select feed_kind, feed_id, rule, scope, sum(reject_count) from {table} "
     "group by all",
 }
@@ -125,4 +129,5 @@ def test_the_order_of_deliveries_decides_nothing(delivered, project, tmp_path_fa
         store_survival(connection)
         store_by_patient_group(connection)
         store_spread(connection)
+        store_spc(connection, read_registry(project.target / "manifest.json"))
     assert differences(natural.path / WAREHOUSE, built, schemas=READ, seen_as=OF_ARRIVAL) == []
