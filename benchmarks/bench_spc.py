@@ -24,7 +24,7 @@ from benchmarks.bench_journey import machine
 from benchmarks.report import write_report
 from pipelines.defs.statistics.spc import store_spc
 from pipelines.metrics import Metric, read_registry
-from pipelines.settings import Settings
+from pipelines.settings import Settings, export_environment
 from pipelines.statistics import spc
 from pipelines.statistics.control_charts import MONTH, SERIES
 from pipelines.warehouse import ensure_manifest
@@ -52,7 +52,9 @@ def main() -> None:
 
 def measure(months: int, sample: int) -> dict[str, Any]:
     """Seconds of all charts, and of the peer for as many, in turns."""
-    registry = read_registry(ensure_manifest(Settings().dbt_project))
+    settings = Settings()
+    export_environment(settings)
+    registry = read_registry(ensure_manifest(settings.dbt_project))
     ours, theirs, parts = [], [], []
     with TemporaryDirectory() as folder, duckdb.connect(str(Path(folder) / "w.duckdb")) as opened:
         values = fill(opened, registry, months)
@@ -193,11 +195,11 @@ def same_points(
     connection: duckdb.DuckDBPyConnection, key: tuple[Any, ...], chart: spc.SpcChart
 ) -> bool:
     """Whether the points that were stored of a series are those of its chart."""
-    stored = connection.execute(
+    stored = connection.sql(
         "select * exclude (metric_id, org_level, org_code, modality_group) "
         "from statistics.spc_points where (metric_id, org_level, org_code, modality_group) = "
         "(?, ?, ?, ?) order by period_start_on",
-        key,
+        params=list(key),
     ).pl()
     return stored.rename({MONTH: "date"}).equals(chart.points)
 
