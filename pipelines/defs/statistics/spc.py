@@ -72,9 +72,10 @@ def spc(
     """Read every monthly series, judge, store points and charts."""
     registry = read_registry(manifest_path(pipeline.settings.dbt_project))
     found = materialized(pipeline, journal, "spc", partial(store_spc, registry=registry))
-    for table in (SPC_POINTS, SPC_CHARTS):
+    counts = dict(found.metadata or {})
+    for table, count in ((SPC_POINTS, counts["rows"]), (SPC_CHARTS, counts["charts"])):
         yield dg.MaterializeResult(
-            asset_key=["statistics", table["name"]], metadata=dict(found.metadata or {})
+            asset_key=["statistics", table["name"]], metadata={"rows": count}
         )
 
 
