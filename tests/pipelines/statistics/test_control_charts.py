@@ -115,6 +115,13 @@ def test_limits_begin_anew_in_the_first_whole_month_after_the_last_go_live():
     assert (row["limits_point_count"], row["point_count"]) == (15, 24)
 
 
+def test_go_lives_of_one_day_are_both_the_reason():
+    """Failing means that the reason under a chart leaves out half of what went live."""
+    events = (("RMC", GO_LIVE, "viewing"), ("RMC", GO_LIVE, "archive"), ("RMC", month(7), "early"))
+    _, charts = charted(series(*range(1, 25)), events=events)
+    assert only(charts)["rebase_reason"] == "archive; viewing"
+
+
 def test_a_go_live_on_the_first_makes_that_month_whole():
     """Failing means that a month that was live throughout is judged as one before."""
     _, charts = charted(series(*range(1, 25)), events=(("RMC", date(2020, 9, 1), "reporting"),))
