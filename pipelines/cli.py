@@ -700,7 +700,7 @@ def bench(
         str,
         typer.Argument(
             help="Which benchmark: journey, warehouse, dicom, hl7, receive, mllp, archives, effect, "
-            "sql."
+            "spc, sql."
         ),
     ] = "journey",
     quick: Annotated[
