@@ -14,7 +14,6 @@ MONTH = "period_start_on"
 LEAST_FOR_ICONS = 8
 # A target of these scopes holds for every modality; that of CDC is for one kind of site only.
 SCOPES_OF_ALL = ("national", "local", "all")
-VERIFIED = "verified"
 
 VARIATION_TEXTS = {
     "common_cause": "Common cause: no significant change",
@@ -194,8 +193,7 @@ def rebases(
 def chosen_targets(ends: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
     """Of each series with a target: SERIES, comparator, target_value, scope, source and its status.
 
-    Of those in force at the end of the series' last month: that of its modality before one for all,
-    a verified one before others, then the newest.
+    Of those in force at the end of the series' last month the one with the lowest `preference`.
     """
     last_day = pl.col("last_month_on").dt.month_end()
     is_own = pl.col("scope") == pl.col("modality_group")
@@ -206,14 +204,7 @@ def chosen_targets(ends: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
             & (pl.col("valid_from") <= last_day).fill_null(True)
             & (pl.col("valid_to") >= last_day).fill_null(True)
         )
-        .sort(
-            is_own,
-            (pl.col("source_status") == VERIFIED).fill_null(False),
-            "valid_from",
-            "target_value",
-            descending=[True, True, True, False],
-            nulls_last=True,
-        )
+        .sort("preference")
         .group_by(SERIES, maintain_order=True)
         .first()
         .select(

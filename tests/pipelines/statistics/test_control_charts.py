@@ -14,6 +14,7 @@ from pipelines.metrics import Metric
 from pipelines.statistics import spc
 from pipelines.statistics.control_charts import CHARTS, POINTS, SERIES, control_charts
 from pipelines.statistics.tables import SPC_CHARTS, SPC_POINTS
+from tests.target_rows import ranked
 
 METRICS = pl.DataFrame(
     [("W02", "decrease"), ("T01", "increase"), ("R07", "neutral"), ("R01", "decrease")],
@@ -26,6 +27,7 @@ TARGET_COLUMNS = {
     "scope": pl.String,
     "comparator": pl.String,
     "target_value": pl.Float64,
+    "unit": pl.String,
     "valid_from": pl.Date,
     "valid_to": pl.Date,
     "source": pl.String,
@@ -71,12 +73,13 @@ def targets(*rows: dict) -> pl.DataFrame:
         "scope": "national",
         "comparator": "at_most",
         "target_value": 0.0,
+        "unit": "rate",
         "valid_from": None,
         "valid_to": None,
         "source": "a rule",
         "source_status": "verified",
     }
-    return pl.DataFrame([usual | row for row in rows], schema=TARGET_COLUMNS)
+    return ranked(pl.DataFrame([usual | row for row in rows], schema=TARGET_COLUMNS))
 
 
 PARTIES = pl.DataFrame({"trust_code": ["TA"], "party_code": ["RMC"]})
