@@ -62,6 +62,10 @@ lock: ## renew the lists of pinned, hashed requirements
 	$(LOCK) --all-extras -o requirements/all.txt
 	$(LOCK) --extra dev -c requirements/all.txt -o requirements/dev.txt
 	$(LOCK) --extra install -c requirements/all.txt -o requirements/run.txt
+	printf 'dbt-core\ndbt-spark\npyspark\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q \
+	--override <(echo "dbt-core-experimental-parser ; sys_platform == 'never'") \
+	-c requirements/all.txt -o requirements/spark.txt
 	echo uv | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate -q -o requirements/bootstrap.txt
 

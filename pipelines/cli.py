@@ -702,7 +702,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="Which benchmark: journey, warehouse, dicom, hl7, receive, mllp, archives, effect."
+            help="Which benchmark: journey, warehouse, dicom, hl7, receive, mllp, archives, effect, "
+            "spc, sql."
         ),
     ] = "journey",
     quick: Annotated[

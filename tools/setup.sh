@@ -77,3 +77,23 @@ fi
 if [ "$want" = dev ] && ! command -v findscu >/dev/null; then
     install_package dcmtk "the tests compare our answers with its findscu" || true
 fi
+
+# Spark has an environment of its own: Great Expectations imports pyspark wherever it finds it.
+java_for_spark() {
+    compgen -G "/usr/lib/jvm/java-17-openjdk-*/bin/java" >/dev/null ||
+        compgen -G "/usr/lib/jvm/java-21-openjdk-*/bin/java" >/dev/null ||
+        { command -v java >/dev/null && java -version 2>&1 | grep -qE 'version "(17|21)'; }
+}
+if [ "$want" = dev ]; then
+    if ! java_for_spark; then
+        install_package openjdk-17-jre-headless "the tests build the warehouse on Spark too" ||
+            install_package openjdk-21-jre-headless "the tests build the warehouse on Spark too" || true
+    fi
+    wanted=$(sha256sum requirements/spark.txt | cut -d' ' -f1)
+    if [ "$(cat .venv-spark/lock 2>/dev/null)" != "$wanted" ]; then
+        say "installing requirements/spark.txt into .venv-spark"
+        [ -x .venv-spark/bin/python ] || "$python" -m venv --without-pip .venv-spark
+        .venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-spark/bin/python --require-hashes requirements/spark.txt
+        printf '%s\n' "$wanted" >.venv-spark/lock
+    fi
+fi

@@ -10,6 +10,9 @@
 {%- endmacro %}
 
 {% macro spark__date_spine(first_day, last_day, step, from_relation) -%}
-    select explode(sequence({{ first_day }}, {{ last_day }}, interval '1' {{ step }})) as day_on
+    select
+        explode(sequence(
+            cast({{ first_day }} as date), cast({{ last_day }} as date), interval '1 {{ step }}'
+        )) as day_on
     from {{ from_relation }}
 {%- endmacro %}

@@ -12,11 +12,17 @@
     ) as {{ name }} ({{ columns | join(', ') }})
 {%- endmacro %}
 
+{# Rows of `stack` would not get one type per column on Spark; structs in a list do. #}
 {% macro spark__each_of(name, columns, rows) -%}
-    {%- set values = [] -%}
+    {%- set structs = [] -%}
     {%- for row in rows -%}
-        {%- do values.append(row | join(', ')) -%}
+        {%- set fields = [] -%}
+        {%- for value in row -%}
+            {%- do fields.append("'" ~ columns[loop.index0] ~ "', " ~ value) -%}
+        {%- endfor -%}
+        {%- do structs.append('named_struct(' ~ fields | join(', ') ~ ')') -%}
     {%- endfor -%}
-    lateral view stack({{ rows | length }}, {{ values | join(', ') }}) {{ name }}
-    as {{ columns | join(', ') }}
+    cross join lateral inline(
+        array({{ structs | join(', ') }})
+    ) as {{ name }} ({{ columns | join(', ') }})
 {%- endmacro %}

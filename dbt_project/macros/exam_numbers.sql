@@ -1,5 +1,5 @@
 {% macro filler_key() -%}
-    issuer_ods || '|F|' || filler_id || '|' || cast(coalesce(obr_set, 1) as varchar)
+    issuer_ods || '|F|' || filler_id || '|' || cast(coalesce(obr_set, 1) as string)
 {%- endmacro %}
 
 {% macro touched_under_any_number() -%}

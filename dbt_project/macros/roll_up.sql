@@ -18,10 +18,12 @@
     case when grouping({{ column }}) = 0 then {{ column }} else 'All' end
 {%- endmacro %}
 
-{% macro roll_up(keys, or_all=[], organisations=['party_code', 'trust_code']) -%}
+{% macro roll_up(
+    keys, or_all=[], organisations=['party_code', 'trust_code'], nested=false
+) -%}
     {%- set options = [[]] -%}
     {%- for column in or_all -%}
-        {%- for option in options | list -%}
+        {%- for option in (options[-1:] if nested else options | list) -%}
             {%- do options.append(option + [column]) -%}
         {%- endfor -%}
     {%- endfor -%}
@@ -46,8 +48,7 @@
 {%- endmacro %}
 
 {% macro roll_up_stations(keys) -%}
-    {{ roll_up(keys, or_all=['modality_group', 'station_name']) }}
-    having grouping(station_name) = 1 or grouping(modality_group) = 0
+    {{ roll_up(keys, or_all=['modality_group', 'station_name'], nested=true) }}
 {%- endmacro %}
 
 {% macro ratio(numerator, denominator) -%}

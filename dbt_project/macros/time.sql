@@ -6,8 +6,12 @@
     date_diff('second', {{ earlier }}, {{ later }})
 {%- endmacro %}
 
+{# The seconds begun between the two, as date_diff counts them; timestampdiff drops fractions. #}
 {% macro spark__seconds_between(earlier, later) -%}
-    timestampdiff(second, {{ earlier }}, {{ later }})
+    (
+        unix_seconds(cast({{ later }} as timestamp))
+        - unix_seconds(cast({{ earlier }} as timestamp))
+    )
 {%- endmacro %}
 
 {% macro minutes_between(earlier, later) -%}
@@ -38,9 +42,12 @@
     ({{ instant }} + to_microseconds(cast(1000000 * cast({{ seconds }} as double) as bigint)))
 {%- endmacro %}
 
+{# A cast to bigint rounds on DuckDB and cuts off on Spark, where 16.4 s would be 16,399,999 us. #}
 {% macro spark__add_seconds(instant, seconds) -%}
     timestampadd(
-        microsecond, cast(1000000 * cast({{ seconds }} as double) as bigint), {{ instant }}
+        microsecond,
+        cast(rint(1000000 * cast({{ seconds }} as double)) as bigint),
+        {{ instant }}
     )
 {%- endmacro %}
 
@@ -57,7 +64,7 @@
 {%- endmacro %}
 
 {% macro spark__local_from_utc(instant) -%}
-    from_utc_timestamp({{ instant }}, '{{ var("time_zone") }}')
+    cast(from_utc_timestamp({{ instant }}, '{{ var("time_zone") }}') as timestamp_ntz)
 {%- endmacro %}
 
 {% macro utc_from_local(wall_clock) -%}
@@ -69,7 +76,7 @@
 {%- endmacro %}
 
 {% macro spark__utc_from_local(wall_clock) -%}
-    to_utc_timestamp({{ wall_clock }}, '{{ var("time_zone") }}')
+    to_utc_timestamp(cast({{ wall_clock }} as timestamp), '{{ var("time_zone") }}')
 {%- endmacro %}
 
 {% macro local_date(instant) -%}

@@ -21,6 +21,7 @@ PARSER_VERSION = "2"
 # An exam's keys stand in each of its events: in one group of rows their dictionary is kept once,
 # which halves the file.
 ROW_GROUP_ROWS = 1_000_000
+EMPTY_FILE = "columns.parquet"
 
 
 class LandingStore:
@@ -35,11 +36,14 @@ class LandingStore:
         """Give every landing table an empty first file, so that the warehouse can always read.
 
         It has every column of today, so that files of an older reader have those too, as nulls.
+        Its name begins with a letter: Spark passes over names with a leading underscore.
         """
         for table, contract in self.tables.items():
-            marker, schema = self.root / table / "_schema.parquet", landing_schema(contract)
+            marker, schema = self.root / table / EMPTY_FILE, landing_schema(contract)
             if not marker.exists() or pl.read_parquet_schema(marker) != schema:
                 write_parquet(pl.DataFrame(schema=schema), marker)
+            # what earlier releases named it
+            (marker.parent / "_schema.parquet").unlink(missing_ok=True)
 
     def write(self, table: str, name: str, frame: pl.DataFrame) -> Path:
         """Write one landing file of a table; writing the same name again replaces it whole.

@@ -45,8 +45,8 @@ _VALUE = (
 _TARGET = (
     "target",
     "DOUBLE",
-    "Target in force on the last day of the last month that is told: that of the modality, else "
-    "the local one, else the newest; null where none is. All of them: marts.dim_target.",
+    "Of the targets in force on the last day of the last month that is told, the one with the "
+    "lowest preference; null where none is. All of them: marts.dim_target.",
 )
 _TARGET_STATUS = (
     "source_status",

@@ -55,15 +55,10 @@ targets as (
             and aims.scope in ('national', 'local', 'all', groups.modality_group)
             and coalesce(aims.valid_from, date '1900-01-01') <= last_day(groups.period_start_on)
             and coalesce(aims.valid_to, date '2999-12-31') >= last_day(groups.period_start_on)
-    -- of several in force: that of the modality, then the local one, then the newest
     qualify
         row_number() over (
             partition by groups.metric_id, groups.modality_group, groups.period_start_on
-            order by
-                aims.scope = groups.modality_group desc,
-                aims.scope = 'local' desc,
-                aims.valid_from desc nulls last,
-                aims.target_value
+            order by aims.preference
         ) = 1
 )
 

@@ -64,6 +64,7 @@ BY_TRUST = {
     "att": pl.Float64,
     "n_effect_cells": pl.Int64,
 }
+BY_CELL = {"trust": pl.String, "months_since": pl.Int64, "effect": pl.Float64}
 BY_MONTH_SINCE = {"months_since": pl.Int64, "trust_count": pl.Int64, **_ESTIMATE}
 DIAGNOSTICS = {"check": pl.String, "variant": pl.String, **_ESTIMATE, "note": pl.String}
 
@@ -81,6 +82,8 @@ class GoLiveEffect:
 
     `by_trust`: one row per party with months after go-live. No interval: its only months after
     go-live are those that made the estimate.
+    `by_cell`: one row per party and month after go-live: value less its imputation. Their mean is
+    `att`. No interval either.
     `by_month_since`: one row per month since go-live; negative ones are the placebo's. No interval
     for fewer than three parties. The months are of different parties.
     `diagnostics`: one row per check and variant; att is null where `note` says why.
@@ -104,6 +107,7 @@ class GoLiveEffect:
     promised: float | None
     verdict: Verdict
     by_trust: pl.DataFrame = field(compare=False)
+    by_cell: pl.DataFrame = field(compare=False)
     by_month_since: pl.DataFrame = field(compare=False)
     diagnostics: pl.DataFrame = field(compare=False)
 
@@ -182,6 +186,7 @@ def estimate(
         promised=None if promised is None else abs(promised),
         verdict="not shown",
         by_trust=_by_trust(series, fit, cells),
+        by_cell=_by_cell(series, fit, cells),
         by_month_since=_by_month_since(fit, cells, placebo),
         diagnostics=pl.DataFrame(
             [
@@ -234,6 +239,15 @@ def _by_trust(series: Series, fit: Fit, cells: Mask) -> pl.DataFrame:
         before = int(fit.design.untreated[place].sum())
         rows.append((series.trusts[place], before, told.att, told.cell_count))
     return pl.DataFrame(rows, schema=BY_TRUST, orient="row")
+
+
+def _by_cell(series: Series, fit: Fit, cells: Mask) -> pl.DataFrame:
+    since = np.array(fit.design.months)[None, :] - np.array(series.starts)[:, None]
+    rows = [
+        (series.trusts[place], int(since[place, column]), float(fit.left[place, column]))
+        for place, column in np.argwhere(cells)
+    ]
+    return pl.DataFrame(rows, schema=BY_CELL, orient="row")
 
 
 def _by_month_since(fit: Fit, cells: Mask, placebo: Placebo | None) -> pl.DataFrame:

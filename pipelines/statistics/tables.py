@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
 from pipelines.statistics.spread import LEAST_SIZE, LEAST_TRUSTS
 
 TURNAROUND_SURVIVAL: dict[str, Any] = {
@@ -120,6 +121,128 @@ TRUST_SPREAD: dict[str, Any] = {
     ],
 }
 
+_SERIES_COLUMNS = [
+    ("metric_id", "VARCHAR", "Metric of the registry; R01 by its median."),
+    ("org_level", "VARCHAR", "network, party or trust."),
+    ("org_code", "VARCHAR", "NETWORK, party code or trust code; never Unknown."),
+    ("modality_group", "VARCHAR", "Modality group, or All; never Unknown."),
+]
+
+SPC_POINTS: dict[str, Any] = {
+    "name": "spc_points",
+    "description": "One row per metric, organisation, modality group and month: the point of a "
+    "control chart (XmR, Making Data Count) with its limits. Values and limits are in the unit of "
+    "the metric. A missing month has no row and is never 0; the current month is not told. A chart "
+    "describes: that a programme caused a change, it cannot show.",
+    "grain": "metric_id, org_level, org_code, modality_group, period_start_on",
+    "columns": [
+        *_SERIES_COLUMNS,
+        ("period_start_on", "DATE", "First day of the month."),
+        ("value", "DOUBLE", "Value of the metric, as in rpt_metrics_monthly or p50_hours."),
+        ("rebase_group", "BIGINT", "0, and 1 from the month on that limits begin anew in."),
+        ("mean", "DOUBLE", "Mean of the values of the group."),
+        (
+            "lpl",
+            "DOUBLE",
+            "Lower process limit: mean less 2.66 mean moving ranges; null where the values give "
+            "none. Not clipped: it may be negative.",
+        ),
+        ("upl", "DOUBLE", "Upper process limit; likewise, a share may exceed 1."),
+        ("near_lpl", "DOUBLE", "Two thirds of the way from the mean to lpl."),
+        ("near_upl", "DOUBLE", "Two thirds of the way from the mean to upl."),
+        ("outside_limits", "BOOLEAN", "Above upl or below lpl; null without limits."),
+        ("relative_to_mean", "TINYINT", "-1 below the mean, 0 on it, 1 above it."),
+        ("close_to_limits", "BOOLEAN", "Inside the limits and beyond near_lpl or near_upl."),
+        (
+            "special_cause_type",
+            "VARCHAR",
+            "Common Cause, or the rule that is broken: Above UCL, Below LCL, 7 Point Trend "
+            "(Increasing or Decreasing), 2 in 3 Above or Below CL, 7 Points Above or Below CL.",
+        ),
+        ("special_cause_flag", "BOOLEAN", "Any other than Common Cause."),
+        (
+            "point_type",
+            "VARCHAR",
+            "common_cause, special_cause_improvement, special_cause_concern, or, without a good "
+            "direction, special_cause_neutral_high or special_cause_neutral_low.",
+        ),
+        ("short_group_warning", "BOOLEAN", "Fewer than 13 points have made these limits."),
+        ("missing_before", "BIGINT", "Months without a value since the point before."),
+    ],
+}
+
+SPC_CHARTS: dict[str, Any] = {
+    "name": "spc_charts",
+    "description": "One row per metric, organisation and modality group: what the last point of its "
+    "control chart says (variation), whether its limits keep a target (assurance), and why limits "
+    "begin anew. Icons are those of Making Data Count; show the text beside them.",
+    "grain": "metric_id, org_level, org_code, modality_group",
+    "columns": [
+        *_SERIES_COLUMNS,
+        ("improvement", "VARCHAR", "Good direction: increase, decrease or neutral."),
+        ("point_count", "BIGINT", "Months with a value."),
+        ("missing_count", "BIGINT", "Months without one between the first and the last."),
+        ("first_month_on", "DATE", "Month of the first point."),
+        ("last_month_on", "DATE", "Month of the last point, which the icons speak of."),
+        (
+            "is_current",
+            "BOOLEAN",
+            "The last point is of the newest month any organisation has of the metric.",
+        ),
+        ("latest_value", "DOUBLE", "Value of the last point, in the unit of the metric."),
+        ("latest_special_cause_type", "VARCHAR", "special_cause_type of the last point."),
+        ("limits_from_on", "DATE", "First month of the limits that hold now."),
+        ("limits_point_count", "BIGINT", "Points these limits are made of."),
+        ("mean", "DOUBLE", "Mean that holds now, in the unit of the metric."),
+        ("lpl", "DOUBLE", "Lower process limit that holds now; null where there is none."),
+        ("upl", "DOUBLE", "Upper process limit that holds now; null where there is none."),
+        (
+            "rebased_on",
+            "DATE",
+            "Month that begins new limits: the first whole one after the last go-live of the party; "
+            "null where none does. The network never does.",
+        ),
+        ("rebase_event_on", "DATE", "Day of that go-live."),
+        ("rebase_reason", "VARCHAR", "Which go-live it is: the reason to print under the chart."),
+        ("has_icons", "BOOLEAN", "At least 8 points since the limits begin."),
+        ("has_trial_limits", "BOOLEAN", "Fewer than 13 points since the limits begin."),
+        (
+            "note",
+            "VARCHAR",
+            "What is to be said of a short series or trial limits; null if nothing.",
+        ),
+        (
+            "variation_icon",
+            "VARCHAR",
+            "common_cause, improvement_high, improvement_low, concern_high, concern_low, "
+            "neutral_high or neutral_low; null where has_icons is false.",
+        ),
+        ("variation_text", "VARCHAR", "The icon in words, or why there is none."),
+        ("comparator", "VARCHAR", "less_than, at_most or at_least the target; null without one."),
+        (
+            "target_value",
+            "DOUBLE",
+            "Target held against the limits, in the unit of the metric: in force in the last month; "
+            "that of the modality, else a verified one, else the newest.",
+        ),
+        ("target_scope", "VARCHAR", "Scope of the target: national, local, all, or the modality."),
+        ("target_source", "VARCHAR", "Where the target comes from."),
+        (
+            "target_source_status",
+            "VARCHAR",
+            "verified, from_memory or design; show others than verified as unverified.",
+        ),
+        (
+            "assurance_type",
+            "VARCHAR",
+            "consistent_pass, consistent_fail or inconsistent; null without target, good direction, "
+            "limits or icons.",
+        ),
+        ("assurance_icon", "VARCHAR", "pass, fail or inconsistent; null likewise."),
+        ("assurance_text", "VARCHAR", "The icon in words, or why there is none."),
+    ],
+}
+
 METRIC_REVISIONS: dict[str, Any] = {
     "name": "metric_revisions",
     "description": "One row per metric, organisation, modality group and month whose figures "
@@ -169,5 +292,8 @@ STATISTICS_TABLES = [
     TURNAROUND_SURVIVAL,
     TURNAROUND_BY_PATIENT_GROUP,
     TRUST_SPREAD,
+    *GO_LIVE_EFFECT_TABLES,
+    SPC_POINTS,
+    SPC_CHARTS,
     METRIC_REVISIONS,
 ]

@@ -16,6 +16,8 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from tests.target_rows import seeded
+
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = ROOT / "dbt_project" / "seeds"
 FIRST_MONTH, LAST_MONTH = date(2020, 4, 1), date(2026, 3, 1)
@@ -1070,9 +1072,6 @@ def dimensions() -> dict[str, pl.DataFrame]:
         pl.col("party_code").replace({"RW6": "RM3"}).alias("current_trust_code"),
         "source_status",
     )
-    targets = pl.DataFrame(seed("national/metric_targets.csv")).with_columns(
-        pl.col("target_value").cast(pl.Float64), day
-    )
     return {
         "dim_party": parties.select(
             "party_code", "party_name", "short_name", "sort_order", "source_status"
@@ -1084,7 +1083,7 @@ def dimensions() -> dict[str, pl.DataFrame]:
         "dim_organisation": organisations,
         "dim_site": sites,
         "dim_event": events(),
-        "dim_target": targets,
+        "dim_target": seeded(),
     }
 
 

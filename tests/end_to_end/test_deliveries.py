@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipelines.defs.statistics.go_live_effects import store_go_live_effects
 from pipelines.defs.statistics.patient_groups import store_by_patient_group
+from pipelines.defs.statistics.spc import store_spc
 from pipelines.defs.statistics.spread import store_spread
 from pipelines.defs.statistics.turnaround import store_survival
+from pipelines.metrics import read_registry
 from tests.deliveries import (
     deliver_shuffled,
     sent,
@@ -36,6 +39,8 @@ OF_ARRIVAL = {
     # These measure arrival itself: when the delivery came that tells an event (Q08, Q09).
     "marts.rpt_feed_latency_monthly": "from {table} where false",
     "marts.rpt_metrics_monthly": "from {table} where metric_id not in ('Q08', 'Q09')",
+    "statistics.spc_points": "from {table} where metric_id not in ('Q08', 'Q09')",
+    "statistics.spc_charts": "from {table} where metric_id not in ('Q08', 'Q09')",
     "marts.rpt_rejects": "select feed_kind, feed_id, rule, scope, sum(reject_count) from {table} "
     "group by all",
 }
@@ -85,6 +90,27 @@ def test_every_record_of_an_operational_feed_lands_or_is_rejected_by_name(delive
     assert landed == sent_count - sum(planted[kind].values()) > 0
 
 
+def test_every_published_month_is_a_point_of_a_control_chart(delivered):
+    """Failing means that a board reads a chart of other months than the metric has."""
+    home, _, _ = delivered
+    known = "org_code <> 'Unknown' and modality_group <> 'Unknown'"
+    series = "metric_id, org_level, org_code, modality_group"
+    told = _rows(
+        home,
+        f"select {series}, period_start_on, value from marts.rpt_metrics_monthly where {known}",
+    )
+    medians = _rows(
+        home,
+        "select 'R01', org_level, org_code, modality_group, acquired_month_on, p50_hours "
+        f"from statistics.turnaround_survival where {known} and p50_reached and acquired_month_on "
+        "<= (select max(period_start_on) from marts.rpt_metrics_monthly)",
+    )
+    points = _rows(home, f"select {series}, period_start_on, value from statistics.spc_points")
+    assert medians and Counter(points) == Counter(told + medians)
+    charts = _rows(home, f"select {series}, point_count from statistics.spc_charts")
+    assert Counter({row[:4]: row[4] for row in charts}) == Counter(row[:4] for row in points)
+
+
 def _damaged(home: Home) -> set[str]:
     """DICOM files, below the inbox, that cannot be read: each copy of one is a reject of its own."""
     planted = pl.read_parquet(home.path / "truth" / "dirt.parquet")
@@ -125,4 +151,6 @@ def test_the_order_of_deliveries_decides_nothing(delivered, project, tmp_path_fa
         store_survival(connection)
         store_by_patient_group(connection)
         store_spread(connection)
+        store_go_live_effects(connection)
+        store_spc(connection, read_registry(project.target / "manifest.json"))
     assert differences(natural.path / WAREHOUSE, built, schemas=READ, seen_as=OF_ARRIVAL) == []

@@ -382,7 +382,7 @@ def write_landing(folder: Path, tables: dict[str, list[dict[str, Any]]]) -> None
             receipts.append(receipt(table, sha, mine[0]["feed_id"], len(mine)) | came)
     write_landing_file(folder, "receipts", "receipts", receipts)
     for table in read_contracts(CONTRACTS):
-        write_landing_file(folder, table, "_schema", [])
+        write_landing_file(folder, table, "columns", [])
 
 
 def write_landing_file(folder: Path, table: str, name: str, rows: list[dict[str, Any]]) -> None:

@@ -4,7 +4,9 @@ import dagster as dg
 import duckdb
 
 from pipelines.defs.resources import Pipeline
+from pipelines.defs.statistics.spc import VALUES
 from pipelines.gate import GateFailure
+from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
 from pipelines.warehouse import read_stamp, write_stamp
 
 
@@ -18,6 +20,9 @@ from pipelines.warehouse import read_stamp, write_stamp
         dg.AssetKey(["statistics", "turnaround_survival"]),
         dg.AssetKey(["statistics", "turnaround_by_patient_group"]),
         dg.AssetKey(["statistics", "trust_spread"]),
+        *(dg.AssetKey(["statistics", table["name"]]) for table in GO_LIVE_EFFECT_TABLES),
+        dg.AssetKey(["statistics", "spc_points"]),
+        dg.AssetKey(["statistics", "spc_charts"]),
     ],
 )
 def warehouse_audit(
@@ -54,7 +59,29 @@ def built_inputs(pipeline: Pipeline) -> dict[str, str]:
 
 
 def points_in_points_out(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
-    """Failures where statistics count other exams than the turnaround mart."""
+    """Failures where statistics count other exams than the turnaround mart, or chart other months.
+
+    A chart has one point for each value of the marts, of organisations and modalities that are
+    known.
+    """
+    return _exams(connection) + _charted(connection)
+
+
+def _charted(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
+    return [
+        GateFailure(
+            contract="spc_points",
+            rule="points_in_are_points_out",
+            file_name="",
+            count=differing,
+            rejects_path="",
+            message=f"{metric}: {differing} months of the marts and of spc_points differ",
+        )
+        for metric, differing in connection.execute(CHARTED).fetchall()
+    ]
+
+
+def _exams(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
     return [
         GateFailure(
             contract=table,
@@ -101,4 +128,18 @@ COUNTS = """
         group by all
     ) as estimates using (org_level, org_code, modality_group)
     where coalesce(marts.exam_count, 0) <> coalesce(estimates.exam_count, 0)
+"""
+POINTS = """
+    select metric_id, org_level, org_code, modality_group, period_start_on, value
+    from statistics.spc_points
+"""
+CHARTED = f"""
+    select metric_id, count(*) as differing_count
+    from (
+        (from ({VALUES}) where value is not null except all from ({POINTS}))
+        union all
+        (from ({POINTS}) except all from ({VALUES}) where value is not null)
+    )
+    group by metric_id
+    order by metric_id
 """

@@ -30,7 +30,7 @@ def test_every_table_can_be_read_before_anything_has_landed(store: LandingStore)
     """Failing means that a new network cannot build its warehouse."""
     store.prepare()
     for table, contract in store.tables.items():
-        empty = pl.read_parquet(store.root / table / "_schema.parquet")
+        empty = pl.read_parquet(store.root / table / writer.EMPTY_FILE)
         assert empty.is_empty() and empty.schema == pl.Schema(landing_schema(contract))
     assert store.receipts().is_empty()
 
@@ -38,7 +38,7 @@ def test_every_table_can_be_read_before_anything_has_landed(store: LandingStore)
 def test_a_column_that_a_table_gains_can_be_read_before_a_row_has_it(store: LandingStore):
     """Failing means that no build succeeds between an upgrade and the next delivery."""
     schema = landing_schema(store.tables["unit_costs"])
-    marker = store.root / "unit_costs" / "_schema.parquet"
+    marker = store.root / "unit_costs" / writer.EMPTY_FILE
     store.prepare()
     pl.DataFrame(schema=dict(list(schema.items())[:-1])).write_parquet(marker)
     store.prepare()

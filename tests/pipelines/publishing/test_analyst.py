@@ -17,11 +17,11 @@ from pipelines.publishing import analyst
 from pipelines.publishing.catalogue import metric_rows, unit_of
 from pipelines.publishing.snapshot import Build, write_snapshot
 from tests.pipelines.conftest import CONTRACTS
+from tests.target_rows import ranked, seeded
 
 PROJECT = CONTRACTS.parent
 GUIDE = PROJECT / "docs" / "guides" / "analyst.md"
 REGISTRY = PROJECT / "dbt_project" / "models" / "marts" / "metrics" / "rpt_metrics_monthly.yml"
-TARGETS = PROJECT / "dbt_project" / "seeds" / "national" / "metric_targets.csv"
 BUILD = Build("b", datetime(2026, 4, 2, tzinfo=UTC), "demo", True, "Example network", "none")
 MONTHS = pl.date_range(date(2024, 4, 1), date(2026, 3, 1), "1mo", eager=True).to_list()
 ORGANISATIONS = [
@@ -54,6 +54,12 @@ KINDS = ("T01", "R06", "W01", "W02", "W05")
 COLUMNS = ["metric_id", "trust_code", "modality", "period_start", "numerator", "denominator"]
 COLUMNS += ["value", "target", "source_status"]
 KEYS = ["trust_code", "modality", "period_start"]
+# A second verified standard of W02, from the day of an ambition that nobody verified.
+NEWER = (
+    seeded()
+    .filter(metric_id="W02", source_status="from_memory")
+    .with_columns(target_value=pl.lit(0.04), source_status=pl.lit("verified"))
+)
 TABLES = ["marts.rpt_metrics_monthly", "marts.dim_target", "marts.dim_organisation"]
 TABLES += ["statistics.turnaround_survival"]
 
@@ -118,7 +124,7 @@ def write(folder: Path, rows: pl.DataFrame) -> Path:
             TABLES,
             (
                 rows,
-                pl.read_csv(TARGETS, try_parse_dates=True, schema_overrides={"valid_to": pl.Date}),
+                ranked(pl.concat([seeded(), NEWER], how="diagonal").drop("preference")),
                 organisations.with_columns(org_name=pl.col("org_code")),
                 survival,
             ),
@@ -349,7 +355,7 @@ def test_a_misspelt_metric_is_an_error_in_a_file_without_rows_too(tmp_path, rows
     ("metric_id", "by", "period", "target", "status"),
     [
         ("W02", "trust", date(2025, 2, 1), 0.01, "verified"),
-        ("W02", "trust", date(2025, 3, 1), 0.05, "from_memory"),
+        ("W02", "trust", date(2025, 3, 1), 0.04, "verified"),
         ("U01", "network", date(2025, 3, 1), None, None),
         ("U01", "trust_modality", date(2025, 3, 1), 3.0, "verified"),
         ("U06", "trust", date(2026, 3, 1), None, None),
@@ -373,8 +379,8 @@ def test_a_year_is_held_against_the_target_at_its_end(ask):
         "from metric('W02', grain := 'financial_year', by := 'network') order by period_start"
     )
     assert found.rows() == [
-        (date(2024, 4, 1), 0.05, "from_memory"),
-        (date(2025, 4, 1), 0.05, "from_memory"),
+        (date(2024, 4, 1), 0.04, "verified"),
+        (date(2025, 4, 1), 0.04, "verified"),
     ]
     counts = ask("select target from metric('W08', grain := 'quarter', by := 'network')")
     assert set(counts["target"]) == {0.0}, "none a month is none a quarter"

@@ -1,7 +1,7 @@
 with accesses as (
     select
         event_id,
-        coalesce(subject_key, cast(event_id as varchar)) as subject_key,
+        coalesce(subject_key, lower(hex(event_id))) as subject_key,
         event_at,
         event_at_local,
         source_party_code,

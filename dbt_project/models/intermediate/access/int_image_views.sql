@@ -2,7 +2,7 @@ with accesses as (
     select
         event_id,
         -- what names no study and no exam stands for itself
-        coalesce(subject_key, cast(event_id as varchar)) as subject_key,
+        coalesce(subject_key, lower(hex(event_id))) as subject_key,
         person_key,
         access_class,
         event_at,
@@ -16,7 +16,7 @@ with accesses as (
         first_image_seconds,
         lag(event_at) over (
             partition by
-                person_key, coalesce(subject_key, cast(event_id as varchar)), access_class
+                person_key, coalesce(subject_key, lower(hex(event_id))), access_class
             order by event_at, event_id
         ) as previous_at
     from {{ ref('int_image_accesses') }}
@@ -63,7 +63,7 @@ numbered as (
             partition by person_key, subject_key, access_class, sitting_no
         ) as ended_at,
         -- a viewer notes the time once, with the access that launched it
-        first_value(first_image_seconds ignore nulls) over (
+        {{ first_known('first_image_seconds') }} over (
             partition by person_key, subject_key, access_class, sitting_no
             order by event_at, event_id
             rows between unbounded preceding and unbounded following

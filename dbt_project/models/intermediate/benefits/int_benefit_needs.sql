@@ -60,8 +60,8 @@ groups as (
 feeds as (
     select
         benefit_id,
-        string_agg(needed, '; ' order by need_group) as needed_feeds,
-        string_agg(needed, '; ' order by need_group) filter (where not is_met) as missing_feeds
+        {{ listed('needed', "'; '", 'need_group') }} as needed_feeds,
+        {{ listed('needed', "'; '", 'need_group', where='not is_met') }} as missing_feeds
     from groups
     group by benefit_id
 )

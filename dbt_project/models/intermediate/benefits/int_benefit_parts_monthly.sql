@@ -150,7 +150,7 @@ told as (
         ['system_costs', 'image_system_cost_gbp', 'amount_gbp'],
         ['system_costs', 'image_system_exam_count', 'exam_count'],
         ['media_costs', 'media_cost_gbp', 'media_gbp'],
-        ['media_costs', 'media_thousand_exams', 'exam_count / 1000.0'],
+        ['media_costs', 'media_thousand_exams', 'exam_count / 1000'],
         ['contract_lines', 'contract_cost_gbp', 'system_gbp'],
         ['contract_lines', 'contract_exam_count', 'system_exam_count'],
         ['staff_months', 'vacant_wte', 'vacant_wte'],
@@ -177,7 +177,7 @@ placed as (
     select
         told.party_code,
         coalesce(party_trusts.trust_code, 'Unknown') as trust_code,
-        told.modality_group,
+        nullif(told.modality_group, 'All') as modality_group,
         told.month_on,
         told.part,
         told.amount
@@ -187,17 +187,28 @@ placed as (
         on
             told.party_code = party_trusts.party_code
             and told.month_on between party_trusts.valid_from and party_trusts.valid_to
+),
+
+rolled_up as (
+    select
+        {{ org_level() }} as org_level,
+        {{ org_code() }} as org_code,
+        {{ or_all('modality_group') }} as modality_group,
+        month_on,
+        {%- for part in parts %}
+            cast(sum(amount) filter (where part = '{{ part }}') as double) as {{ part }}
+            {%- if not loop.last %},{% endif %}
+        {%- endfor %}
+    from placed
+    {{ roll_up(['month_on'], or_all=['modality_group']) }}
 )
 
 select
-    {{ org_level() }} as org_level,
-    {{ org_code() }} as org_code,
-    {{ or_all('modality_group') }} as modality_group,
+    org_level,
+    org_code,
+    modality_group,
     month_on,
-    {%- for part in parts %}
-        cast(sum(amount) filter (where part = '{{ part }}') as double) as {{ part }}
-        {%- if not loop.last %},{% endif %}
-    {%- endfor %}
-from placed
-{{ roll_up(['month_on'], or_all=['modality_group']) }}
-having grouping(modality_group) = 1 or modality_group <> 'All'
+    {{ parts | join(',\n    ') }}
+from rolled_up
+-- what is of no one modality stands under All only
+where modality_group is not null

@@ -25,7 +25,7 @@ select
     case
         when deprivation_quintile = 1 then '1 most deprived'
         when deprivation_quintile = 5 then '5 least deprived'
-        else coalesce(cast(deprivation_quintile as varchar), 'Unknown')
+        else coalesce(cast(deprivation_quintile as string), 'Unknown')
     end as patient_group,
     coalesce(cast(deprivation_quintile as integer), 6) as group_order,
     deprivation_quintile is not null as is_group_known

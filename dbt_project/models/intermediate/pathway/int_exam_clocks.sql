@@ -203,7 +203,7 @@ every_clock as (
         imaged.clock,
         imaged.event_at,
         imaged.event_at_local,
-        cast(null as varchar) as feed_id,
+        cast(null as string) as feed_id,
         'dicom' as source,
         'time' as precision
     from imaged
@@ -215,7 +215,7 @@ every_clock as (
         'first_viewed' as clock,
         min(event_at) as event_at,
         {{ local_from_utc('min(event_at)') }} as event_at_local,
-        cast(null as varchar) as feed_id,
+        cast(null as string) as feed_id,
         'audit' as source,
         'time' as precision
     from viewed

@@ -51,7 +51,7 @@ select
     greatest(
         {{ seconds_between(
             'exams.completed_at', 'coalesce(exams.first_verified_at, data_as_at.as_at)'
-        ) }} / 3600.0,
+        ) }} / 3600,
         0
     ) as hours
 from exams

@@ -90,7 +90,7 @@ select
     -- a time that is doubtful, or lies after its arrival, carries no hours
     case
         when not told.is_time_doubtful and told.arrived_at >= told.event_at
-            then {{ seconds_between('told.event_at', 'told.arrived_at') }} / 3600.0
+            then {{ seconds_between('told.event_at', 'told.arrived_at') }} / 3600
     end as arrival_hours,
     row_number() over (
         partition by told.event_id

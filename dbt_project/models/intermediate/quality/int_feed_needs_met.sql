@@ -62,8 +62,8 @@ select
     subject_id,
     subject_name,
     need_group,
-    string_agg(feed_kind, ' or ' order by feed_kind) as needed,
-    string_agg(feed_kind, ', ' order by feed_kind) filter (where is_held) as held,
+    {{ listed('feed_kind', "' or '", 'feed_kind') }} as needed,
+    {{ listed('feed_kind', "', '", 'feed_kind', where='is_held') }} as held,
     bool_or(is_held) as is_met
 from asked
 group by party_code, subject_kind, subject_id, subject_name, need_group

@@ -60,7 +60,7 @@ select
     {{ or_all('modality_group') }} as modality_group,
     month_on,
     -- whole seconds: the last digits of a sum of fractions depend on the order of adding up
-    sum(round(3600 * arrival_hours)) / 3600.0 as arrival_hours,
+    sum(round(3600 * arrival_hours)) / 3600 as arrival_hours,
     count(arrival_hours) as timed_event_count,
     count(*) filter (where is_late) as late_event_count,
     count(*) as event_count

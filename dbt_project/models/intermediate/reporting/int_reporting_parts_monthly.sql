@@ -100,7 +100,6 @@ rolled_up as (
         {{ exact_sum('weighted_minutes') }} as weighted_minutes
     from parts
     {{ roll_up(['month_on'], or_all=['modality_group']) }}
-    having grouping(modality_group) = 1 or modality_group is not null
 )
 
 select
@@ -128,3 +127,5 @@ inner join months_shown
         -- the only trust is that of all parties: Unknown
         and case when rolled_up.org_level = 'trust' then 'NETWORK' else rolled_up.org_code end
         = months_shown.org_code
+-- what is of no one modality stands under All only
+where rolled_up.modality_group is not null

@@ -55,7 +55,7 @@ select
     sessions.staff_group,
     sessions.place,
     sessions.pay_type,
-    {{ seconds_between('sessions.started_at', 'sessions.ended_at') }} / 3600.0 as hours,
+    {{ seconds_between('sessions.started_at', 'sessions.ended_at') }} / 3600 as hours,
     at_once.party_sessions_at_once,
     at_once.team_sessions_at_once
 from sessions

@@ -282,7 +282,7 @@ every_part as (
     select
         party_parts.party_code,
         coalesce(party_trusts.trust_code, 'Unknown') as trust_code,
-        cast(null as varchar) as modality_group,
+        cast(null as string) as modality_group,
         party_parts.month_on,
         party_parts.part,
         party_parts.amount
@@ -291,18 +291,28 @@ every_part as (
         on
             party_parts.party_code = party_trusts.party_code
             and party_parts.month_on between party_trusts.valid_from and party_trusts.valid_to
+),
+
+rolled_up as (
+    select
+        {{ org_level() }} as org_level,
+        {{ org_code() }} as org_code,
+        {{ or_all('every_part.modality_group') }} as modality_group,
+        every_part.month_on,
+        {%- for part in parts %}
+            sum(every_part.amount) filter (where every_part.part = '{{ part }}') as {{ part }}
+            {%- if not loop.last %},{% endif %}
+        {%- endfor %}
+    from every_part
+    inner join months on every_part.month_on = months.month_on
+    {{ roll_up(['every_part.month_on'], or_all=['every_part.modality_group']) }}
 )
 
 select
-    {{ org_level() }} as org_level,
-    {{ org_code() }} as org_code,
-    {{ or_all('every_part.modality_group') }} as modality_group,
-    every_part.month_on,
-    {%- for part in parts %}
-        sum(every_part.amount) filter (where every_part.part = '{{ part }}') as {{ part }}
-        {%- if not loop.last %},{% endif %}
-    {%- endfor %}
-from every_part
-inner join months on every_part.month_on = months.month_on
-{{ roll_up(['every_part.month_on'], or_all=['every_part.modality_group']) }}
-having grouping(every_part.modality_group) = 1 or every_part.modality_group is not null
+    org_level,
+    org_code,
+    modality_group,
+    month_on,
+    {{ parts | join(',\n    ') }}
+from rolled_up
+where modality_group is not null

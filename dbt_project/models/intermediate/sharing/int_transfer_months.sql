@@ -40,7 +40,7 @@ file_months as (
     from files
     inner join months
         on
-            files.file_name like '%' || left(cast(months.month_on as varchar), 7) || '%'
+            files.file_name like '%' || left(cast(months.month_on as string), 7) || '%'
             or (
                 months.month_on = cast(files.came_month_on - interval '1 month' as date)
                 -- '20yy-mm' in the name: the file is of that month and tells of no other

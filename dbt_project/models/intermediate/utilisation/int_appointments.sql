@@ -223,7 +223,7 @@ select
     case when placed.is_given_up then placed.given_up_by end as given_up_by,
     case
         when placed.is_given_up
-            then {{ seconds_between('placed.given_up_at', 'placed.slot_at') }} / 3600.0
+            then {{ seconds_between('placed.given_up_at', 'placed.slot_at') }} / 3600
     end as notice_hours,
     attendance_told.exam_key is not null as is_attendance_told,
     cancellations_told.party_code is not null as is_cancellation_told

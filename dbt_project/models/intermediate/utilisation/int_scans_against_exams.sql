@@ -79,7 +79,7 @@ placed as (
             || '|'
             || station_studies.patient_key
             || '|'
-            || cast(station_studies.scan_no as varchar),
+            || cast(station_studies.scan_no as string),
             studies.study_uid
         ) as scan_key,
         coalesce(

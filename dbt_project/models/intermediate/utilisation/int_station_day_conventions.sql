@@ -457,11 +457,11 @@ extended as (
         -- an edge gap shorter than two buffers is shared half and half
         buffer_between_seconds
         + least(
-            greatest(0, {{ seconds_between('opens_at', 'first_kept_at') }}) / 2.0,
+            greatest(0, {{ seconds_between('opens_at', 'first_kept_at') }}) / 2,
             60 * {{ var('buffer_before_minutes') }}
         )
         + least(
-            greatest(0, {{ seconds_between('last_kept_at', 'closes_at') }}) / 2.0,
+            greatest(0, {{ seconds_between('last_kept_at', 'closes_at') }}) / 2,
             60 * {{ var('buffer_after_minutes') }}
         ) as extended_buffer_seconds
     from dated

@@ -20,7 +20,7 @@ wall_clock as (
         operating_days.day_on,
         opening_hours.valid_from,
         cast(
-            cast(operating_days.day_on as varchar) || ' ' || opening_hours.opens_local as timestamp
+            cast(operating_days.day_on as string) || ' ' || opening_hours.opens_local as timestamp
         ) as opens_at_local,
         -- closing at or before opening, or at 24:00, means the next day
         case
@@ -29,14 +29,14 @@ wall_clock as (
             when opening_hours.closes_local <= opening_hours.opens_local
                 then
                     cast(
-                        cast(operating_days.day_on as varchar)
+                        cast(operating_days.day_on as string)
                         || ' '
                         || opening_hours.closes_local as timestamp
                     )
                     + interval '1 day'
             else
                 cast(
-                    cast(operating_days.day_on as varchar)
+                    cast(operating_days.day_on as string)
                     || ' '
                     || opening_hours.closes_local as timestamp
                 )

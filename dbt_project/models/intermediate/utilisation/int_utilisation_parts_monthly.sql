@@ -196,12 +196,12 @@ select
     sum(short_notice_count) as short_notice_count,
     sum(booked_count) as booked_count,
     -- whole numbers are added up before they are divided: fractions depend on the order of adding
-    sum(opening_seconds) / 3600.0 as opening_hours,
-    sum(opening_days) / 7.0 as opening_weeks,
+    sum(opening_seconds) / 3600 as opening_hours,
+    sum(opening_days) / 7 as opening_weeks,
     sum(scanner_exam_count) as scanner_exam_count,
-    sum(scanner_months) / 12.0 as scanner_years,
+    sum(scanner_months) / 12 as scanner_years,
     sum(mobile_exam_count) as mobile_exam_count,
-    sum(mobile_unit_months) / 12.0 as mobile_unit_years,
+    sum(mobile_unit_months) / 12 as mobile_unit_years,
     {{ minutes('sum(first_delay_seconds)') }} as first_delay_minutes,
     {{ minutes('sum(idle_seconds)') }} as idle_gap_minutes,
     sum(used_session_count) as used_session_count

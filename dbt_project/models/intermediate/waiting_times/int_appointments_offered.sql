@@ -74,7 +74,7 @@ told as (
     select
         exam_key,
         {{ local_date('scheduled_for') }} as slot_on,
-        cast(null as varchar) as cause,
+        cast(null as string) as cause,
         false as resets_clock
     from exam_events
     union all

@@ -193,7 +193,7 @@ counted as (
 measured as (
     {%- set parts = {
         'views': ['view_count', 'null'],
-        'views_per_thousand_exams': ['view_count', 'exam_count / 1000.0'],
+        'views_per_thousand_exams': ['view_count', 'exam_count / 1000'],
         'other_party_views': ['cross_party_count', 'acquirer_known_count'],
         'acquirer_known': ['acquirer_known_count', 'view_count'],
         'failed_launches': ['failed_count', 'view_count + failed_count'],

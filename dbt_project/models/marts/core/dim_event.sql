@@ -54,7 +54,7 @@ events as (
 )
 
 select
-    event_type || '|' || scope_code || '|' || cast(event_on as varchar) as event_key,
+    event_type || '|' || scope_code || '|' || cast(event_on as string) as event_key,
     scope_code,
     event_type,
     event_on,

@@ -66,7 +66,7 @@
     'sharing': [
         ['C01', 'prior_viewable_count', 'prior_known_count'],
         ['C02', 'repeat_28_count', 'repeat_28_checked_count'],
-        ['C03', 'transfer_count', 'transfer_exam_count / 1000.0'],
+        ['C03', 'transfer_count', 'transfer_exam_count / 1000'],
         ['C05', 'meeting_case_with_images_count', 'meeting_case_count'],
         ['C08', 'repeat_7_count', 'repeat_7_checked_count'],
         ['C09', 'repeat_14_count', 'repeat_14_checked_count'],
@@ -464,13 +464,13 @@ stations_rolled_up as (
         {{ or_all('modality_group') }} as modality_group,
         month_on,
         {{ minutes('sum(available_seconds)') }} as available_minutes,
-        sum(staffed_seconds) / 3600.0 as staffed_hours,
+        sum(staffed_seconds) / 3600 as staffed_hours,
         {{ minutes('sum(occupied_in_staffed_seconds)') }} as occupied_in_staffed_minutes,
         sum(exam_in_staffed_count) as exam_in_staffed_count,
         -- a downtime that nobody sent is not one that did not happen
-        coalesce(sum(operational_seconds) filter (where is_downtime_known), 0) / 3600.0
+        coalesce(sum(operational_seconds) filter (where is_downtime_known), 0) / 3600
             as operational_hours,
-        coalesce(sum(unplanned_downtime_seconds) filter (where is_downtime_known), 0) / 3600.0
+        coalesce(sum(unplanned_downtime_seconds) filter (where is_downtime_known), 0) / 3600
             as unplanned_downtime_hours
     from station_days
     {{ roll_up(['month_on'], or_all=['modality_group']) }}
@@ -483,7 +483,7 @@ record_views_rolled_up as (
         {{ or_all('modality_group') }} as modality_group,
         month_on,
         sum(view_count) as view_count,
-        sum(exam_count) / 1000.0 as thousand_exams
+        sum(exam_count) / 1000 as thousand_exams
     from record_views
     {{ roll_up(['month_on'], or_all=['modality_group']) }}
 ),

@@ -16,9 +16,9 @@ select
     subject_kind,
     subject_id,
     subject_name,
-    string_agg(needed, '; ' order by need_group) as needed_feeds,
-    string_agg(held, '; ' order by need_group) as held_feeds,
-    string_agg(needed, '; ' order by need_group) filter (where not is_met) as missing_feeds,
+    {{ listed('needed', "'; '", 'need_group') }} as needed_feeds,
+    {{ listed('held', "'; '", 'need_group') }} as held_feeds,
+    {{ listed('needed', "'; '", 'need_group', where='not is_met') }} as missing_feeds,
     case
         when bool_and(is_met) then 'available'
         when bool_or(is_met) then 'partly'

@@ -74,7 +74,7 @@ select
     {{ ratio('occupied_in_staffed_seconds', 'available_seconds') }} as utilisation_rate,
     {{ ratio('acquisition_of_known_seconds', 'occupied_of_known_seconds') }}
         as acquisition_efficiency_rate,
-    {{ ratio('exam_in_staffed_count', 'staffed_seconds / 3600.0') }} as exams_per_staffed_hour,
+    {{ ratio('exam_in_staffed_count', 'staffed_seconds / 3600') }} as exams_per_staffed_hour,
     cast(series_count as bigint) as series_count,
     cast(series_with_end_count as bigint) as series_with_end_count,
     {{ ratio('series_with_end_count', 'series_count') }} as coverage_rate,

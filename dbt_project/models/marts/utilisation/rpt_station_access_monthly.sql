@@ -26,8 +26,8 @@ rolled_up as (
     select
         {{ station_levels() }},
         month_on,
-        sum(opening_seconds) / 3600.0 as opening_hours,
-        sum(opening_days) / 7.0 as opening_weeks,
+        sum(opening_seconds) / 3600 as opening_hours,
+        sum(opening_days) / 7 as opening_weeks,
         sum(session_count) as session_count,
         sum(judged_session_count) as judged_session_count,
         sum(unused_session_count) as unused_session_count,

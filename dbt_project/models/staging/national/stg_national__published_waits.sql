@@ -2,17 +2,25 @@ with dm01_extract as (
     select * from {{ source('landing', 'dm01_extract') }}
 ),
 
+deliveries as (
+    select
+        month_on,
+        source_sha,
+        max(received_at) as received_at,
+        max(landed_at) as landed_at
+    from dm01_extract
+    group by month_on, source_sha
+),
+
 -- a month is published whole: its newest delivery stands for it
 newest as (
     select
         month_on,
         source_sha
-    from dm01_extract
-    group by month_on, source_sha
+    from deliveries
     qualify row_number() over (
         partition by month_on
-        order by
-            max(received_at) desc nulls last, max(landed_at) desc nulls last, source_sha asc
+        order by received_at desc nulls last, landed_at desc nulls last, source_sha asc
     ) = 1
 )
 

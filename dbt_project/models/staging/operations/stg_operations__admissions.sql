@@ -11,7 +11,8 @@ select
     admitted_at_utc as admitted_at,
     ready_at_utc as ready_at,
     discharged_at_utc as discharged_at,
-    cast(discharged_at_local as date) - cast(admitted_at_local as date) as bed_days,
+    {{ days_between('cast(admitted_at_local as date)', 'cast(discharged_at_local as date)') }}
+        as bed_days,
     feed_id,
     received_at as arrived_at
 from admissions

@@ -24,7 +24,7 @@ files as (
         landed_at
     from receipts
     where replay_of is null
-    union
+    union all
     select
         receipts.source_sha,
         files.file_sha,

@@ -1,0 +1,192 @@
+"""One typed query in a process of its own: confine, open, lock, judge, run, answer, end."""
+
+import os
+import socket
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import duckdb
+import pyarrow as pa
+
+from dashboards.sqllab import confinement, gate, wire
+
+# A process may grow by memory_mb; DuckDB ends a query in good order at this share of it.
+ENGINE_SHARE = 0.75
+# Stacks, code and fragments that take address space and no memory to speak of.
+SLACK_BYTES = 96 << 20
+THREADS = 2
+_BATCH_ROWS = 2_048
+# polars has no such types: they are shown as DuckDB writes them.
+_AS_TEXT = ("INTERVAL", "UNION", "BIT", "TIME WITH TIME ZONE", "BIGNUM", "VARINT", "VARIANT")
+_AS_TEXT += ("GEOMETRY", "TIME_NS", "AGGREGATE_STATE")
+_LOCKED = {
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_unsigned_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+    "python_scan_all_frames": "false",
+    "temp_directory": "",
+    "max_temp_directory_size": "0GB",
+    "threads": str(THREADS),
+}
+if int(version("duckdb").partition(".")[0]) >= 2:
+    # Eight threads for remote files otherwise, which each query would start and stop.
+    _LOCKED["async_threads"] = "1"
+
+
+def serve(connection: socket.socket) -> NoReturn:
+    """Answer the one request of a connection and end the process."""
+    began = time.monotonic()
+    code = 0
+    try:
+        request, _ = wire.receive(connection, 0)
+        connection.sendall(_answer(request, began))
+    except MemoryError:
+        code = wire.OUT_OF_MEMORY
+    except BaseException:
+        code = wire.FAILED
+    os._exit(code)
+
+
+def _answer(request: dict[str, Any], began: float) -> bytes:
+    memory = wire.pack({"kind": "stopped", "why": "memory"})
+    stopped = wire.pack({"kind": "stopped", "why": "time"})
+    seconds = request["seconds"]
+    try:
+        engine = _open(Path(request["file"]), request)
+        _interrupt(engine, began + seconds)
+        return _run(engine, request)
+    except duckdb.InterruptException:
+        return stopped
+    except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError):
+        return memory
+    except confinement.NotConfined as error:
+        return wire.pack({"kind": "stopped", "why": "confinement", "words": str(error)})
+    except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError) as error:
+        if "bad_alloc" in str(error) or "bad allocation" in str(error):
+            return memory
+        return wire.pack({"kind": "refused", "reason": _words(error, request["file"])})
+
+
+def _open(file: Path, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """The file, read only, with an engine that cannot be unlocked; no right is left but to use it."""
+    if not file.is_file():
+        raise duckdb.IOException("the published file is gone; reload the page to ask the newest")
+    seconds, memory = request["seconds"], int(request["memory_mb"]) << 20
+    statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    confinement.enclose(file, cpu_seconds=int(seconds * THREADS) + 3)
+    limit = f"{int(memory * ENGINE_SHARE) >> 20}MiB"
+    engine = duckdb.connect(str(file), read_only=True, config=_LOCKED | {"memory_limit": limit})
+    # Not in the configuration above, which DuckDB applies in no order: once access is closed, the
+    # folder for spilling cannot be unset any more.
+    for setting in (
+        "TimeZone = 'UTC'",
+        "enable_external_access = false",
+        "lock_configuration = true",
+    ):
+        engine.execute(f"set {setting}")
+    confinement.drop(more_bytes=memory + SLACK_BYTES, mapped_bytes=confinement.mapped(statm))
+    os.close(statm)
+    return engine
+
+
+def _interrupt(engine: duckdb.DuckDBPyConnection, deadline: float) -> None:
+    """Stop what runs at the deadline, again and again: one statement may follow another."""
+
+    def wait() -> None:
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        while True:
+            engine.interrupt()
+            time.sleep(0.1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _run(engine: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
+    statement = request["sql"]
+    if request["is_gated"]:
+        ((catalog,),) = engine.execute("select current_database()").fetchall()
+        verdict = gate.judge(engine, statement, schemas=request["schemas"], catalog=catalog)
+        if not verdict.allowed:
+            reason = _words(verdict.reason, request["file"])
+            return wire.pack({"kind": "refused", "reason": reason})
+        statement = verdict.statement
+    relation = engine.sql(statement)
+    if relation is None:
+        return wire.pack({"kind": "refused", "reason": "the statement has no result"})
+    relation = _in_known_types(engine, relation, statement)
+    batches, truncated, schema = _first(relation, request["rows"], request["bytes"])
+    out = pa.BufferOutputStream()
+    with pa.ipc.new_stream(out, schema) as stream:
+        for batch in batches:
+            stream.write_batch(batch)
+    head = {"kind": "result", "truncated": truncated}
+    return wire.pack(head, memoryview(out.getvalue()))
+
+
+def _in_known_types(
+    engine: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation, statement: str
+) -> duckdb.DuckDBPyRelation:
+    """The same rows with columns of unusual types as text; the statement has not run yet."""
+    types = [str(one).upper() for one in relation.types]
+    if not any(odd in one for one in types for odd in _AS_TEXT):
+        return relation
+    columns = ", ".join(
+        (f"#{place}::varchar" if any(odd in one for odd in _AS_TEXT) else f"#{place}")
+        + f' as "{name.replace(chr(34), chr(34) * 2)}"'
+        for place, (name, one) in enumerate(zip(relation.columns, types, strict=True), 1)
+    )
+    del relation
+    return engine.sql(f"select {columns} from ({statement.rstrip().rstrip(';')}\n)")
+
+
+def _first(
+    relation: duckdb.DuckDBPyRelation, rows: int, most: int
+) -> tuple[list[pa.RecordBatch], bool, pa.Schema]:
+    """Rows up to both limits, whether there were more, and their schema with names made unique."""
+    reader = relation.to_arrow_reader(min(rows + 1, _BATCH_ROWS))
+    schema = _unique_names(reader.schema)
+    batches: list[pa.RecordBatch] = []
+    have, size = 0, 0
+    for batch in reader:
+        keep = min(batch.num_rows, rows - have)
+        part = batch.slice(0, keep)
+        if size + part.nbytes > most:
+            # The last batch is cut where its average row says; at least a row less than all.
+            keep = min(keep - 1, max(0, (most - size) * keep // max(1, part.nbytes)))
+            part = batch.slice(0, max(0, keep))
+        if part.num_rows:
+            batches.append(pa.RecordBatch.from_arrays(part.columns, schema=schema))
+        have, size = have + part.num_rows, size + part.nbytes
+        if part.num_rows < batch.num_rows:
+            return batches, True, schema
+    return batches, False, schema
+
+
+def _unique_names(schema: pa.Schema) -> pa.Schema:
+    """Two columns may have one name in SQL, but not in a frame: the second becomes name_1."""
+    taken: set[str] = set()
+    fields = []
+    for field in schema:
+        name, number = field.name, 0
+        while name in taken:
+            number += 1
+            name = f"{field.name}_{number}"
+        taken.add(name)
+        fields.append(field.with_name(name))
+    return pa.schema(fields)
+
+
+def _words(error: Exception | str, file: str) -> str:
+    """What the engine says, without its guesses at hidden names and without a path of the server."""
+    text = str(error)
+    if isinstance(error, duckdb.CatalogException) or text.startswith("Catalog Error"):
+        text = text.partition("\n")[0]
+    for path in (file, str(Path(file).parent)):
+        text = text.replace(path, "the published file")
+    return text[:2_000]

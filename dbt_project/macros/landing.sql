@@ -1,0 +1,28 @@
+{# DuckDB reads the files where a source is named (external_location); Spark wants a table. #}
+{% macro register_landing() -%}
+    {{ return(adapter.dispatch('register_landing', 'imaging')()) }}
+{%- endmacro %}
+
+{% macro default__register_landing() -%}
+{%- endmacro %}
+
+{% macro spark__register_landing() -%}
+    {%- set known_on = env_var('IMAGING_AS_KNOWN_ON', '') -%}
+    {%- if execute -%}
+        {%- do run_query('create schema if not exists landing') -%}
+        {%- do run_query('create schema if not exists landing_files') -%}
+        {%- for source in graph.sources.values() -%}
+            {%- set files = 'landing_files.' ~ source.name -%}
+            {%- do run_query('drop table if exists ' ~ files) -%}
+            {%- do run_query(
+                'create table ' ~ files ~ " using parquet options (mergeSchema 'true', "
+                ~ "recursiveFileLookup 'true', path '" ~ env_var('IMAGING_LANDING') ~ '/'
+                ~ source.name ~ "')"
+            ) -%}
+            {%- do run_query(
+                'create or replace view landing.' ~ source.name ~ ' as select * from ' ~ files
+                ~ (" where landed_at <= timestamp '" ~ known_on ~ "'" if known_on else '')
+            ) -%}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,143 @@
+"""The effect of go-lives on the metrics of the benefit register, over the marts."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import duckdb
+import numpy as np
+
+from pipelines.defs.resources import Pipeline
+from pipelines.defs.statistics.storing import materialized, store
+from pipelines.journal import Journal
+from pipelines.statistics.effect_panel import Measure
+from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
+from pipelines.statistics.staged_effects import Calendar, staged_effects
+
+# Orders are drawn only where there are more than nine parties.
+SEED = 20261127
+# Two lines of the register may measure the same: the larger promise is the one to be seen.
+MEASURES = """
+    select
+        benefits.measure_metric_id as metric_id,
+        benefits.go_live_type,
+        min_by(benefits.improvement, benefits.benefit_id) as improvement,
+        min_by(benefits.unit, benefits.benefit_id) as unit,
+        max_by(promises.baseline, promises.size) as baseline,
+        max_by(promises.target, promises.size) as target
+    from staging.stg_finance__benefits as benefits
+    left join (
+        select
+            benefit_id,
+            metric_baseline_value as baseline,
+            target_value as target,
+            abs(target_value - metric_baseline_value) as size
+        from marts.rpt_benefits_summary
+    ) as promises on benefits.benefit_id = promises.benefit_id
+    where benefits.measure_metric_id is not null
+    group by benefits.measure_metric_id, benefits.go_live_type
+    order by all
+"""
+# Outside the network only the national return is published, and of it the whole country.
+VALUES = """
+    select
+        metrics.metric_id,
+        metrics.org_code as party_code,
+        metrics.period_start_on as month_on,
+        metrics.value,
+        false as is_outside
+    from marts.rpt_metrics_monthly as metrics
+    inner join marts.dim_party as parties on metrics.org_code = parties.party_code
+    where metrics.org_level = 'party' and metrics.modality_group = 'All'
+    union all
+    select
+        measured.metric_id,
+        'rest of England' as party_code,
+        cast(date_trunc('month', country.census_on) as date) as month_on,
+        case measured.metric_id
+            when 'W01' then country.waiting_list_count - network.waiting_list_count
+            when 'W02'
+                then
+                    (country.waiting_6_plus_count - network.waiting_6_plus_count)
+                    / nullif(country.waiting_list_count - network.waiting_list_count, 0)
+            when 'W03' then country.waiting_13_plus_count - network.waiting_13_plus_count
+        end as value,
+        true as is_outside
+    from marts.rpt_published_waits_monthly as country
+    inner join marts.rpt_published_waits_monthly as network
+        on
+            country.census_on = network.census_on
+            and country.dm01_test = network.dm01_test
+            and network.org_level = 'network'
+    cross join (values ('W01'), ('W02'), ('W03')) as measured (metric_id)
+    where country.org_level = 'country' and country.dm01_test = 'All'
+"""
+GO_LIVES = """
+    select
+        scope_code as party_code,
+        replace(event_type, 'go_live_', '') as go_live_type,
+        event_on as go_live_on
+    from marts.dim_event
+    where event_type like 'go_live_%'
+"""
+SHOCKS = """
+    select event_on as from_on, ends_on as to_on, label
+    from marts.dim_event
+    where event_type = 'external' and scope_code = 'NETWORK' and ends_on is not null
+"""
+EVENTS = """
+    select event_on, scope_code, label
+    from marts.dim_event
+    where
+        event_type not like 'go_live_%'
+        and (event_type <> 'external' or scope_code <> 'NETWORK' or ends_on is null)
+"""
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            key=["statistics", table["name"]],
+            group_name="statistics",
+            description=table["description"],
+            owners=["team:imaging-analytics"],
+            kinds={"python", "duckdb"},
+            deps=[
+                dg.AssetKey(["staging", "stg_finance__benefits"]),
+                dg.AssetKey(["marts", "dim_event"]),
+                dg.AssetKey(["marts", "dim_party"]),
+                dg.AssetKey(["marts", "rpt_benefits_summary"]),
+                dg.AssetKey(["marts", "rpt_metrics_monthly"]),
+                dg.AssetKey(["marts", "rpt_published_waits_monthly"]),
+            ],
+        )
+        for table in GO_LIVE_EFFECT_TABLES
+    ],
+)
+def go_live_effects(
+    pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
+) -> Iterator[dg.MaterializeResult]:
+    """Read the register, its metrics and the calendar, estimate, store."""
+    counts = materialized(pipeline, journal, "go_live_effects", store_go_live_effects).metadata
+    for table in GO_LIVE_EFFECT_TABLES:
+        rows = {"rows": (counts or {})[table["name"]]}
+        yield dg.MaterializeResult(asset_key=["statistics", table["name"]], metadata=rows)
+
+
+def store_go_live_effects(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Write the four tables of the effect of go-lives of an open warehouse.
+
+    Returns the rows of each, by its name, and of the first as `rows`.
+    """
+    rows = connection.sql(MEASURES).pl().iter_rows(named=True)
+    calendar = Calendar(*(connection.sql(query).pl() for query in (GO_LIVES, SHOCKS, EVENTS)))
+    found = staged_effects(
+        [Measure(**row) for row in rows],
+        connection.sql(VALUES).pl(),
+        calendar,
+        np.random.default_rng(SEED),
+    )
+    frames = (found.effects, found.monthly, found.checks, found.by_month_since)
+    for table, frame in zip(GO_LIVE_EFFECT_TABLES, frames, strict=True):
+        store(connection, table["name"], frame)
+    names = [table["name"] for table in GO_LIVE_EFFECT_TABLES]
+    return {"rows": len(found.effects)} | dict(zip(names, map(len, frames), strict=True))

@@ -1,0 +1,165 @@
+"""Result tables of the effect of go-lives: name, grain and columns with type and meaning."""
+
+from typing import Any
+
+GO_LIVE_EFFECTS: dict[str, Any] = {
+    "name": "go_live_effects",
+    "description": "One row per metric of the benefit register and type of go-live: what the "
+    "programme's parties show in the first twelve months after their go-live, less what they would "
+    "have shown without it, with interval and verdict. Figures are null where "
+    "not_estimated_because says why. How, and how often it is right: docs/go_live_effect.md.",
+    "grain": "metric_id, go_live_type",
+    "columns": [
+        ("metric_id", "VARCHAR", "Metric of the registry."),
+        ("go_live_type", "VARCHAR", "archive, viewing or network_reporting."),
+        ("improvement", "VARCHAR", "Good direction in the register: increase or decrease."),
+        ("unit", "VARCHAR", "Unit of the metric."),
+        (
+            "is_logged",
+            "BOOLEAN",
+            "True where the figures below are of the natural logarithm of the metric: 0.10 is "
+            "10.5 % more. False: they are in its unit.",
+        ),
+        ("att", "DOUBLE", "Mean effect over the months after go-live that can be compared."),
+        ("se", "DOUBLE", "Its standard error, clustered by party."),
+        ("ci_low", "DOUBLE", "Lower end of its 95 % interval (t, parties less one)."),
+        ("ci_high", "DOUBLE", "Upper end."),
+        (
+            "ri_low",
+            "DOUBLE",
+            "Least effect that the orders of the go-lives do not refuse at 5 %; null where they "
+            "refuse none on that side.",
+        ),
+        ("ri_high", "DOUBLE", "Largest such effect; likewise."),
+        (
+            "p_randomisation",
+            "DOUBLE",
+            "Share of the orders of the go-lives with an effect at least as large.",
+        ),
+        (
+            "p_adjusted",
+            "DOUBLE",
+            "The same after Holm over all estimated rows of this table; the verdict stands on it.",
+        ),
+        ("ri_count", "BIGINT", "Orders with an effect at least as large, the real one included."),
+        ("order_count", "BIGINT", "Orders tried: all up to nine parties, else a seeded sample."),
+        ("n_effect_cells", "BIGINT", "Months of parties after go-live that made the effect."),
+        ("n_untreated_cells", "BIGINT", "Months of parties not live yet that it is compared with."),
+        (
+            "detectable",
+            "DOUBLE",
+            "Size an effect needs, to be seen in four of five such programmes.",
+        ),
+        (
+            "promised",
+            "DOUBLE",
+            "Size the register promises: its target less the baseline, without sign, in the scale "
+            "of att; null without target or baseline.",
+        ),
+        (
+            "verdict",
+            "VARCHAR",
+            "consistent with improvement, consistent with worsening, not shown, or could not have "
+            "been seen.",
+        ),
+        ("party_count", "BIGINT", "Parties of the programme in the comparison."),
+        ("comparator", "VARCHAR", "Whom outside the programme they are compared with; or null."),
+        ("first_month_on", "DATE", "First month of the comparison."),
+        ("last_month_on", "DATE", "Last month of the comparison."),
+        ("shock_months", "VARCHAR", "Months of common shocks: left out, kept, or none."),
+        (
+            "missing_month_count",
+            "BIGINT",
+            "Months left out for all parties since one of them has no value.",
+        ),
+        (
+            "left_out_parties",
+            "VARCHAR",
+            "Parties without a value in at least half of the months, which are left out; or null.",
+        ),
+        (
+            "not_estimated_because",
+            "VARCHAR",
+            "Why there is no estimate, in words; null where there is one.",
+        ),
+        ("cannot_tell", "VARCHAR", "What no method can tell from this calendar, in words."),
+        (
+            "co_interventions",
+            "VARCHAR",
+            "What else happened to the parties in the months compared, with its month; or null.",
+        ),
+    ],
+}
+
+GO_LIVE_EFFECTS_MONTHLY: dict[str, Any] = {
+    "name": "go_live_effects_monthly",
+    "description": "One row per metric, type of go-live, party and month after its go-live that "
+    "can be compared: the metric, what it would have been, and the difference. The mean of the "
+    "rows is the estimate of statistics.go_live_effects. A single month has no interval of its "
+    "own: ci_low and ci_high carry that of the estimate, moved to the month's effect.",
+    "grain": "metric_id, go_live_type, party_code, month_on",
+    "columns": [
+        ("metric_id", "VARCHAR", "Metric of the registry."),
+        ("go_live_type", "VARCHAR", "archive, viewing or network_reporting."),
+        ("party_code", "VARCHAR", "Party of the programme."),
+        ("month_on", "DATE", "First day of the month."),
+        ("months_since", "BIGINT", "Months since the month of the go-live, which is 0."),
+        ("value", "DOUBLE", "The metric, in its unit."),
+        ("counterfactual", "DOUBLE", "What it would have been without the go-live."),
+        ("effect", "DOUBLE", "Value less counterfactual, in the unit of the metric."),
+        (
+            "ci_low",
+            "DOUBLE",
+            "Effect less the reach of the estimate's 95 % interval, in the unit of the metric; of "
+            "a logged metric the counterfactual is divided by that reach.",
+        ),
+        ("ci_high", "DOUBLE", "Effect plus that reach; likewise."),
+    ],
+}
+
+GO_LIVE_EFFECTS_CHECKS: dict[str, Any] = {
+    "name": "go_live_effects_checks",
+    "description": "One row per metric, type of go-live, check and variant: what the estimate of "
+    "statistics.go_live_effects would be if something were done otherwise.",
+    "grain": "metric_id, go_live_type, check_name, variant",
+    "columns": [
+        ("metric_id", "VARCHAR", "Metric of the registry."),
+        ("go_live_type", "VARCHAR", "archive, viewing or network_reporting."),
+        (
+            "check_name",
+            "VARCHAR",
+            "placebo, leave one out, horizon, trends, not yet live or shock months.",
+        ),
+        ("variant", "VARCHAR", "What is done otherwise; for leave one out the party."),
+        ("att", "DOUBLE", "The estimate then, in the scale of the estimate; or null, see note."),
+        ("ci_low", "DOUBLE", "Lower end of its 95 % interval; null where none can be told."),
+        ("ci_high", "DOUBLE", "Upper end; likewise."),
+        ("n_effect_cells", "BIGINT", "Months of parties it stands on."),
+        ("note", "VARCHAR", "Why there is no estimate; or null."),
+    ],
+}
+
+GO_LIVE_EFFECTS_BY_MONTH_SINCE: dict[str, Any] = {
+    "name": "go_live_effects_by_month_since",
+    "description": "One row per metric, type of go-live and month since go-live, for a plot: the "
+    "mean effect of that month. Months below 0 are the placebo's, which pretends every go-live a "
+    "year earlier. The months are of different parties.",
+    "grain": "metric_id, go_live_type, months_since",
+    "columns": [
+        ("metric_id", "VARCHAR", "Metric of the registry."),
+        ("go_live_type", "VARCHAR", "archive, viewing or network_reporting."),
+        ("months_since", "BIGINT", "Months since the month of the go-live, which is 0."),
+        ("party_count", "BIGINT", "Parties whose month can be compared."),
+        ("att", "DOUBLE", "Mean effect of the month, in the scale of the estimate."),
+        ("ci_low", "DOUBLE", "Lower end of its 95 % interval; null for fewer than three parties."),
+        ("ci_high", "DOUBLE", "Upper end; likewise."),
+        ("n_effect_cells", "BIGINT", "Months of parties it stands on."),
+    ],
+}
+
+GO_LIVE_EFFECT_TABLES = [
+    GO_LIVE_EFFECTS,
+    GO_LIVE_EFFECTS_MONTHLY,
+    GO_LIVE_EFFECTS_CHECKS,
+    GO_LIVE_EFFECTS_BY_MONTH_SINCE,
+]
