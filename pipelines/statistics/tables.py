@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
+from pipelines.statistics.ledger_tables import LEDGER_TABLES
 from pipelines.statistics.spread import LEAST_SIZE, LEAST_TRUSTS
 
 TURNAROUND_SURVIVAL: dict[str, Any] = {
@@ -171,5 +172,6 @@ STATISTICS_TABLES = [
     TURNAROUND_BY_PATIENT_GROUP,
     TRUST_SPREAD,
     *GO_LIVE_EFFECT_TABLES,
+    *LEDGER_TABLES,
     METRIC_REVISIONS,
 ]

@@ -6,6 +6,7 @@ import duckdb
 from pipelines.defs.resources import Pipeline
 from pipelines.gate import GateFailure
 from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
+from pipelines.statistics.ledger_tables import LEDGER_TABLES
 from pipelines.warehouse import read_stamp, write_stamp
 
 
@@ -19,7 +20,10 @@ from pipelines.warehouse import read_stamp, write_stamp
         dg.AssetKey(["statistics", "turnaround_survival"]),
         dg.AssetKey(["statistics", "turnaround_by_patient_group"]),
         dg.AssetKey(["statistics", "trust_spread"]),
-        *(dg.AssetKey(["statistics", table["name"]]) for table in GO_LIVE_EFFECT_TABLES),
+        *(
+            dg.AssetKey(["statistics", table["name"]])
+            for table in [*GO_LIVE_EFFECT_TABLES, *LEDGER_TABLES]
+        ),
     ],
 )
 def warehouse_audit(
