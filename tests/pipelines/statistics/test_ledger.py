@@ -279,7 +279,7 @@ def test_each_basis_takes_realised_and_forecast_as_it_says():
 def test_the_measures_are_those_of_the_appraisal_of_the_same_flows():
     """Failing means that the published value is of other flows than the published ones."""
     got = measures(evidence(), "realised, then forecast", "cash only")
-    # 2021/22: 300 forecast months would be 150; realised 400, forecast 100, then a month of 100 and 60
+    # 2021/22 is January to March: realised 400 and a month of 100 forecast; April is the next year
     benefits, costs = 400 + 100 + 100 / 1.035, 180 + 60 / 1.035
     assert got["pv_benefits"] == pytest.approx(benefits)
     assert got["pv_costs"] == pytest.approx(costs)
