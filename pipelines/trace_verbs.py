@@ -32,13 +32,11 @@ def benefit(
     line: Annotated[str, typer.Argument(help="Line of the benefit register, as B02.")],
     party: Annotated[
         str | None,
-        typer.Option(help="Party code. Default: the first of the line's with a realised value."),
+        typer.Option(help="Party code. Default: one of the last realised month."),
     ] = None,
     month: Annotated[
         datetime | None,
-        typer.Option(
-            formats=["%Y-%m"], help="Month, as 2021-08. Default: the party's last realised one."
-        ),
+        typer.Option(formats=["%Y-%m"], help="Month, as 2021-08. Default: the last realised one."),
     ] = None,
 ) -> None:
     """Follow the pounds of a benefit line to metric, effect, feeds and exam rows.
