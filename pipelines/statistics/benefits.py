@@ -44,6 +44,14 @@ class RegisterBroken(ValueError):
     """Lines of the register cannot be valued; the message has line, rule and next step of each."""
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Draws shared by all pounds: standard scores by effect, pounds by unit value."""
+
+    scores: dict[tuple[str, str], np.ndarray]
+    values: dict[tuple[Any, ...], np.ndarray]
+
+
 def line_faults(register: pl.DataFrame) -> dict[str, str]:
     """By line of the register that cannot be valued: what is wrong, and what to do.
 
@@ -100,7 +108,7 @@ def benefits_by_month(
     *,
     until: date,
     draws: int = DRAWS,
-) -> pl.DataFrame:
+) -> tuple[pl.DataFrame, Drawn]:
     """One row per line of the register, party and month from the month after its go-live on.
 
     `register`: the lines of staging.stg_finance__benefits, with `beneficiary`; pounds in prices of
@@ -116,7 +124,8 @@ def benefits_by_month(
     One draw of an effect is that of every party and month of its metric and one of a unit value
     that of every line with its assumption, so that errors do not cancel out. No effect, no volume
     or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
-    The forecast is the plan x attribution x confidence x (1 - optimism). Raises RegisterBroken.
+    The forecast is the plan x attribution x confidence x (1 - optimism). Returned with the draws, for
+    the interval of sums of rows (`interval_of_sum`). Raises RegisterBroken.
     """
     faults = line_faults(register)
     if faults:
@@ -132,9 +141,9 @@ def benefits_by_month(
             (pl.col("attributed_units") * pl.col("unit_value_gbp")).alias("realised_gbp")
         )
     )  # fmt: skip
-    drawn = drawn_of(rows, generator, draws)
+    drawn = _drawn_of(rows, generator, draws)
     ends = [interval_of_sum([row], drawn) for row in rows.iter_rows(named=True)]
-    return (
+    found = (
         rows.with_columns(
             pl.Series("realised_low_gbp", [low for low, _ in ends], dtype=pl.Float64),
             pl.Series("realised_high_gbp", [high for _, high in ends], dtype=pl.Float64),
@@ -143,6 +152,7 @@ def benefits_by_month(
         .select(*LINE_MONTH, *OF_LINE, *OF_EFFECT, *MONEY, "evidence_grade")
         .sort(LINE_MONTH)
     )
+    return found, drawn
 
 
 def _line_months(
@@ -205,16 +215,7 @@ def _grade() -> pl.Expr:
     )
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Draws shared by all pounds: standard scores by effect, pounds by unit value."""
-
-    scores: dict[tuple[str, str], np.ndarray]
-    values: dict[tuple[Any, ...], np.ndarray]
-
-
-def drawn_of(rows: pl.DataFrame, generator: np.random.Generator, draws: int = DRAWS) -> Drawn:
-    """Draws for the rows of `benefits_by_month`; the same generator and rows give the same."""
+def _drawn_of(rows: pl.DataFrame, generator: np.random.Generator, draws: int) -> Drawn:
     # Drawn in the order of their names, so that the order of the rows changes nothing.
     degrees = (
         rows.group_by("measure_metric_id", "go_live_type")

@@ -21,7 +21,6 @@ from pipelines.statistics.benefits import (
     costs_by_month,
     counted_lines,
     counted_once,
-    drawn_of,
     interval_of_sum,
     line_faults,
 )
@@ -84,22 +83,17 @@ def ledger_of(evidence: Evidence, generator: np.random.Generator, *, draws: int 
     """
     until = evidence.until or date.min
     usable, faults = in_one_price(evidence.register, evidence.prices)
-    seed = int(generator.integers(2**63))
-    by_month = counted_once(
-        benefits_by_month(
-            usable,
-            evidence.effects,
-            evidence.volumes,
-            evidence.go_lives,
-            np.random.default_rng(seed),
-            until=until,
-            draws=draws,
-        )
+    found, drawn = benefits_by_month(
+        usable,
+        evidence.effects,
+        evidence.volumes,
+        evidence.go_lives,
+        generator,
+        until=until,
+        draws=draws,
     )
     costs = _costs(evidence, until)
-    # The same draws again: a sum of months has the interval of one draw for all of them.
-    drawn = drawn_of(by_month, np.random.default_rng(seed), draws)
-    by_month = _with_reasons(by_month, evidence.estimates)
+    by_month = _with_reasons(counted_once(found), evidence.estimates)
     lines = _lines(evidence, by_month, faults, drawn)
     balance = balance_by_party(by_month, costs).with_columns(price_year=evidence.price_year)
     realised = by_month.with_columns(price_year=evidence.price_year)

@@ -111,9 +111,10 @@ def found(
 ):
     generator = np.random.default_rng(seed)
     counted = volumes() if vol is None else vol
-    return benefits_by_month(
+    rows, _ = benefits_by_month(
         lines, told, counted, GO_LIVES, generator, until=MONTHS[-1], draws=2000
     )
+    return rows
 
 
 def test_the_one_formula_is_counterfactual_less_actual_times_value_times_attribution():
