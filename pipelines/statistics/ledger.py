@@ -131,18 +131,18 @@ def in_one_price(
 
 
 def _costs(evidence: Evidence, until: date) -> pl.DataFrame:
-    base = evidence.price_year
-    priced = [
-        row | {
-            "gbp_per_month": in_prices_of(
-                row["gbp_per_month"], row["price_base_year"], base, evidence.prices
-            )
-        }
-        for row in evidence.costs.filter(pl.col("from_month") <= until).iter_rows(named=True)
-    ]  # fmt: skip
-    return costs_by_month(
-        pl.DataFrame(priced, evidence.costs.schema), evidence.parties, until=until
-    )
+    """Costs by party and month in prices of the index's last year."""
+    rows = []
+    for row in evidence.costs.filter(pl.col("from_month") <= until).iter_rows(named=True):
+        told = (row["gbp_per_month"], row["price_base_year"], evidence.price_year)
+        try:
+            rows.append(row | {"gbp_per_month": in_prices_of(*told, evidence.prices)})
+        except ValueError as problem:
+            raise ValueError(
+                f"seed programme_costs, {row['cost_id']}, price_base_year: {problem}; correct it, "
+                "or add the year to the seed gdp_deflator"
+            ) from problem
+    return costs_by_month(pl.DataFrame(rows, evidence.costs.schema), evidence.parties, until=until)
 
 
 def typed(frame: pl.DataFrame, table: dict[str, Any]) -> pl.DataFrame:

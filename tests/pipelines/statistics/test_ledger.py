@@ -249,6 +249,9 @@ def test_pounds_of_another_year_are_brought_into_prices_of_the_index():
     assert usable["planned_value_gbp_per_year"][0] == pytest.approx(2400 * 100 / 90)
     dear = replace(evidence(), costs=evidence().costs.with_columns(price_base_year=pl.lit(2023)))
     assert told(dear).balance["cost_gbp"].sum() == pytest.approx(240 * 100 / 90)
+    late = replace(evidence(), costs=evidence().costs.with_columns(price_base_year=pl.lit(2031)))
+    with pytest.raises(ValueError, match=r"programme_costs, P01, price_base_year: .* no 2031"):
+        told(late)
     _, faults = in_one_price(lines({"unit_value_gbp": None, "price_base_year": None}), PRICES)
     assert "no price year" in faults["B02"], "a plan in pounds of no year is no plan"
     unplanned = {"planned_value_gbp_per_year": 0.0}
