@@ -46,6 +46,7 @@ from pipelines.receive_audit_verb import receive_audit
 from pipelines.receive_verbs import receive_app
 from pipelines.recompute_verbs import recompute
 from pipelines.settings import PROJECT_ROOT, Settings, export_environment
+from pipelines.trace_verbs import trace_app
 
 SCALE_HELP = "1.0 = the whole region, about 2.6 million exams a year; the demo is a hundredth."
 app = typer.Typer(
@@ -61,6 +62,7 @@ receive_app.command("audit")(receive_audit)
 app.add_typer(query_app, name="query")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(export_app, name="export")
+app.add_typer(trace_app, name="trace")
 app.command()(recompute)
 PATHS_SHOWN = 20
 # How the failure of a contract check ends that Dagster raises.

@@ -11,6 +11,8 @@ names no ledger line. Frames have one price base; months are their first day.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -20,80 +22,79 @@ import polars as pl
 from pipelines.statistics.appraisal import DRAWS, PARTIES_LESS_ONE, UncertainLine, multipliers
 from pipelines.statistics.intervals import SIGNIFICANCE, t_quantile
 
-CLASSES = ("CRB", "NCRB", "SB", "UB")
-GO_LIVE_TYPES = ("archive", "viewing", "network_reporting")
+# In the order in which they stand beside each other; UB has no pounds.
+MONETISED = ("CRB", "NCRB", "SB")
 IMPROVED = "consistent with improvement"
 FINANCE_AGREED = ("verified", "local")
 INTERVAL = (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2)
+OF_LINE = (
+    "measure_metric_id", "go_live_type", "benefit_class", "double_count_group", "assumption_id",
+    "unit_value_low_gbp", "unit_value_gbp", "unit_value_high_gbp", "value_source_status",
+    "source_status", "register_version",
+)  # fmt: skip
+OF_EFFECT = (
+    "volume", "effect", "ci_low", "ci_high", "degrees", "verdict", "units_of_effect",
+    "attributed_units",
+)  # fmt: skip
 LINE_MONTH = ("benefit_id", "party", "month")
 MONEY = ("planned_gbp", "forecast_gbp", "realised_gbp", "realised_low_gbp", "realised_high_gbp")
 
 
 class RegisterBroken(ValueError):
-    """Lines of the register break rules; the message has line, rule and next step of each."""
+    """Lines of the register cannot be valued; the message has line, rule and next step of each."""
 
 
-def register_faults(register: pl.DataFrame) -> list[str]:
-    """One text per broken rule of a register: line, what is wrong, what to do; empty when sound.
+@dataclass(frozen=True)
+class Drawn:
+    """Draws shared by all pounds: standard scores by effect, pounds by unit value."""
 
-    `register` has the columns of the seed benefit_lines.
+    scores: dict[tuple[str, str], np.ndarray]
+    values: dict[tuple[Any, ...], np.ndarray]
+
+
+def line_faults(register: pl.DataFrame) -> dict[str, str]:
+    """By line of the register that cannot be valued: what is wrong, and what to do.
+
+    `register` has the columns that `benefits_by_month` reads. What one line alone may say is a rule
+    of the contract of the feed benefit_register and is not asked again; here is what makes a sound
+    line useless, and what several lines say together.
     """
-    faults = []
-    ids = register["benefit_id"].to_list()
-    faults += [
-        f"{line}: is told {ids.count(line)} times; keep one row"
-        for line in sorted(set(ids))
-        if ids.count(line) > 1
-    ]
-    for row in register.iter_rows(named=True):
-        faults += [f"{row['benefit_id']}: {fault}" for fault in _faults(row)]
-    if register.select("register_version", "signed_off_by_role", "signed_off_on").n_unique() > 1:
-        faults.append(
-            "register: its lines have several versions or sign-offs; sign off one version"
-        )
-    return faults
+    newest = max((_version(row) for row in register.iter_rows(named=True)), default=())
+    told = {
+        row["benefit_id"]: "; ".join(_faults(row, newest)) for row in register.iter_rows(named=True)
+    }
+    return {line: fault for line, fault in told.items() if fault}
 
 
-def _faults(row: dict[str, Any]) -> list[str]:
-    def share(name: str) -> bool:
-        return row[name] is not None and 0 <= row[name] <= 1
+def _version(row: dict[str, Any]) -> tuple[int, str, str]:
+    """Version and sign-off of a line, the later one greater."""
+    signed = row["signed_off_on"]
+    return (
+        row["register_version"] or 0,
+        "" if signed is None else signed.isoformat(),
+        row["signed_off_by_role"] or "",
+    )
 
-    valued = row["benefit_class"] != "UB" and row["unit_value_gbp"] is not None
+
+def _faults(row: dict[str, Any], newest: tuple[Any, ...]) -> list[str]:
+    needed = ("go_live_type", "ramp_months", "attribution_rate")
+    missing = [name for name in needed if row[name] is None]
+    valued = ("units_per_effect", "unit_value_low_gbp", "unit_value_high_gbp", "price_base_year",
+              "value_source_status")  # fmt: skip
+    if row["benefit_class"] != "UB" and row["unit_value_gbp"] is not None:
+        missing += [name for name in valued if row[name] is None]
     checks = (
-        (row["benefit_class"] in CLASSES, f"benefit_class must be one of {', '.join(CLASSES)}"),
-        (
-            row["improvement"] in ("increase", "decrease"),
-            "improvement must be increase or decrease",
-        ),
-        (row["go_live_type"] in GO_LIVE_TYPES, f"go_live_type must be in {GO_LIVE_TYPES}"),
-        (bool(row["measure_metric_id"]), "measure_metric_id is missing; name a metric"),
+        (not missing, f"the register does not say {', '.join(missing)}; add it"),
         (row["baseline_from"] <= row["baseline_to"], "the baseline ends before it begins"),
         (
-            all(share(name) for name in ("attribution_rate", "confidence_rate", "optimism_rate")),
-            "attribution, confidence and optimism must lie between 0 and 1",
+            None not in (row["register_version"], row["signed_off_by_role"], row["signed_off_on"]),
+            "the line is not signed off; say version, role and day",
         ),
         (
-            row["ramp_months"] is not None and row["ramp_months"] >= 0,
-            "ramp_months must be 0 or more",
+            _version(row) == newest,
+            f"the line is of another version or sign-off than version {(newest or (0,))[0]}; "
+            "deliver all lines as one version",
         ),
-        (
-            row["benefit_class"] != "CRB" or bool(row["ledger_line"]),
-            "is cash-releasing without a ledger line; name the line of the finance feed that falls,"
-            " or class it NCRB",
-        ),
-        (
-            not valued or row["price_base_year"] is not None,
-            "has a unit value without a price year; ask finance which",
-        ),
-        (
-            not valued
-            or (
-                None not in (row["unit_value_low_gbp"], row["unit_value_high_gbp"])
-                and row["unit_value_low_gbp"] <= row["unit_value_gbp"] <= row["unit_value_high_gbp"]
-            ),
-            "low <= unit value <= high does not hold",
-        ),
-        (bool(row["source_status"]), "source_status is missing"),
     )
     return [told for holds, told in checks if not holds]
 
@@ -105,58 +106,63 @@ def benefits_by_month(
     go_lives: pl.DataFrame,
     generator: np.random.Generator,
     *,
+    until: date,
     draws: int = DRAWS,
-    degrees: int = PARTIES_LESS_ONE,
-) -> pl.DataFrame:
+) -> tuple[pl.DataFrame, Drawn]:
     """One row per line of the register, party and month from the month after its go-live on.
 
-    `register`: columns of the seed benefit_lines. `effects`: metric_id, party, month, effect (what
-    the metric is less what it would be, in its unit), ci_low, ci_high (95 %), verdict. `volumes`:
-    metric_id, party, month, volume (denominator of the month; 1 for a metric that is a count), which
-    also names the months that are told. `go_lives`: party, go_live_type, go_live_on.
+    `register`: the lines of staging.stg_finance__benefits, with `beneficiary`; pounds in prices of
+    one year. `effects`: metric_id, go_live_type, party, month, effect (what the metric is less what
+    it would be, in its unit), ci_low, ci_high (95 %), degrees (of freedom of that interval),
+    verdict. `volumes`: metric_id, party, month, volume (denominator of the month; 1 for a metric
+    that is a count). `go_lives`: party, go_live_type, go_live_on. `until`: last month told, its
+    first day.
 
-    The interval of pounds comes from `draws` draws of effect (Student's t with `degrees` of freedom,
-    which the 95 % interval was made with, so that a unit value without spread
-    gives the interval of the effect) and unit value (triangular).
+    The interval of pounds comes from `draws` draws of effect (Student's t with the degrees that
+    the 95 % interval was made with, so that a unit value without spread gives the interval of the
+    effect) and unit value (triangular).
     One draw of an effect is that of every party and month of its metric and one of a unit value
     that of every line with its assumption, so that errors do not cancel out. No effect, no volume
     or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
-    The forecast is the plan x attribution x confidence x (1 - optimism). Raises RegisterBroken.
+    The forecast is the plan x attribution x confidence x (1 - optimism). Returned with the draws, for
+    the interval of sums of rows (`interval_of_sum`). Raises RegisterBroken.
     """
-    faults = register_faults(register)
+    faults = line_faults(register)
     if faults:
-        raise RegisterBroken("; ".join(faults))
-    rows = _line_months(register, effects, volumes, go_lives)
+        raise RegisterBroken("; ".join(f"{line}: {fault}" for line, fault in faults.items()))
+    rows = _line_months(register, effects, volumes, go_lives, until)
     good = pl.when(pl.col("improvement") == "increase").then(1.0).otherwise(-1.0)
     units = good * pl.col("volume") * pl.col("units_per_effect") * pl.col("attribution_rate")
-    rows = rows.with_columns(units.alias("attributed_units")).with_columns(
-        (pl.col("effect") * pl.col("attributed_units") * pl.col("unit_value_gbp")).alias(
-            "realised_gbp"
+    value = pl.when(pl.col("benefit_class") != "UB").then(pl.col("unit_value_gbp"))
+    rows = (
+        rows.with_columns(units.alias("units_of_effect"), value.alias("unit_value_gbp"))
+        .with_columns((pl.col("effect") * pl.col("units_of_effect")).alias("attributed_units"))
+        .with_columns(
+            (pl.col("attributed_units") * pl.col("unit_value_gbp")).alias("realised_gbp")
         )
-    )
-    ends = _intervals(rows, generator, draws, degrees)
-    return (
-        rows.with_columns(*ends, _grade().alias("evidence_grade"))
-        .select(
-            *LINE_MONTH,
-            "measure_metric_id",
-            "benefit_class",
-            "double_count_group",
-            "effect",
-            "ci_low",
-            "ci_high",
-            "verdict",
-            *MONEY,
-            "evidence_grade",
+    )  # fmt: skip
+    drawn = _drawn_of(rows, generator, draws)
+    ends = [interval_of_sum([row], drawn) for row in rows.iter_rows(named=True)]
+    found = (
+        rows.with_columns(
+            pl.Series("realised_low_gbp", [low for low, _ in ends], dtype=pl.Float64),
+            pl.Series("realised_high_gbp", [high for _, high in ends], dtype=pl.Float64),
+            _grade().alias("evidence_grade"),
         )
+        .select(*LINE_MONTH, *OF_LINE, *OF_EFFECT, *MONEY, "evidence_grade")
         .sort(LINE_MONTH)
     )
+    return found, drawn
 
 
 def _line_months(
-    register: pl.DataFrame, effects: pl.DataFrame, volumes: pl.DataFrame, go_lives: pl.DataFrame
+    register: pl.DataFrame,
+    effects: pl.DataFrame,
+    volumes: pl.DataFrame,
+    go_lives: pl.DataFrame,
+    until: date,
 ) -> pl.DataFrame:
-    """Lines with the months of their metric after go-live, plan, forecast and effect."""
+    """Lines with the months after go-live, their plan, forecast, volume and effect."""
     live = go_lives.group_by("party", "go_live_type").agg(
         pl.col("go_live_on").max().dt.offset_by("-1d").dt.month_start().dt.offset_by("1mo")
         .alias("from_month")
@@ -165,9 +171,11 @@ def _line_months(
         (pl.col("beneficiary") == "NETWORK") | (pl.col("beneficiary") == pl.col("party"))
     )
     shared = parties.with_columns(pl.len().over("benefit_id").alias("party_count"))
-    months = shared.join(
-        volumes.rename({"metric_id": "measure_metric_id"}), on=("measure_metric_id", "party")
-    ).filter(pl.col("month") >= pl.col("from_month"))
+    months = (
+        shared.filter(pl.col("from_month") <= until)
+        .with_columns(pl.date_ranges("from_month", pl.lit(until), "1mo").alias("month"))
+        .explode("month")
+    )
     since = (pl.col("month").dt.year() - pl.col("from_month").dt.year()) * 12 + (
         pl.col("month").dt.month().cast(pl.Int32) - pl.col("from_month").dt.month().cast(pl.Int32)
     )
@@ -178,12 +186,15 @@ def _line_months(
     )
     plan = pl.col("planned_value_gbp_per_year") / 12 / pl.col("party_count") * ramp
     likely = pl.col("attribution_rate") * pl.col("confidence_rate") * (1 - pl.col("optimism_rate"))
-    return months.with_columns(
-        plan.alias("planned_gbp"), (plan * likely).alias("forecast_gbp")
-    ).join(
-        effects.rename({"metric_id": "measure_metric_id"}),
-        on=("measure_metric_id", "party", "month"),
-        how="left",
+    key = ("measure_metric_id", "party", "month")
+    return (
+        months.with_columns(plan.alias("planned_gbp"), (plan * likely).alias("forecast_gbp"))
+        .join(volumes.rename({"metric_id": "measure_metric_id"}), on=key, how="left")
+        .join(
+            effects.rename({"metric_id": "measure_metric_id"}),
+            on=(*key, "go_live_type"),
+            how="left",
+        )
     )
 
 
@@ -204,35 +215,41 @@ def _grade() -> pl.Expr:
     )
 
 
-def _intervals(
-    rows: pl.DataFrame, generator: np.random.Generator, draws: int, degrees: int
-) -> list[pl.Series]:
-    """2.5 and 97.5 percentile of the pounds of each row; null without effect, interval or value."""
+def _drawn_of(rows: pl.DataFrame, generator: np.random.Generator, draws: int) -> Drawn:
     # Drawn in the order of their names, so that the order of the rows changes nothing.
+    degrees = (
+        rows.group_by("measure_metric_id", "go_live_type")
+        .agg(pl.col("degrees").max().fill_null(PARTIES_LESS_ONE))
+        .sort("measure_metric_id", "go_live_type")
+    )
     scores = {
-        metric: generator.standard_t(degrees, draws)
-        for metric in sorted(rows["measure_metric_id"].unique().to_list())
+        (metric, kind): generator.standard_t(freedom, draws)
+        for metric, kind, freedom in degrees.iter_rows()
     }
-    values = _drawn_values(rows, generator, draws)
-    widths = 2 * t_quantile(1 - SIGNIFICANCE / 2, degrees)
-    lows: list[float | None] = []
-    highs: list[float | None] = []
-    for row in rows.iter_rows(named=True):
+    return Drawn(scores, _drawn_values(rows, generator, draws))
+
+
+def interval_of_sum(
+    rows: Sequence[dict[str, Any]], drawn: Drawn
+) -> tuple[float, float] | tuple[None, None]:
+    """2.5 and 97.5 percentile of the pounds of some rows together.
+
+    None where a row has no effect, no interval or no value, or there is no row.
+    """
+    total: np.ndarray | None = None
+    for row in rows:
         needed = (row["realised_gbp"], row["ci_low"], row["ci_high"])
         if any(number is None or not math.isfinite(number) for number in needed):
-            lows.append(None)
-            highs.append(None)
-            continue
-        spread = (row["ci_high"] - row["ci_low"]) / widths
-        effect = row["effect"] + scores[row["measure_metric_id"]] * spread
-        pounds = effect * row["attributed_units"] * values[_value_key(row)]
-        low, high = np.quantile(pounds, INTERVAL)
-        lows.append(float(low))
-        highs.append(float(high))
-    return [
-        pl.Series("realised_low_gbp", lows, dtype=pl.Float64),
-        pl.Series("realised_high_gbp", highs, dtype=pl.Float64),
-    ]
+            return None, None
+        reach = 2 * t_quantile(1 - SIGNIFICANCE / 2, row["degrees"])
+        scores = drawn.scores[row["measure_metric_id"], row["go_live_type"]]
+        effect = row["effect"] + scores * ((row["ci_high"] - row["ci_low"]) / reach)
+        pounds = effect * row["units_of_effect"] * drawn.values[_value_key(row)]
+        total = pounds if total is None else total + pounds
+    if total is None:
+        return None, None
+    low, high = np.quantile(total, INTERVAL)
+    return float(low), float(high)
 
 
 def _value_key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -264,6 +281,13 @@ def counted_once(by_month: pl.DataFrame) -> pl.DataFrame:
     more months, then the first id; the same line for all parties and months. Lines without a group
     count. Of the network one choice, since a choice by party would take the best of each.
     """
+    chosen = list(counted_lines(by_month).values())
+    is_counted = pl.col("double_count_group").is_null() | pl.col("benefit_id").is_in(chosen)
+    return by_month.with_columns(is_counted.alias("is_counted"))
+
+
+def counted_lines(by_month: pl.DataFrame) -> dict[str, str]:
+    """The line that counts, by double-count group; the rule is that of `counted_once`."""
     order = (
         by_month.filter(pl.col("double_count_group").is_not_null())
         .group_by("double_count_group", "benefit_id")
@@ -274,9 +298,7 @@ def counted_once(by_month: pl.DataFrame) -> pl.DataFrame:
         .sort("double_count_group", "best", "months", "benefit_id", descending=[False, False, True, False])
         .unique("double_count_group", keep="first", maintain_order=True)
     )  # fmt: skip
-    chosen = order["benefit_id"].to_list()
-    is_counted = pl.col("double_count_group").is_null() | pl.col("benefit_id").is_in(chosen)
-    return by_month.with_columns(is_counted.alias("is_counted"))
+    return dict(order.select("double_count_group", "benefit_id").iter_rows())
 
 
 def balance_by_party(by_month: pl.DataFrame, costs: pl.DataFrame) -> pl.DataFrame:
@@ -293,7 +315,7 @@ def balance_by_party(by_month: pl.DataFrame, costs: pl.DataFrame) -> pl.DataFram
         found = pl.col("realised_gbp").filter(pl.col("benefit_class") == name).drop_nulls()
         return pl.when(found.len() > 0).then(found.sum()).alias(f"{name.lower()}_gbp")
 
-    gained = counted.group_by("party", "month").agg(of_class(name) for name in CLASSES[:3])
+    gained = counted.group_by("party", "month").agg(of_class(name) for name in MONETISED)
     paid = costs.group_by("party", "month").agg(pl.col("cost_gbp").sum())
     return (
         gained.join(paid, on=("party", "month"), how="full", coalesce=True)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
+from pipelines.statistics.ledger_tables import LEDGER_TABLES
 from pipelines.statistics.spread import LEAST_SIZE, LEAST_TRUSTS
 
 TURNAROUND_SURVIVAL: dict[str, Any] = {
@@ -295,5 +296,6 @@ STATISTICS_TABLES = [
     *GO_LIVE_EFFECT_TABLES,
     SPC_POINTS,
     SPC_CHARTS,
+    *LEDGER_TABLES,
     METRIC_REVISIONS,
 ]

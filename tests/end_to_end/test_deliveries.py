@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipelines.defs.statistics.benefit_ledger import store_benefit_ledger
 from pipelines.defs.statistics.go_live_effects import store_go_live_effects
 from pipelines.defs.statistics.patient_groups import store_by_patient_group
 from pipelines.defs.statistics.spc import store_spc
@@ -153,4 +154,5 @@ def test_the_order_of_deliveries_decides_nothing(delivered, project, tmp_path_fa
         store_spread(connection)
         store_go_live_effects(connection)
         store_spc(connection, read_registry(project.target / "manifest.json"))
+        store_benefit_ledger(connection)
     assert differences(natural.path / WAREHOUSE, built, schemas=READ, seen_as=OF_ARRIVAL) == []

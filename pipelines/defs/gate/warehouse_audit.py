@@ -6,7 +6,7 @@ import duckdb
 from pipelines.defs.resources import Pipeline
 from pipelines.defs.statistics.spc import VALUES
 from pipelines.gate import GateFailure
-from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
+from pipelines.statistics.tables import METRIC_REVISIONS, STATISTICS_TABLES
 from pipelines.warehouse import read_stamp, write_stamp
 
 
@@ -17,12 +17,11 @@ from pipelines.warehouse import read_stamp, write_stamp
     owners=["team:imaging-analytics"],
     kinds={"python"},
     deps=[
-        dg.AssetKey(["statistics", "turnaround_survival"]),
-        dg.AssetKey(["statistics", "turnaround_by_patient_group"]),
-        dg.AssetKey(["statistics", "trust_spread"]),
-        *(dg.AssetKey(["statistics", table["name"]]) for table in GO_LIVE_EFFECT_TABLES),
-        dg.AssetKey(["statistics", "spc_points"]),
-        dg.AssetKey(["statistics", "spc_charts"]),
+        *(
+            dg.AssetKey(["statistics", table["name"]])
+            for table in STATISTICS_TABLES
+            if table is not METRIC_REVISIONS
+        ),
     ],
 )
 def warehouse_audit(

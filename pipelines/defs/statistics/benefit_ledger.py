@@ -1,0 +1,129 @@
+"""The benefit ledger and the appraisal of the programme, over register, effects and marts."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import duckdb
+import numpy as np
+
+from pipelines.defs.resources import Pipeline
+from pipelines.defs.statistics.storing import materialized, store
+from pipelines.journal import Journal
+from pipelines.statistics.appraisal_cases import appraised
+from pipelines.statistics.ledger import Evidence, ledger_of
+from pipelines.statistics.ledger_tables import LEDGER_TABLES
+
+SEED = 20261127
+REGISTER = """
+    select * exclude (beneficiary_code, arrived_at), beneficiary_code as beneficiary
+    from staging.stg_finance__benefits
+    order by benefit_id
+"""
+# The interval was made with as many degrees of freedom as there are parties and comparators, less one.
+EFFECTS = """
+    select
+        monthly.metric_id,
+        monthly.go_live_type,
+        monthly.party_code as party,
+        monthly.month_on as month,
+        monthly.effect,
+        monthly.ci_low,
+        monthly.ci_high,
+        estimates.party_count
+        + coalesce(len(string_split(estimates.comparator, ', ')), 0)
+        - 1 as degrees,
+        estimates.verdict
+    from statistics.go_live_effects_monthly as monthly
+    inner join statistics.go_live_effects as estimates using (metric_id, go_live_type)
+"""
+# A count has no denominator: its effect is in units already.
+VOLUMES = """
+    select
+        metric_id,
+        org_code as party,
+        period_start_on as month,
+        coalesce(denominator, 1) as volume
+    from marts.rpt_metrics_monthly
+    where
+        org_level = 'party'
+        and modality_group = 'All'
+        and metric_id in (select measure_metric_id from staging.stg_finance__benefits)
+"""
+GO_LIVES = """
+    select
+        scope_code as party,
+        replace(event_type, 'go_live_', '') as go_live_type,
+        event_on as go_live_on
+    from marts.dim_event
+    where event_type like 'go_live_%' and scope_code in (select party_code from marts.dim_party)
+"""
+COSTS = "select * from seeds.programme_costs order by cost_id"
+PARTIES = "select party_code from marts.dim_party order by party_code"
+PRICES = "select year, price_index from seeds.gdp_deflator order by year"
+UNTIL = "select max(month_on) from intermediate.int_months where is_complete"
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            key=["statistics", table["name"]],
+            group_name="statistics",
+            description=table["description"],
+            owners=["team:imaging-analytics"],
+            kinds={"python", "duckdb"},
+            deps=[
+                dg.AssetKey(["intermediate", "int_months"]),
+                dg.AssetKey(["marts", "dim_event"]),
+                dg.AssetKey(["marts", "dim_party"]),
+                dg.AssetKey(["marts", "rpt_metrics_monthly"]),
+                dg.AssetKey(["seeds", "gdp_deflator"]),
+                dg.AssetKey(["seeds", "programme_costs"]),
+                dg.AssetKey(["staging", "stg_finance__benefits"]),
+                dg.AssetKey(["statistics", "go_live_effects"]),
+                dg.AssetKey(["statistics", "go_live_effects_monthly"]),
+            ],
+        )
+        for table in LEDGER_TABLES
+    ],
+)
+def benefit_ledger(
+    pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
+) -> Iterator[dg.MaterializeResult]:
+    """Read register, effects, volumes and costs, value, appraise, store."""
+    counts = materialized(pipeline, journal, "benefit_ledger", store_benefit_ledger).metadata
+    for table in LEDGER_TABLES:
+        rows = {"rows": (counts or {})[table["name"]]}
+        yield dg.MaterializeResult(asset_key=["statistics", table["name"]], metadata=rows)
+
+
+def store_benefit_ledger(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Write the tables of the benefit ledger and the appraisal of an open warehouse.
+
+    Reads the stored effects of go-lives. Returns the rows of each table, by its name, and the lines
+    of the ledger as `rows`.
+    """
+    generator = np.random.default_rng(SEED)
+    (until,) = connection.sql(UNTIL).fetchall()[0]
+    evidence = Evidence(
+        register=connection.sql(REGISTER).pl(),
+        estimates=connection.sql("from statistics.go_live_effects").pl(),
+        effects=connection.sql(EFFECTS).pl(),
+        volumes=connection.sql(VOLUMES).pl(),
+        go_lives=connection.sql(GO_LIVES).pl(),
+        costs=connection.sql(COSTS).pl(),
+        parties=connection.sql(PARTIES).pl()["party_code"],
+        prices=dict(connection.sql(PRICES).fetchall()),
+        until=until,
+    )
+    ledger = ledger_of(evidence, generator)
+    case = appraised(
+        ledger.by_month, ledger.costs, ledger.drawn, generator, price_year=evidence.price_year
+    )
+    frames = (
+        ledger.realised, ledger.lines, ledger.balance, case.flows, case.appraisal,
+        case.sensitivities,
+    )  # fmt: skip
+    names = [table["name"] for table in LEDGER_TABLES]
+    for name, frame in zip(names, frames, strict=True):
+        store(connection, name, frame)
+    return {"rows": len(ledger.lines)} | dict(zip(names, map(len, frames), strict=True))

@@ -1,0 +1,323 @@
+"""The appraisal of the programme to date: which flows, which classes, which bias, as stored.
+
+Years are financial years from April, the first with a cost or a benefit is the base year. Realised
+and forecast are kept apart in every flow. Columns: pipelines/statistics/ledger_tables.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.statistics.appraisal import (
+    DRAWS,
+    RATES_VINTAGE,
+    UncertainLine,
+    appraise,
+    benefit_sensitivities,
+    simulate,
+)
+from pipelines.statistics.benefits import MONETISED, Drawn, interval_of_sum
+from pipelines.statistics.ledger_tables import (
+    APPRAISAL,
+    APPRAISAL_FLOWS,
+    APPRAISAL_SENSITIVITIES,
+)
+from pipelines.statistics.staged_effects import TYPES
+
+REALISED, MIXED, FORECAST = BASES = ("realised", "realised, then forecast", "forecast")
+SELECTIONS = {
+    "cash only": ("CRB",),
+    "cash and non-cash": ("CRB", "NCRB"),
+    "all monetised": MONETISED,
+}
+# As budgeted, and the upper bound for outsourced information technology (Mott MacDonald 2002).
+# Which of them is right is for the reader to say; nothing is mitigated.
+OPTIMISM_BIASES = (0.0, 0.41)
+MITIGATION = 0.0
+SCHEDULE = "standard"
+UNITS = {
+    "pv_costs": "GBP",
+    "pv_benefits": "GBP",
+    "npsv": "GBP",
+    "bcr": "ratio",
+    "eanc": "GBP",
+    "undiscounted_payback_year": "financial year",
+    "discounted_payback_year": "financial year",
+    "npsv_p10": "GBP",
+    "npsv_p50": "GBP",
+    "npsv_p90": "GBP",
+    "npsv_above_zero_rate": "rate",
+}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Appraised:
+    """The three stored tables."""
+
+    flows: pl.DataFrame
+    appraisal: pl.DataFrame
+    sensitivities: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of benefits from one source, with how far all of it may be off."""
+
+    line_id: str
+    benefit_class: str
+    source: str
+    by_year: dict[int, float]
+    low: float = 1.0
+    high: float = 1.0
+    degrees: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.line_id} {self.source}"
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """Benefits and costs of one basis, over the same years."""
+
+    name: str
+    benefits: list[_Line]
+    costs: dict[str, dict[int, float]]
+    last_month_on: date | None
+
+    @property
+    def years(self) -> list[int]:
+        told = [line.by_year for line in self.benefits] + list(self.costs.values())
+        found = sorted({year for flows in told for year in flows})
+        return list(range(found[0], found[-1] + 1)) if found else []
+
+
+def appraised(
+    by_month: pl.DataFrame,
+    costs: pl.DataFrame,
+    drawn: Drawn,
+    generator: np.random.Generator,
+    *,
+    price_year: int,
+    draws: int = DRAWS,
+) -> Appraised:
+    """Appraise every basis, selection of classes and optimism bias.
+
+    `by_month` of `counted_once` and `costs` of `costs_by_month`, both in real pounds of
+    `price_year`; `drawn` of the same rows. Only lines that count are read.
+    """
+    flows: list[Row] = []
+    measures: list[Row] = []
+    checks: list[Row] = []
+    for name in BASES:
+        basis = _basis(name, by_month, costs, drawn)
+        flows += [row | {"basis": name, "price_year": price_year} for row in _flow_rows(basis)]
+        for selection, classes in SELECTIONS.items():
+            chosen = [line for line in basis.benefits if line.benefit_class in classes]
+            for bias in OPTIMISM_BIASES:
+                case = {
+                    "basis": name,
+                    "class_selection": selection,
+                    "optimism_bias": bias,
+                    "price_year": price_year,
+                }
+                told, sensitive = _case(basis, chosen, bias, generator, draws)
+                measures += [case | row for row in told]
+                checks += [case | row for row in sensitive]
+    return Appraised(
+        _frame(flows, APPRAISAL_FLOWS),
+        _frame(measures, APPRAISAL),
+        _frame(checks, APPRAISAL_SENSITIVITIES),
+    )
+
+
+def _frame(rows: list[Row], table: Row) -> pl.DataFrame:
+    schema = {name: TYPES[kind] for name, kind, _ in table["columns"]}
+    return pl.DataFrame([[row.get(name) for name in schema] for row in rows], schema, orient="row")
+
+
+def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn) -> _Basis:
+    counted = by_month.filter(pl.col("is_counted") & pl.col("benefit_class").is_in(list(MONETISED)))
+    is_realised = pl.col("realised_gbp").is_not_null()
+    realised = counted.filter(is_realised)
+    forecast = counted.filter(pl.col("forecast_gbp").is_not_null())
+    if name == REALISED:
+        last = realised["month"].max()
+        costs = costs.filter(pl.col("month") <= last) if last else costs.clear()
+        forecast = forecast.clear()
+    elif name == MIXED:
+        forecast = forecast.filter(~is_realised)
+    else:
+        realised = realised.clear()
+    benefits = [_realised_line(rows, drawn) for rows in _by_line(realised)]
+    benefits += [_forecast_line(rows) for rows in _by_line(forecast)]
+    paid = {
+        str(rows["cost_id"][0]): _by_year(rows, "cost_gbp")
+        for rows in costs.sort("cost_id").partition_by("cost_id", maintain_order=True)
+    }
+    months = [
+        found
+        for frame in (realised, forecast, costs)
+        if isinstance(found := frame["month"].max(), date)
+    ]
+    return _Basis(name, benefits, paid, max(months, default=None))
+
+
+def _by_line(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    return rows.sort("benefit_id", "party", "month").partition_by("benefit_id", maintain_order=True)
+
+
+def _by_year(rows: pl.DataFrame, name: str) -> dict[int, float]:
+    """Pounds by financial year."""
+    year = pl.col("month").dt.year() - (pl.col("month").dt.month() < 4).cast(pl.Int32)
+    told = rows.group_by(year.alias("year")).agg(pl.col(name).sort_by("party", "month").sum())
+    return dict(told.sort("year").iter_rows())
+
+
+def _realised_line(rows: pl.DataFrame, drawn: Drawn) -> _Line:
+    """The multiplier is as uncertain as the sum of its months, effect and unit value together."""
+    line = rows.row(0, named=True)
+    total = float(rows["realised_gbp"].sum())
+    low, high = interval_of_sum(list(rows.iter_rows(named=True)), drawn)
+    ends = (1.0, 1.0)
+    if low is not None and high is not None and total:
+        # A harm is multiplied too: its larger end is the lower pound.
+        ends = (min(low / total, high / total, 1.0), max(low / total, high / total, 1.0))
+    return _Line(
+        line["benefit_id"],
+        line["benefit_class"],
+        "realised",
+        _by_year(rows, "realised_gbp"),
+        *ends,
+        line["degrees"],
+    )
+
+
+def _forecast_line(rows: pl.DataFrame) -> _Line:
+    """The multiplier is the range of the unit value; without one the forecast is taken as it is."""
+    line = rows.row(0, named=True)
+    value = line["unit_value_gbp"]
+    ends = (
+        (line["unit_value_low_gbp"] / value, line["unit_value_high_gbp"] / value) if value else ()
+    )
+    by_year = _by_year(rows, "forecast_gbp")
+    return _Line(line["benefit_id"], line["benefit_class"], "forecast", by_year, *ends)
+
+
+def _flow_rows(basis: _Basis) -> list[Row]:
+    rows: list[Row] = []
+    for line in basis.benefits:
+        told = {
+            "line_id": line.line_id,
+            "benefit_class": line.benefit_class,
+            "source": line.source,
+        }
+        rows += [told | {"year": year, "gbp": gbp} for year, gbp in line.by_year.items()]
+    for cost, by_year in basis.costs.items():
+        told = {"line_id": f"cost {cost}", "source": "cost"}
+        rows += [told | {"year": year, "gbp": gbp} for year, gbp in by_year.items()]
+    return rows
+
+
+def _case(
+    basis: _Basis, lines: list[_Line], bias: float, generator: np.random.Generator, draws: int
+) -> tuple[list[Row], list[Row]]:
+    """Measures and sensitivities of one selection of classes."""
+    years = basis.years
+    about = {
+        "schedule": SCHEDULE,
+        "mitigation": MITIGATION,
+        "first_year": years[0] if years else None,
+        "last_year": years[-1] if years else None,
+        "last_month_on": basis.last_month_on,
+        "benefit_ids": ", ".join(sorted({line.line_id for line in lines})) or None,
+        "rates_vintage": RATES_VINTAGE,
+    }
+    if not lines:
+        because = "no benefit of these classes is told on this basis"
+        return [
+            about | {"measure": measure, "unit": unit, "note": because}
+            for measure, unit in UNITS.items()
+        ], []
+    costs = _summed(list(basis.costs.values()), years)
+    benefits = _summed([line.by_year for line in lines], years)
+    found = appraise(costs, benefits, optimism_bias=bias, mitigation=MITIGATION, schedule=SCHEDULE)
+    drawn = simulate(
+        [*(_uncertain(line, years) for line in lines), UncertainLine("costs", "cost", costs)],
+        generator,
+        optimism_bias=bias,
+        mitigation=MITIGATION,
+        draws=draws,
+    )
+    undiscounted, discounted = found.undiscounted_payback_year, found.discounted_payback_year
+    values = {
+        "pv_costs": found.pv_costs,
+        "pv_benefits": found.pv_benefits,
+        "npsv": found.npsv,
+        "bcr": found.bcr,
+        "eanc": found.eanc,
+        "undiscounted_payback_year": None if undiscounted is None else years[undiscounted],
+        "discounted_payback_year": None if discounted is None else years[discounted],
+        "npsv_p10": drawn.p10,
+        "npsv_p50": drawn.p50,
+        "npsv_p90": drawn.p90,
+        "npsv_above_zero_rate": drawn.probability_above_zero,
+    }
+    notes = {
+        "bcr": "no costs",
+        "eanc": "no year after the base year",
+        "undiscounted_payback_year": "not paid back by the last year",
+        "discounted_payback_year": "not paid back by the last year",
+    }
+    told = [
+        about
+        | {
+            "measure": measure,
+            "unit": UNITS[measure],
+            "value": value,
+            "note": notes[measure] if value is None else None,
+        }
+        for measure, value in values.items()
+    ]
+    others = benefit_sensitivities(
+        costs, benefits, optimism_bias=bias, mitigation=MITIGATION, schedule=SCHEDULE
+    )
+    tornado = [
+        {
+            "sensitivity": "tornado",
+            "variant": swing.name,
+            "npsv_low_gbp": min(swing.npsv_at_low, swing.npsv_at_high),
+            "npsv_high_gbp": max(swing.npsv_at_low, swing.npsv_at_high),
+        }
+        for swing in drawn.tornado
+    ]
+    switching = [
+        {"sensitivity": "switching value", "variant": line, "switching_value": factor}
+        for line, factor in drawn.switching_values.items()
+    ]
+    shocked = [
+        {"sensitivity": "benefits", "variant": case, "npsv_gbp": one.npsv, "bcr": one.bcr}
+        for case, one in others.items()
+    ]
+    return told, [*tornado, *switching, *shocked]
+
+
+def _summed(flows: Sequence[dict[int, float]], years: Sequence[int]) -> list[float]:
+    return [sum(by_year.get(year, 0.0) for by_year in flows) for year in years]
+
+
+def _uncertain(line: _Line, years: Sequence[int]) -> UncertainLine:
+    return UncertainLine(
+        line.name,
+        "benefit",
+        _summed([line.by_year], years),
+        low=line.low,
+        high=line.high,
+        shape="normal" if line.source == "realised" else "triangular",
+        degrees=line.degrees,
+    )
