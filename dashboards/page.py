@@ -33,6 +33,7 @@ FILTERED_BY = {
     "marts.rpt_device_clocks_weekly": (),
     "marts.rpt_feed_freshness": (),
     "statistics.metric_revisions": ("Organisation", "Months"),
+    "statistics.appraisal": (),
     "statistics.trust_spread": ("Modality", "Months"),
     "marts.rpt_feed_metric_matrix": (),
     "marts.rpt_image_access_monthly": ("Organisation", "Months"),

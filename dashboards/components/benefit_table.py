@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
 
-from dashboards.components import theme, wording
+from dashboards.components import plain_table, theme, wording
 from dashboards.components.figure import Figure
 
 HEADINGS = (
@@ -19,9 +19,19 @@ HEADINGS = (
     "Planned value a year",
     "Target",
     "What the metric did",
-    "Realised value",
+    "Realised to date",
     "Certainty of the unit cost",
 )
+APPRAISAL_HEADINGS = (
+    "Basis",
+    "Costs, present value",
+    "Benefits, present value",
+    "Net present value (NPSV)",
+    "P10 to P90",
+    "Chance above 0",
+    "Benefit-cost ratio (BCR)",
+)
+NO_EVIDENCE = "no evidence"
 MONEY_PER = "GBP per "
 # Units that are written out behind the number.
 _WRITTEN_OUT = {"nights", "TB"}
@@ -44,11 +54,9 @@ def headline(row: dict[str, Any]) -> None:
     )
     rest = ", ".join(f"{row[count]} {words}" for count, words in gaps if row[count])
     rest = f" Of the others: {rest}." if rest else ""
-    some = row["realised_count"]
-    realised = f"{some or 'none'} {'have' if some > 1 else 'has'} a realised value yet"
     text = (
         f"{row['measured_count']} of {row['line_count']} promised benefits can be measured: "
-        f"{', '.join(moves)}; {realised}.{rest} "
+        f"{', '.join(moves)}.{rest} "
         f"Targets met: {row['target_met_count']} of {row['target_judged_count']} that can be judged."
     )
     st.html(f'<p class="headline">{escape(text)}</p>')
@@ -147,10 +155,8 @@ def _line(row: dict[str, Any]) -> str:
     money = "no planned value"
     if value is not None:
         money = f"{wording.number(value, 'gbp')}{_quiet(wording.status(row['source_status']))}"
-    realised = row["realised_value_gbp"]
-    shown = wording.number(realised, "gbp") if realised is not None else row["realised_status"]
     cost = wording.status(row["unit_cost_source_status"]) if value is not None else "not used"
-    cells = (money, _target(row), _measured(row), _tag(shown), _quiet(cost))
+    cells = (money, _target(row), _measured(row), _realised(row), _quiet(cost))
     return (
         f'<tr><th scope="row"><strong>{escape(row["benefit_id"])} {escape(row["title"])}</strong>'
         f"{_quiet(row['promise'] or '')}{_detail(row)}</th>"
@@ -169,6 +175,78 @@ def _detail(row: dict[str, Any]) -> str:
     if row["needed_feeds"]:
         text += f" Rests on: {_in_words(row['needed_feeds'])}."
     return _quiet(text)
+
+
+def _realised(row: dict[str, Any]) -> str:
+    """Pounds to date with interval and evidence, or why there are none."""
+    shadowed = row["shadowed_by"]
+    group = _quiet(f"Not counted: {shadowed} of its group counts.") if shadowed else ""
+    grade = row["evidence_grade"]
+    if row["realised_to_date_gbp"] is None:
+        is_graded = grade and grade != NO_EVIDENCE
+        tag = f"evidence {grade}: {row['verdict']}" if is_graded else NO_EVIDENCE
+        because = row["empty_because"] or "the register has no such line"
+        return f"{_tag(tag)}{_quiet(f'No value: {because}.')}{group}"
+    low, high = (wording.number(row[f"realised_{end}_gbp"], "gbp") for end in ("low", "high"))
+    plan = wording.number(row["planned_compared_gbp"], "gbp")
+    since, until = (wording.month(row[f"realised_{end}_on"]) for end in ("from", "until"))
+    detail = (
+        f"95 % interval {low} to {high}; {plan} was planned for the same months. {since} to {until}, "
+        f"prices of {row['price_year']}."
+    )
+    value = wording.number(row["realised_to_date_gbp"], "gbp")
+    return f"{value} {_tag(f'evidence {grade}: ' + row['verdict'])}{_quiet(detail)}{group}"
+
+
+def appraisal(frame: pl.DataFrame) -> Figure:
+    """Costs against benefits: one group per selection of classes, one row per basis."""
+    title = "Costs and benefits to date, whole network"
+    groups = []
+    for classes, mine in groupby(frame.to_dicts(), key=lambda row: row["class_selection"]):
+        lines = [
+            _appraised(basis, {row["measure"]: row for row in rows})
+            for basis, rows in groupby(mine, key=lambda row: row["basis"])
+        ]
+        groups.append(plain_table.Group(lines, title=classes.capitalize()))
+    first = frame.row(0, named=True) if frame.height else {}
+    notes = []
+    if first:
+        notes = [
+            f"Financial years from {first['first_year']}, prices of {first['price_year']}, discounted "
+            f"by the {first['schedule']} schedule ({first['rates_vintage']}), costs as budgeted, "
+            "without optimism bias. Realised covers only months that can be compared with a party "
+            "that was not live yet; costs are those of the same months."
+        ]
+    return Figure(
+        title=title,
+        takeaway="What realised says and what was forecast stand apart; a ratio below 1 does not "
+        "pay for itself.",
+        table=frame,
+        reading=plain_table.html(title, APPRAISAL_HEADINGS, groups),
+        notes=notes,
+        nothing="The register and the costs give nothing to appraise yet.",
+    )
+
+
+def _appraised(basis: str, measures: dict[str, dict[str, Any]]) -> list[str]:
+    def told(measure: str, unit: str) -> str:
+        row = measures[measure]
+        if row["value"] is None:
+            return row["note"] or wording.NO_VALUE
+        return f"{row['value']:.2f}" if unit == "ratio" else wording.number(row["value"], unit)
+
+    spread = f"{told('npsv_p10', 'gbp')} to {told('npsv_p90', 'gbp')}"
+    if measures["npsv_p10"]["value"] is None:
+        spread = wording.NO_VALUE
+    return [
+        f"{basis.capitalize()}, up to {wording.month(measures['npsv']['last_month_on'])}",
+        told("pv_costs", "gbp"),
+        told("pv_benefits", "gbp"),
+        told("npsv", "gbp"),
+        spread,
+        told("npsv_above_zero_rate", "rate"),
+        told("bcr", "ratio"),
+    ]
 
 
 def _target(row: dict[str, Any]) -> str:

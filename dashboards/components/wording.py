@@ -146,7 +146,7 @@ def number(value: Any, unit: str | None) -> str:
     if unit == "rate":
         return f"{value:.2%}" if _is_small(value) else f"{value:.1%}"
     if unit == "gbp":
-        return f"£{value:,.0f}"
+        return f"-£{-value:,.0f}" if value <= -0.5 else f"£{abs(value):,.0f}"
     if unit == "hours":
         written = f"{value:,.0f}"
         return f"{written} hour" if written == "1" else f"{written} hours"

@@ -13,9 +13,9 @@ benefit_table.show(
     register,
     title=REGISTER,
     caption=(
-        "Every promise of the programme. Planned is what was promised; the metric shows what "
-        "changed since the baseline, whatever the cause; realised value is not estimated yet. "
-        "The classes count different kinds of value and are never added together."
+        "Planned was promised; the metric shows what changed, whatever the cause; realised is what "
+        "a comparison with parties not yet live gives the programme. The classes count different "
+        "kinds of value and are never added together."
     ),
 )
 page.footer(
@@ -23,6 +23,7 @@ page.footer(
     metrics=register["measure_metric_id"].drop_nulls().to_list(),
     source="marts.rpt_benefits_summary",
 )
+page.figure(benefit_table.appraisal(benefits.appraisal(page.build)), source="statistics.appraisal")
 page.figure(
     benefit_table.planned(register, title="Planned value a year by promise, whole network"),
     source="marts.rpt_benefits_summary",

@@ -751,7 +751,6 @@ def overview(summary: pl.DataFrame) -> pl.DataFrame:
             "no_metric_count": [summary["evidence_status"].to_list().count("no metric yet")],
             "target_judged_count": [met.count()],
             "target_met_count": [int(met.sum())],
-            "realised_count": [0],
         }
     )
 
@@ -783,8 +782,6 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             "improvement": improvement,
             "metric_baseline_value": first,
             "is_measured": has_baseline,
-            "realised_value_gbp": None,
-            "realised_status": "not yet estimated",
             "unit_cost_source_status": cost_status,
         }
         rows.append(
@@ -834,6 +831,54 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return pl.DataFrame(rows, infer_schema_length=None), pl.DataFrame(
         monthly, infer_schema_length=None
     )
+
+
+def ledger(summary: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The first line realised, the second shadowed by it, the others without evidence."""
+    lines = summary.select("benefit_id").with_row_index("number")
+    is_first, is_second = pl.col("number") == 0, pl.col("number") == 1
+    pounds = {"planned_compared": 9000.0, "realised_to_date": 1034.4}
+    pounds |= {"realised_low": -85.2, "realised_high": 2153.7}
+    told = lines.select(
+        "benefit_id",
+        *[
+            pl.when(is_first).then(value).otherwise(None).alias(f"{name}_gbp")
+            for name, value in pounds.items()
+        ],
+        pl.when(is_first).then(date(2021, 1, 1)).alias("realised_from_on"),
+        pl.when(is_first).then(date(2021, 12, 1)).alias("realised_until_on"),
+        pl.when(is_first).then(pl.lit("B")).otherwise(pl.lit("no evidence")).alias("evidence"),
+        pl.when(is_first).then(pl.lit("consistent with improvement")).alias("verdict"),
+        pl.when(~is_first).then(pl.lit("RMC has 7 months before go-live")).alias("empty_because"),
+        pl.when(is_second).then(pl.col("benefit_id").first()).alias("shadowed_by"),
+        price_year=2024,
+    )
+    values = {"pv_costs": 1_000_000.0, "pv_benefits": 850_000.0, "npsv": -150_000.0, "bcr": 0.85}
+    values |= {"npsv_p10": -400_000.0, "npsv_p90": 90_000.0, "npsv_above_zero_rate": 0.21}
+    units = {"bcr": "ratio", "npsv_above_zero_rate": "rate"}
+    cases = [
+        (basis, classes, measure, value if basis == "realised" else None)
+        for basis in ("realised", "forecast")
+        for classes in ("cash only", "all monetised")
+        for measure, value in values.items()
+    ]
+    appraisal = pl.DataFrame(
+        cases, ["basis", "class_selection", "measure", "value"], orient="row"
+    ).with_columns(
+        pl.col("measure").replace_strict(units, default="GBP").alias("unit"),
+        pl.when(pl.col("value").is_null())
+        .then(pl.lit("no benefit of these classes is told on this basis"))
+        .alias("note"),
+        optimism_bias=0.0,
+        schedule=pl.lit("standard"),
+        first_year=2020,
+        last_year=2021,
+        last_month_on=date(2021, 12, 1),
+        price_year=2024,
+        rates_vintage=pl.lit("Green Book 2022"),
+        benefit_ids=pl.lit("B01"),
+    )
+    return {"statistics.benefit_ledger": told, "statistics.appraisal": appraisal}
 
 
 def events() -> pl.DataFrame:
@@ -1151,6 +1196,7 @@ def tables() -> dict[str, pl.DataFrame]:
     found["statistics.turnaround_survival"] = survival(parts)
     found["statistics.metric_revisions"] = revisions(metrics)
     found |= equity(parts)
+    found |= ledger(marts["rpt_benefits_summary"])
     return found
 
 

@@ -165,8 +165,28 @@ def test_benefits_are_grouped_by_class_and_never_added_up(open_view):
     text = text_of(app)
     for kind in ("Cash-releasing (CRB)", "Non-cash-releasing (NCRB)", "Societal (SB)"):
         assert kind in text
-    assert text.count("not yet estimated") >= 8
     assert "Total" not in text
+
+
+def test_the_realised_value_stands_with_interval_plan_and_evidence_or_a_reason(open_view):
+    """A pound without how sure it is, or an empty cell without a reason, misleads the board."""
+    text = text_of(open_view("benefits_summary"))
+    assert "£1,034" in text and "evidence B: consistent with improvement" in text
+    assert (
+        "95 % interval -£85 to £2,154; £9,000 was planned for the same months. January 2021 to "
+        "December 2021, prices of 2024."
+    ) in text
+    assert text.count("No value: RMC has 7 months before go-live.") >= 8
+    assert "of its group counts." in text
+
+
+def test_costs_and_benefits_are_told_by_basis_and_class_with_their_uncertainty(open_view):
+    """A forecast read as a result, or a value without its spread, is a promise and no evidence."""
+    text = text_of(open_view("benefits_summary"))
+    assert "Cash only" in text and "All monetised" in text
+    assert "Realised, up to December 2021" in text and "Forecast, up to December 2021" in text
+    assert "-£150,000" in text and "-£400,000 to £90,000" in text and "0.85" in text
+    assert "no benefit of these classes is told on this basis" in text
 
 
 def test_the_board_reads_first_how_many_promises_can_be_measured(open_view):
@@ -177,7 +197,6 @@ def test_the_board_reads_first_how_many_promises_can_be_measured(open_view):
         "Of the others: 1 measured now, but not in the baseline, "
         "3 without evidence, for want of a feed, 1 without a metric yet."
     ) in text
-    assert "none has a realised value yet." in text
     assert "Targets met: 1 of 2 that can be judged." in text
 
 

@@ -40,13 +40,24 @@ def summary(build: Build) -> pl.DataFrame:
             benefits.is_target_met,
             benefits.planned_value_gbp_per_year,
             benefits.planned_value_to_date_gbp,
-            benefits.realised_value_gbp,
-            benefits.realised_status,
+            ledger.planned_compared_gbp,
+            ledger.realised_to_date_gbp,
+            ledger.realised_low_gbp,
+            ledger.realised_high_gbp,
+            ledger.realised_from_on,
+            ledger.realised_until_on,
+            ledger.price_year,
+            ledger.evidence as evidence_grade,
+            ledger.verdict,
+            ledger.empty_because,
+            ledger.shadowed_by,
             benefits.double_count_group,
             benefits.unit_cost_source_status,
             benefits.source_status,
             benefits.status,
         from marts.rpt_benefits_summary as benefits
+        left join statistics.benefit_ledger as ledger
+            on benefits.benefit_id = ledger.benefit_id
         left join catalogue.metrics as metrics
             on benefits.measure_metric_id = metrics.metric_id
         order by
@@ -73,8 +84,36 @@ def overview(build: Build) -> pl.DataFrame:
             no_metric_count,
             target_judged_count,
             target_met_count,
-            realised_count,
         from marts.rpt_benefits_overview
+        """,
+    )
+
+
+def appraisal(build: Build) -> pl.DataFrame:
+    """One row per basis, selection of classes and measure, costs as budgeted."""
+    return read(
+        build,
+        """
+        select
+            basis,
+            class_selection,
+            measure,
+            value,
+            unit,
+            note,
+            first_year,
+            last_year,
+            last_month_on,
+            schedule,
+            optimism_bias,
+            price_year,
+            rates_vintage,
+            benefit_ids,
+        from statistics.appraisal
+        where
+            optimism_bias = 0
+            and class_selection in ('cash only', 'all monetised')
+        order by class_selection desc, basis, measure
         """,
     )
 

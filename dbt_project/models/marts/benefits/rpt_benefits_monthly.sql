@@ -122,8 +122,6 @@ select
     metrics.value as metric_value,
     metrics.value - baselines.metric_baseline_value as metric_change,
     metrics.value is not null and baselines.metric_baseline_value is not null as is_measured,
-    cast(null as double) as realised_value_gbp,
-    'not yet estimated' as realised_status,
     unit_costs.source_status as unit_cost_source_status
 from planned
 inner join benefits on planned.benefit_id = benefits.benefit_id

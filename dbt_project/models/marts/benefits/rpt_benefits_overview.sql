@@ -4,8 +4,7 @@ with benefits as (
         is_measured,
         evidence_status,
         movement,
-        is_target_met,
-        realised_value_gbp
+        is_target_met
     from {{ ref('rpt_benefits_summary') }}
 )
 
@@ -20,6 +19,5 @@ select
     count(*) filter (where evidence_status = 'no evidence') as no_evidence_count,
     count(*) filter (where evidence_status = 'no metric yet') as no_metric_count,
     count(*) filter (where is_target_met is not null) as target_judged_count,
-    count(*) filter (where is_target_met) as target_met_count,
-    count(realised_value_gbp) as realised_count
+    count(*) filter (where is_target_met) as target_met_count
 from benefits

@@ -148,8 +148,6 @@ select
     end as is_target_met,
     benefits.planned_value_gbp_per_year,
     latest.planned_value_to_date_gbp,
-    cast(null as double) as realised_value_gbp,
-    'not yet estimated' as realised_status,
     benefits.double_count_group,
     benefits.source_status,
     unit_costs.source_status as unit_cost_source_status,
