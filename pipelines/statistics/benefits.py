@@ -164,7 +164,7 @@ def _line_months(
 ) -> pl.DataFrame:
     """Lines with the months after go-live, their plan, forecast, volume and effect."""
     live = go_lives.group_by("party", "go_live_type").agg(
-        pl.col("go_live_on").max().dt.offset_by("-1d").dt.month_start().dt.offset_by("1mo")
+        pl.col("go_live_on").min().dt.offset_by("-1d").dt.month_start().dt.offset_by("1mo")
         .alias("from_month")
     )  # fmt: skip
     parties = live.join(register, on="go_live_type").filter(

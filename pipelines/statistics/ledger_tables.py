@@ -44,7 +44,12 @@ REALISED_BENEFITS: dict[str, Any] = {
             "DOUBLE",
             "Attributed units x unit value; below 0 for a harm, empty where it cannot be told.",
         ),
-        ("realised_low_gbp", "DOUBLE", "Lower end of its 95 % interval."),
+        (
+            "realised_low_gbp",
+            "DOUBLE",
+            "Lower end, from the 95 % interval of the mean effect moved to this month: what one month "
+            "of one party varies by itself is not in it.",
+        ),
         ("realised_high_gbp", "DOUBLE", "Upper end."),
         ("empty_because", "VARCHAR", "Why realised is empty, in words; null where it is told."),
         (
@@ -102,7 +107,11 @@ BENEFIT_LEDGER: dict[str, Any] = {
         ("forecast_to_date_gbp", "DOUBLE", "Forecast of these months."),
         ("planned_compared_gbp", "DOUBLE", "Plan of the months that realised covers."),
         ("realised_to_date_gbp", "DOUBLE", "Realised; empty, never 0, where it cannot be told."),
-        ("realised_low_gbp", "DOUBLE", "Lower end of its 95 % interval, one draw for all months."),
+        (
+            "realised_low_gbp",
+            "DOUBLE",
+            "Lower end, from the 95 % interval of the mean effect with one draw for all months.",
+        ),
         ("realised_high_gbp", "DOUBLE", "Upper end."),
         ("realised_from_on", "DATE", "First month that realised covers."),
         ("realised_until_on", "DATE", "Last month of it."),

@@ -33,7 +33,7 @@ MEASURES = """
             abs(target_value - metric_baseline_value) as size
         from marts.rpt_benefits_summary
     ) as promises on benefits.benefit_id = promises.benefit_id
-    where benefits.measure_metric_id is not null
+    where benefits.measure_metric_id is not null and benefits.go_live_type is not null
     group by benefits.measure_metric_id, benefits.go_live_type
     order by all
 """
