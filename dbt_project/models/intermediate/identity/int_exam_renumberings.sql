@@ -1,10 +1,3 @@
-{{ config(meta={'kept': {
-    'by': 'old_key',
-    'inputs': {
-        'stg_ris__events': 'exam_key',
-    },
-}}) }}
-
 with identity_events as (
     select
         event_id,

@@ -1,10 +1,3 @@
-{{ config(meta={'kept': {
-    'by': 'acquired_month_on',
-    'inputs': {
-        'int_report_categories': 'month_on',
-    },
-}}) }}
-
 with exams as (
     select
         party_code,

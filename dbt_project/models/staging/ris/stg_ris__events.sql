@@ -1,13 +1,3 @@
-{{ config(meta={'kept': {
-    'by': 'source_sha',
-    'inputs': {
-        'imaging_events': {
-            'touches': 'select source_sha from {changes}',
-            'only': 'changes',
-        },
-    },
-}}) }}
-
 with assertions as (
     select * from {{ source('landing', 'imaging_events') }}
 )
