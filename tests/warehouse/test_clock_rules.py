@@ -27,7 +27,6 @@ NEEDED = [
     "dbt_project.yml",
     "profiles.yml",
     "macros/*.sql",
-    "materializations/*.sql",
     "seeds/**/*.csv",
     "tests/generic/*.sql",
 ]
