@@ -90,6 +90,8 @@ if [ "$want" = dev ]; then
             install_package openjdk-21-jre-headless "the tests build the warehouse on Spark too" || true
     fi
     wanted=$(sha256sum requirements/spark.txt | cut -d' ' -f1)
+    # one whose Python has left the machine is made anew
+    .venv-spark/bin/python -c '' 2>/dev/null || rm -rf .venv-spark
     if [ "$(cat .venv-spark/lock 2>/dev/null)" != "$wanted" ]; then
         say "installing requirements/spark.txt into .venv-spark"
         [ -x .venv-spark/bin/python ] || "$python" -m venv --without-pip .venv-spark

@@ -199,6 +199,7 @@ def test_the_list_of_functions_holds_none_that_reaches_out():
         "with " + ", ".join(f"c{n} as (select 1)" for n in range(3_000)) + " select 1",
         "select * from range(1)" + " cross join range(1)" * 3_000,
         "explain " * 10_000 + "select 1",
+        "explain " + "/**/" * 4_000 + " select 1",
         "pivot " * 5_000 + "x on a using sum(b)",
     ],
     ids=lambda sql: sql[:24],
