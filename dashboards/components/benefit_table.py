@@ -130,7 +130,7 @@ def planned(frame: pl.DataFrame, *, title: str) -> Figure:
         "title",
         "benefit_class",
         "planned_value_gbp_per_year",
-        "planned_value_to_date_gbp",
+        "planned_to_date_gbp",
         "source_status",
         "unit_cost_source_status",
     )

@@ -142,7 +142,14 @@ def _in_known_types(
         for place, (name, one) in enumerate(zip(relation.columns, types, strict=True), 1)
     )
     del relation
-    return engine.sql(f"select {columns} from ({statement.rstrip().rstrip(';')}\n)")
+    return engine.sql(f"select {columns} from ({_without_end(statement)}\n)")
+
+
+def _without_end(statement: str) -> str:
+    """The one statement of a text, without its semicolon and what comes after."""
+    text = statement.encode()
+    ends = [at for at, _ in duckdb.tokenize(statement) if text[at : at + 1] == b";"]
+    return text[: ends[0]].decode() if ends else statement
 
 
 def _first(

@@ -178,12 +178,13 @@ def _cannot_tell(measure: Measure, panel: Panel, calendar: Calendar) -> list[str
         )
     if panel.shock_months == "kept":
         told.append(
-            f"The {len(panel.shocks)} months of {_shock_labels(calendar)} are used, since without "
-            "them too few remain before the first go-live: what met the parties unequally then "
+            f"The {len(panel.shocks)} months of {_shock_labels(calendar, panel)} are used, since "
+            "without them too few remain before the first go-live: what met the parties unequally then "
             "looks like an effect."
         )
     elif panel.shock_months == "left out":
-        told.append(f"The {len(panel.shocks)} months of {_shock_labels(calendar)} are left out.")
+        labels = _shock_labels(calendar, panel)
+        told.append(f"The {len(panel.shocks)} months of {labels} are left out.")
     others = _other_types(measure, panel, calendar)
     if others:
         told.append(
@@ -193,8 +194,11 @@ def _cannot_tell(measure: Measure, panel: Panel, calendar: Calendar) -> list[str
     return [*told, SPILLOVER, CHOSEN_ORDER]
 
 
-def _shock_labels(calendar: Calendar) -> str:
-    return ", ".join(calendar.shocks.sort("from_on")["label"])
+def _shock_labels(calendar: Calendar, panel: Panel) -> str:
+    """Names of the shocks that touch a month of the panel."""
+    shocks = calendar.shocks.sort("from_on")
+    met = (shock_months(shocks[row]) & panel.shocks for row in range(len(shocks)))
+    return ", ".join(label for label, months in zip(shocks["label"], met, strict=True) if months)
 
 
 def _other_types(measure: Measure, panel: Panel, calendar: Calendar) -> list[str]:

@@ -837,7 +837,7 @@ def ledger(summary: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """The first line realised, the second shadowed by it, the others without evidence."""
     lines = summary.select("benefit_id").with_row_index("number")
     is_first, is_second = pl.col("number") == 0, pl.col("number") == 1
-    pounds = {"planned_compared": 9000.0, "realised_to_date": 1034.4}
+    pounds = {"planned_to_date": 50_000.0, "planned_compared": 9000.0, "realised_to_date": 1034.4}
     pounds |= {"realised_low": -85.2, "realised_high": 2153.7}
     told = lines.select(
         "benefit_id",

@@ -39,7 +39,7 @@ def summary(build: Build) -> pl.DataFrame:
             benefits.target_on,
             benefits.is_target_met,
             benefits.planned_value_gbp_per_year,
-            benefits.planned_value_to_date_gbp,
+            ledger.planned_to_date_gbp,
             ledger.planned_compared_gbp,
             ledger.realised_to_date_gbp,
             ledger.realised_low_gbp,

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 
 from pipelines.defs.resources import Pipeline
-from pipelines.defs.statistics.storing import materialized, store
+from pipelines.defs.statistics.storing import each_materialized, specs, store_each
 from pipelines.journal import Journal
 from pipelines.statistics.appraisal_cases import appraised
 from pipelines.statistics.ledger import Evidence, ledger_of
@@ -63,44 +63,31 @@ PRICES = "select year, price_index from seeds.gdp_deflator order by year"
 UNTIL = "select max(month_on) from intermediate.int_months where is_complete"
 
 
-@dg.multi_asset(
-    specs=[
-        dg.AssetSpec(
-            key=["statistics", table["name"]],
-            group_name="statistics",
-            description=table["description"],
-            owners=["team:imaging-analytics"],
-            kinds={"python", "duckdb"},
-            deps=[
-                dg.AssetKey(["intermediate", "int_months"]),
-                dg.AssetKey(["marts", "dim_event"]),
-                dg.AssetKey(["marts", "dim_party"]),
-                dg.AssetKey(["marts", "rpt_metrics_monthly"]),
-                dg.AssetKey(["seeds", "gdp_deflator"]),
-                dg.AssetKey(["seeds", "programme_costs"]),
-                dg.AssetKey(["staging", "stg_finance__benefits"]),
-                dg.AssetKey(["statistics", "go_live_effects"]),
-                dg.AssetKey(["statistics", "go_live_effects_monthly"]),
-            ],
-        )
-        for table in LEDGER_TABLES
-    ],
+READ = (
+    ("intermediate", "int_months"),
+    ("marts", "dim_event"),
+    ("marts", "dim_party"),
+    ("marts", "rpt_metrics_monthly"),
+    ("seeds", "gdp_deflator"),
+    ("seeds", "programme_costs"),
+    ("staging", "stg_finance__benefits"),
+    ("statistics", "go_live_effects"),
+    ("statistics", "go_live_effects_monthly"),
 )
+
+
+@dg.multi_asset(specs=specs(LEDGER_TABLES, READ))
 def benefit_ledger(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
 ) -> Iterator[dg.MaterializeResult]:
     """Read register, effects, volumes and costs, value, appraise, store."""
-    counts = materialized(pipeline, journal, "benefit_ledger", store_benefit_ledger).metadata
-    for table in LEDGER_TABLES:
-        rows = {"rows": (counts or {})[table["name"]]}
-        yield dg.MaterializeResult(asset_key=["statistics", table["name"]], metadata=rows)
+    yield from each_materialized(pipeline, journal, "benefit_ledger", store_benefit_ledger)
 
 
 def store_benefit_ledger(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Write the tables of the benefit ledger and the appraisal of an open warehouse.
 
-    Reads the stored effects of go-lives. Returns the rows of each table, by its name, and the lines
-    of the ledger as `rows`.
+    Reads the stored effects of go-lives. Returns the rows of each table, by its name.
     """
     generator = np.random.default_rng(SEED)
     (until,) = connection.sql(UNTIL).fetchall()[0]
@@ -123,7 +110,4 @@ def store_benefit_ledger(connection: duckdb.DuckDBPyConnection) -> dict[str, int
         ledger.realised, ledger.lines, ledger.balance, case.flows, case.appraisal,
         case.sensitivities,
     )  # fmt: skip
-    names = [table["name"] for table in LEDGER_TABLES]
-    for name, frame in zip(names, frames, strict=True):
-        store(connection, name, frame)
-    return {"rows": len(ledger.lines)} | dict(zip(names, map(len, frames), strict=True))
+    return store_each(connection, LEDGER_TABLES, frames)

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 
 from pipelines.defs.resources import Pipeline
-from pipelines.defs.statistics.storing import materialized, store
+from pipelines.defs.statistics.storing import each_materialized, specs, store_each
 from pipelines.journal import Journal
 from pipelines.statistics.effect_panel import Measure
 from pipelines.statistics.effect_tables import GO_LIVE_EFFECT_TABLES
@@ -20,21 +20,21 @@ MEASURES = """
     select
         benefits.measure_metric_id as metric_id,
         benefits.go_live_type,
-        min_by(benefits.improvement, benefits.benefit_id) as improvement,
-        min_by(benefits.unit, benefits.benefit_id) as unit,
-        max_by(promises.baseline, promises.size) as baseline,
-        max_by(promises.target, promises.size) as target
+        benefits.improvement,
+        benefits.unit,
+        promises.metric_baseline_value as baseline,
+        promises.target_value as target
     from staging.stg_finance__benefits as benefits
-    left join (
-        select
-            benefit_id,
-            metric_baseline_value as baseline,
-            target_value as target,
-            abs(target_value - metric_baseline_value) as size
-        from marts.rpt_benefits_summary
-    ) as promises on benefits.benefit_id = promises.benefit_id
+    left join marts.rpt_benefits_summary as promises on benefits.benefit_id = promises.benefit_id
     where benefits.measure_metric_id is not null and benefits.go_live_type is not null
-    group by benefits.measure_metric_id, benefits.go_live_type
+    -- of several lines with one measure the one that promises most
+    qualify
+        row_number() over (
+            partition by benefits.measure_metric_id, benefits.go_live_type
+            order by
+                abs(promises.target_value - promises.metric_baseline_value) desc nulls last,
+                benefits.benefit_id
+        ) = 1
     order by all
 """
 # Outside the network only the national return is published, and of it the whole country.
@@ -93,41 +93,26 @@ EVENTS = """
 """
 
 
-@dg.multi_asset(
-    specs=[
-        dg.AssetSpec(
-            key=["statistics", table["name"]],
-            group_name="statistics",
-            description=table["description"],
-            owners=["team:imaging-analytics"],
-            kinds={"python", "duckdb"},
-            deps=[
-                dg.AssetKey(["staging", "stg_finance__benefits"]),
-                dg.AssetKey(["marts", "dim_event"]),
-                dg.AssetKey(["marts", "dim_party"]),
-                dg.AssetKey(["marts", "rpt_benefits_summary"]),
-                dg.AssetKey(["marts", "rpt_metrics_monthly"]),
-                dg.AssetKey(["marts", "rpt_published_waits_monthly"]),
-            ],
-        )
-        for table in GO_LIVE_EFFECT_TABLES
-    ],
+READ = (
+    ("staging", "stg_finance__benefits"),
+    ("marts", "dim_event"),
+    ("marts", "dim_party"),
+    ("marts", "rpt_benefits_summary"),
+    ("marts", "rpt_metrics_monthly"),
+    ("marts", "rpt_published_waits_monthly"),
 )
+
+
+@dg.multi_asset(specs=specs(GO_LIVE_EFFECT_TABLES, READ))
 def go_live_effects(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
 ) -> Iterator[dg.MaterializeResult]:
     """Read the register, its metrics and the calendar, estimate, store."""
-    counts = materialized(pipeline, journal, "go_live_effects", store_go_live_effects).metadata
-    for table in GO_LIVE_EFFECT_TABLES:
-        rows = {"rows": (counts or {})[table["name"]]}
-        yield dg.MaterializeResult(asset_key=["statistics", table["name"]], metadata=rows)
+    yield from each_materialized(pipeline, journal, "go_live_effects", store_go_live_effects)
 
 
 def store_go_live_effects(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Write the four tables of the effect of go-lives of an open warehouse.
-
-    Returns the rows of each, by its name, and of the first as `rows`.
-    """
+    """Write the four tables of the effect of go-lives of an open warehouse; returns their rows."""
     rows = connection.sql(MEASURES).pl().iter_rows(named=True)
     calendar = Calendar(*(connection.sql(query).pl() for query in (GO_LIVES, SHOCKS, EVENTS)))
     found = staged_effects(
@@ -137,7 +122,4 @@ def store_go_live_effects(connection: duckdb.DuckDBPyConnection) -> dict[str, in
         np.random.default_rng(SEED),
     )
     frames = (found.effects, found.monthly, found.checks, found.by_month_since)
-    for table, frame in zip(GO_LIVE_EFFECT_TABLES, frames, strict=True):
-        store(connection, table["name"], frame)
-    names = [table["name"] for table in GO_LIVE_EFFECT_TABLES]
-    return {"rows": len(found.effects)} | dict(zip(names, map(len, frames), strict=True))
+    return store_each(connection, GO_LIVE_EFFECT_TABLES, frames)

@@ -5,11 +5,12 @@ import duckdb
 
 from pipelines.defs.resources import Pipeline
 from pipelines.defs.statistics.storing import materialized, store
+from pipelines.defs.statistics.turnaround import R01
 from pipelines.journal import Journal
 from pipelines.statistics.spread import between_trusts
 from pipelines.statistics.tables import TRUST_SPREAD
 
-VALUES = """
+VALUES = f"""
     select
         metric_id,
         modality_group,
@@ -21,13 +22,13 @@ VALUES = """
     where metric_id in ('W02', 'W05', 'W05P90') and org_level = 'trust' and org_code <> 'Unknown'
     union all
     select
-        'R01' as metric_id,
+        metric_id,
         modality_group,
-        acquired_month_on as period_start_on,
+        period_start_on,
         org_code as trust_code,
-        p50_hours as value,
+        value,
         cast(exam_count as double) as size
-    from statistics.turnaround_survival
+    from ({R01})
     where org_level = 'trust' and org_code <> 'Unknown'
 """
 

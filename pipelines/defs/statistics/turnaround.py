@@ -10,6 +10,18 @@ from pipelines.statistics.roll_up import rolled_up
 from pipelines.statistics.tables import TURNAROUND_SURVIVAL
 from pipelines.statistics.turnaround import survival_by_group
 
+# The median of the estimate, as the monthly series of metric R01.
+R01 = """
+    select
+        'R01' as metric_id,
+        org_level,
+        org_code,
+        modality_group,
+        acquired_month_on as period_start_on,
+        exam_count,
+        p50_hours as value
+    from statistics.turnaround_survival
+"""
 KEYS = ("org_level", "org_code", "modality_group", "acquired_month_on")
 
 

@@ -90,6 +90,14 @@ def test_every_type_of_the_engine_can_be_shown(ask):
     assert answer.frame.schema["at"] == pl.Datetime("us", "UTC")
 
 
+@pytest.mark.parametrize("end", ["", ";", "; -- of the month", ";;"])
+def test_a_type_shown_as_text_may_be_followed_by_an_end_and_a_comment(ask, end):
+    """Failing means that a statement which runs is told to have a mistake."""
+    answer = ask(f"select 'é;' as a, interval 1 day as i{end}")
+    assert isinstance(answer, broker.QueryResult), answer
+    assert answer.frame.rows() == [("é;", "1 day")]
+
+
 def test_an_empty_result_keeps_its_columns(ask):
     """A result without rows is an answer too."""
     answer = ask("select modality, i from mart.exam where false")

@@ -76,7 +76,7 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
 def test_a_line_is_valued_by_the_volume_of_its_own_party(warehouse):
     """Failing means that a trust, a modality or an unknown party is multiplied with an effect."""
     counts = store_benefit_ledger(warehouse)
-    assert counts["rows"] == counts["benefit_ledger"] == 1
+    assert counts["benefit_ledger"] == 1
     rows = warehouse.sql(
         "select party_code, month_on, volume, realised_gbp from statistics.realised_benefits "
         "where month_on = date '2022-02-01' order by all"

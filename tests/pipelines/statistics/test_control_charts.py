@@ -341,6 +341,7 @@ def warehouse():
     medians = series(*range(1, 13), metric="R01").select(
         *SERIES[1:],
         pl.col("period_start_on").alias("acquired_month_on"),
+        pl.lit(9).alias("exam_count"),
         pl.when(pl.col("value") != 3).then("value").alias("p50_hours"),
     )
     with duckdb.connect() as connection:
@@ -390,7 +391,7 @@ def test_charts_are_stored_of_what_is_known_and_of_the_median_report(warehouse):
         ("R01", "RMC", "CT", "decrease", month(9), 1, *reason),
         ("T01", "RMC", "CT", "increase", month(9), 0, *reason),
     ], "R01 ends with the last whole month of the marts, and a median not reached is missing"
-    assert stored == {"rows": 19, "charts": 2}
+    assert stored == {"spc_points": 19, "spc_charts": 2}
 
 
 def test_the_gate_sees_a_point_that_is_not_in_the_marts(warehouse):
