@@ -62,7 +62,7 @@ def benefit(
     for title, rows in found:
         console.print(f"\n{title}", style="bold")
         for name, text in rows:
-            console.print(f"  {name:<22} {text}", soft_wrap=True, highlight=False)
+            console.print(f"  {name:<36} {text}", soft_wrap=True, highlight=False)
 
 
 def _check(
