@@ -359,6 +359,8 @@ class Run:
             "build_seconds": busy,
             "model_seconds": by_kind["model"],
             "seed_seconds": by_kind["seed"],
+            # before the first model: which landing files are new, and their rows
+            "hook_seconds": by_kind["operation"],
             "test_seconds": by_kind["test"],
             "dbt_start_up_seconds": found.get("dbt_seconds", 0.0) - busy,
             "outside_steps_seconds": self.seconds - in_steps,

@@ -593,16 +593,19 @@ def publish(
 @app.command()
 def run(
     force: Annotated[bool, typer.Option(help="Build and publish although nothing is new.")] = False,
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Compute every table anew; takes --force along.")
+    ] = False,
 ) -> None:
     """Harvest, build, gate and publish in one run; does nothing when nothing is new."""
     settings = Settings()
     with exclusive(settings):
         prepare(settings)
         _tell_of_unread(settings)
-        _run(settings, force=force)
+        _run(settings, force=force or full_refresh, full_refresh=full_refresh)
 
 
-def _run(settings: Settings, *, force: bool) -> list[Any]:
+def _run(settings: Settings, *, force: bool, full_refresh: bool = False) -> list[Any]:
     from pipelines.defs.resources import Pipeline
 
     if not force and is_current(settings, Pipeline(settings)):
@@ -613,7 +616,7 @@ def _run(settings: Settings, *, force: bool) -> list[Any]:
         _prune(settings)
         return []
     with _watching() as watch:
-        outcome = execute(settings, None, watch)
+        outcome = execute(settings, None, watch, full_refresh=full_refresh)
     _print_stages(watch.entries)
     _finish(outcome, settings)
     return watch.entries

@@ -134,11 +134,13 @@ def check_landing(settings: Settings) -> bool:
     return not any(found.values())
 
 
-def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
+def execute(
+    settings: Settings, stage: str | None, journal: Journal, *, full_refresh: bool = False
+) -> Outcome:
     """Execute the journey, or one stage of it (harvest, build, publish), as one Dagster run here.
 
-    Call `prepare` and hold `exclusive` first. Never raises on a failing step: the outcome names
-    the failed steps and their messages.
+    Call `prepare` and hold `exclusive` first. `full_refresh` computes every table anew. Never
+    raises on a failing step: the outcome names the failed steps and their messages.
     """
     import dagster as dg  # seconds to import; only a run pays for it
 
@@ -147,7 +149,7 @@ def execute(settings: Settings, stage: str | None, journal: Journal) -> Outcome:
     from pipelines.defs.resources import Pipeline
     from pipelines.run_storage import synced_at_checkpoints
 
-    pipeline = Pipeline(settings)
+    pipeline = Pipeline(settings, full_refresh=full_refresh)
     load_keys(settings.key_file)  # a missing key stops here, before any step
     if stage in (None, "harvest"):
         _ = pipeline.setup  # so does a wrong map or registry, once and not once per feed

@@ -44,9 +44,13 @@ DBT = Path(sys.executable).parent / "dbt"
 class Pipeline:
     """Everything an asset needs of the outside world, opened when first asked for."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        """Take the settings of the environment unless others are given."""
+    def __init__(self, settings: Settings | None = None, *, full_refresh: bool = False) -> None:
+        """Take the settings of the environment unless others are given.
+
+        `full_refresh`: a build computes every table anew, whatever it has kept.
+        """
         self.settings = settings or Settings()
+        self.full_refresh = full_refresh
 
     def now(self) -> datetime:
         """The current instant (UTC); the only clock of the wiring."""

@@ -331,12 +331,37 @@ def test_every_seed_is_described_by_its_grain(manifest):
 
 def test_every_macro_is_described():
     """Failure: SQL hides behind a name that nobody explains."""
-    written = set()
-    for file in (PROJECT / "macros").glob("*.sql"):
-        written |= set(re.findall(r"{%-? macro (\w+)\(", file.read_text()))
-    own = {name for name in written if "__" not in name}
-    listed = yaml.safe_load((PROJECT / "macros/_macros.yml").read_text())["macros"]
-    assert {macro["name"] for macro in listed if macro["description"]} == own
+    for folder in ("macros", "materializations"):
+        written = set()
+        for file in (PROJECT / folder).glob("*.sql"):
+            written |= set(re.findall(r"{%-? macro (\w+)\(", file.read_text()))
+        own = {name for name in written if "__" not in name}
+        listed = yaml.safe_load((PROJECT / folder / f"_{folder}.yml").read_text())["macros"]
+        assert {macro["name"] for macro in listed if macro["description"]} == own
+
+
+def test_a_kept_model_has_rules_of_what_it_reads_and_of_nothing_else(manifest):
+    """Failure: a rule names what the model no longer reads, or asks relations it cannot know."""
+    named = manifest["nodes"] | manifest["sources"]
+
+    def read(node: dict[str, Any]) -> set[str]:
+        found = set()
+        for name in node["depends_on"]["nodes"]:
+            found.add(named[name]["name"])
+            if named[name].get("config", {}).get("materialized") in ("view", "kept_view"):
+                found |= read(named[name])
+        return found
+
+    wrong = []
+    for node in manifest["nodes"].values():
+        if rule := node["config"].get("meta", {}).get("kept"):
+            known = read(node)
+            asked = set(re.findall(r"{(\w+)}", json.dumps(rule["inputs"])))
+            for name in (set(rule["inputs"]) - known) | (
+                asked - known - {"changes", "keys", "this"}
+            ):
+                wrong.append(f"{node['name']}: {name}")
+    assert not wrong, wrong
 
 
 def test_every_singular_test_says_first_what_its_failure_means():

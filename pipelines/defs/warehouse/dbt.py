@@ -50,6 +50,8 @@ def warehouse_models(
         write_stamp(settings.building_note, pipeline.inputs_fingerprint(), pipeline.now())
     # Unit tests prove the rules, not the data: they run in the test suite, not in every build.
     command = ["build", "--exclude-resource-type", "unit_test"]
+    if pipeline.full_refresh:
+        command.append("--full-refresh")
     call = dbt.cli(command, context=context, raise_on_error=False)
     for done, event in enumerate(call.stream(), start=1):
         journal.progress("build warehouse", done, 0)

@@ -1,3 +1,12 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'int_audited_months': 'month_on',
+        'int_image_views': 'month_on',
+        'int_exams_classified': month_of('performed_on'),
+    },
+}}) }}
+
 with audited_months as (
     select
         party_code,

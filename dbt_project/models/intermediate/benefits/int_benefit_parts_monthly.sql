@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'int_exams_classified': month_of('performed_on'),
+    },
+}}) }}
+
 {%- set parts = [
     'outsourced_spend_gbp', 'outsourced_report_count', 'held_tb', 'image_system_cost_gbp',
     'image_system_exam_count', 'media_cost_gbp', 'media_thousand_exams',

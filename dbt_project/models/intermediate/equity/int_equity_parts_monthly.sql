@@ -1,3 +1,17 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'int_exams_classified': {
+            'touches':
+                'select month_on from (select ' ~ month_of('performed_on') ~ ' as month_on '
+                'from {changes} union all select month_on from {int_waiting_list_censuses} '
+                'where exam_key in (select exam_key from {changes})) where month_on is not null',
+        },
+        'int_waiting_list_censuses': 'month_on',
+        'int_request_to_test_days': {'only': 'month_on in {keys}'},
+    },
+}}) }}
+
 {%- set group = ['patient_group_kind', 'patient_group', 'group_order', 'is_group_known'] -%}
 
 with censuses as (

@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'old_key',
+    'inputs': {
+        'stg_ris__events': 'exam_key',
+    },
+}}) }}
+
 with identity_events as (
     select
         event_id,

@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exam_events': 'exam_key',
+    },
+}}) }}
+
 with exam_events as (
     select
         event_id,

@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_appointments_not_kept': 'exam_key',
+    },
+}}) }}
+
 with appointments_not_kept as (
     select
         exam_key,

@@ -1,3 +1,29 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exam_events': 'exam_key',
+        'int_exams_folded': 'exam_key',
+        'int_exams_timed': 'exam_key',
+        'int_exam_study_links': 'exam_key',
+        'int_dicom_series': {
+            'touches':
+                'select exam_key from {int_exam_study_links} '
+                'where study_uid in (select study_uid from {changes})',
+            'only':
+                'study_uid in (select study_uid from {int_exam_study_links} where exam_key in {keys})',
+        },
+        'int_image_accesses': {
+            'touches':
+                'select exam_key from {changes} where exam_key is not null '
+                'union all select exam_key from {int_exams_folded} '
+                'where study_uid in (select study_uid from {changes})',
+            'only':
+                '(exam_key in {keys} or study_uid in '
+                '(select study_uid from {int_exams_folded} where exam_key in {keys}))',
+        },
+    },
+}}) }}
+
 with exam_events as (
     select
         exam_key,

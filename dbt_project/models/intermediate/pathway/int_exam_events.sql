@@ -1,3 +1,20 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'stg_ris__events': {
+            'touches': touched_under_any_number(),
+            'only': told_under_any_number(),
+        },
+        'stg_reporting__reports': {
+            'touches': touched_under_any_number(),
+            'only': told_under_any_number(),
+        },
+        'int_exam_aliases': {
+            'touches': 'select alias_key from {changes} union all select exam_key from {changes}',
+        },
+    },
+}}) }}
+
 with ris_events as (
     select {{ event_columns() }}
     from {{ ref('stg_ris__events') }}

@@ -1,3 +1,12 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exams_folded': 'exam_key',
+        'int_exams_timed': 'exam_key',
+        'int_exams_located': 'exam_key',
+    },
+}}) }}
+
 with exams as (
     select
         exam_key,

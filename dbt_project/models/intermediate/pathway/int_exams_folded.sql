@@ -1,3 +1,16 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exam_events': 'exam_key',
+        'int_report_versions': 'exam_key',
+        'int_patient_merges': {
+            'touches':
+                'select exam_key from {int_exam_events} '
+                'where patient_key in (select loser_key from {changes})',
+        },
+    },
+}}) }}
+
 with exam_events as (
     select
         exam_key,

@@ -1,3 +1,12 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exams_folded': 'exam_key',
+        'int_studies_linked_to_exams': 'exam_key',
+        'int_clock_resets': 'exam_key',
+    },
+}}) }}
+
 with exams as (
     select
         exam_key,

@@ -1,3 +1,15 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exams_classified': 'exam_key',
+        'int_data_as_at': {
+            'touches':
+                'select exam_key from {int_exams_classified} '
+                'where is_completed and first_verified_at is null',
+        },
+    },
+}}) }}
+
 -- The cohort of rpt_report_turnaround_monthly, exam by exam, with the exams still open: these
 -- have waited until the data's as-at. Complete months only; an exam reported before its end is
 -- a data-quality case and stays out of both.

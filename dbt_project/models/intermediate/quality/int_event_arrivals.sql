@@ -1,3 +1,11 @@
+{{ config(meta={'kept': {
+    'by': 'event_id',
+    'inputs': {
+        'stg_ris__events': 'event_id',
+        'stg_reporting__reports': 'event_id',
+    },
+}}) }}
+
 {%- set columns = [
     'event_id', 'event_type', 'feed_id', 'event_at', 'event_at_local', 'ts_precision', 'ts_flag',
     'arrived_at'
@@ -33,14 +41,11 @@ months as (
     from {{ ref('int_months') }}
 ),
 
--- what a feed tells of the days before its first delivery is history, not late
 feeds_begun as (
     select
         feed_id,
-        {{ utc_from_local(local_date('min(arrived_at)')) }} as begins_at
-    from {{ ref('int_current_receipts') }}
-    where status = 'landed' and not is_replay
-    group by feed_id
+        begins_at
+    from {{ ref('int_feeds_begun') }}
 ),
 
 assertions as (

@@ -1,3 +1,12 @@
+{{ config(meta={'kept': {
+    'by': 'source_sha',
+    'inputs': {
+        'stg_ris__events': 'source_sha',
+        'receipts': 'source_sha',
+        'stg_landing__receipts': 'source_sha',
+    },
+}}) }}
+
 with ris_events as (
     select
         exam_key,

@@ -1,3 +1,20 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'int_event_arrivals': 'month_on',
+        'int_exam_events': {
+            'touches':
+                'select month_on from {int_event_arrivals} '
+                'where event_id in (select event_id from {changes})',
+        },
+        'int_exams_classified': {
+            'touches':
+                'select month_on from {int_event_arrivals} where event_id in (select event_id '
+                'from {int_exam_events} where exam_key in (select exam_key from {changes}))',
+        },
+    },
+}}) }}
+
 with event_arrivals as (
     select
         event_id,

@@ -1,3 +1,11 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exams_classified': 'exam_key',
+        'int_exams_folded': 'exam_key',
+    },
+}}) }}
+
 with exams as (
     select
         exam_key,

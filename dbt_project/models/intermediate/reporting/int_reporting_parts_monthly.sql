@@ -21,7 +21,7 @@ weighted_reports as (
     select
         reported_party_code as party_code,
         month_on,
-        sum(minutes_per_report) as weighted_minutes
+        {{ exact_sum('minutes_per_report') }} as weighted_minutes
     from {{ ref('int_network_reports') }}
     group by reported_party_code, month_on
 ),
@@ -93,12 +93,11 @@ rolled_up as (
         sum(timed_report_count) as timed_report_count,
         sum(unrostered_report_count) as unrostered_report_count,
         sum(rostered_report_count) as rostered_report_count,
-        -- ten decimals: the last digits of a float depend on the order of adding up
-        round(sum(extra_paid_report_count), 10) as extra_paid_report_count,
-        round(sum(rostered_hours), 10) as rostered_hours,
-        round(sum(home_hours), 10) as home_hours,
-        round(sum(placed_hours), 10) as placed_hours,
-        round(sum(weighted_minutes), 10) as weighted_minutes
+        {{ exact_sum('extra_paid_report_count') }} as extra_paid_report_count,
+        {{ exact_sum('rostered_hours') }} as rostered_hours,
+        {{ exact_sum('home_hours') }} as home_hours,
+        {{ exact_sum('placed_hours') }} as placed_hours,
+        {{ exact_sum('weighted_minutes') }} as weighted_minutes
     from parts
     {{ roll_up(['month_on'], or_all=['modality_group']) }}
 )

@@ -1,3 +1,16 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exam_events': 'exam_key',
+        'stg_reporting__reports': {
+            'touches':
+                'select exam_key from {int_exam_events} '
+                'where event_id in (select event_id from {changes})',
+            'only': 'event_id in (select event_id from {int_exam_events} where exam_key in {keys})',
+        },
+    },
+}}) }}
+
 with exam_events as (
     select
         event_id,

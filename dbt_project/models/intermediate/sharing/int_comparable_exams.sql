@@ -1,3 +1,15 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exams_classified': 'exam_key',
+        'int_network_patients': {
+            'touches':
+                'select exam_key from {int_exams_classified} '
+                'where patient_key in (select patient_key from {changes})',
+        },
+    },
+}}) }}
+
 with exams as (
     select
         exam_key,

@@ -1,3 +1,24 @@
+{{ config(meta={'kept': {
+    'by': 'patient_key',
+    'inputs': {
+        'stg_ris__events': {
+            'touches':
+                'select coalesce(merges.standing_key, changed.patient_key) '
+                'from {changes} as changed '
+                'left join {int_patient_merges} as merges on changed.patient_key = merges.loser_key '
+                'where changed.nhs_key is not null',
+            'only':
+                '(patient_key in {keys} or patient_key in '
+                '(select loser_key from {int_patient_merges} where standing_key in {keys}))',
+        },
+        'int_patient_merges': {
+            'touches':
+                'select loser_key from {changes} '
+                'union all select standing_key from {changes}',
+        },
+    },
+}}) }}
+
 with events as (
     select
         patient_key,

@@ -1,3 +1,39 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'int_repeat_exams': 'month_on',
+        'int_prior_exams': 'month_on',
+        'int_exams_classified': {
+            'touches':
+                'select month_on from (select ' ~ month_of('performed_on') ~ ' as month_on '
+                'from {changes} union all '
+                'select ' ~ month_of('told.requested_at_local') ~ ' '
+                'from {stg_operations__image_transfers} as told '
+                'left join {int_exam_aliases} as aliases on told.exam_key = aliases.alias_key '
+                'where coalesce(aliases.exam_key, told.exam_key) in (select exam_key from {changes})'
+                ') where month_on is not null',
+            'only':
+                '(' ~ month_of('performed_on') ~ ' in {keys} or exam_key in ('
+                'select coalesce(aliases.exam_key, told.exam_key) '
+                'from {stg_operations__image_transfers} as told '
+                'left join {int_exam_aliases} as aliases on told.exam_key = aliases.alias_key))',
+        },
+        'int_exam_aliases': {
+            'touches':
+                'select ' ~ month_of('requested_at_local') ~ ' '
+                'from {stg_operations__image_transfers} '
+                'where exam_key in (select alias_key from {changes}) union all '
+                'select ' ~ month_of('meeting_at_local') ~ ' from {stg_operations__meeting_cases} '
+                'where exam_key in (select alias_key from {changes})',
+        },
+        'int_data_as_at': {
+            'touches':
+                'select month_on from {int_repeat_exams} '
+                'where (select min(first_event_on) <> max(first_event_on) from {changes})',
+        },
+    },
+}}) }}
+
 {%- set repeat_windows = [7, 14, 28] -%}
 {%- set parts = [
     'prior_known_count', 'prior_viewable_count',

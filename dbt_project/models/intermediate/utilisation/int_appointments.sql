@@ -1,3 +1,25 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exam_events': 'exam_key',
+        'int_exams_classified': 'exam_key',
+        'int_cancellations_told': {
+            'touches':
+                'select mine.exam_key from {this} as mine inner join ('
+                'select party_code, count(*) as row_count, '
+                'min(first_day_on) as first_day_on, max(first_day_on) as other_first_day_on, '
+                'min(last_day_on) as last_day_on, max(last_day_on) as other_last_day_on '
+                'from {changes} group by party_code'
+                ') as told on mine.party_code = told.party_code '
+                'where told.row_count = 1 '
+                'or (mine.month_on > told.first_day_on '
+                'and mine.month_on <= told.other_first_day_on) '
+                'or (mine.month_on > told.last_day_on '
+                'and mine.month_on <= told.other_last_day_on)',
+        },
+    },
+}}) }}
+
 -- What became of every slot an exam was given. A move gives up the slot before it. Events go by
 -- when they happened: an extract says at the end of its day what a message has overtaken.
 with appointment_events as (

@@ -1,3 +1,15 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'int_exams_classified': month_of('performed_on'),
+        'int_exams_folded': {
+            'touches':
+                'select ' ~ month_of('performed_on') ~ ' from {int_exams_classified} '
+                'where exam_key in (select exam_key from {changes})',
+        },
+    },
+}}) }}
+
 with exams as (
     select
         exam_key,

@@ -1,3 +1,19 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exam_events': 'exam_key',
+        'int_appointments_not_kept': 'exam_key',
+        'int_exams_classified': 'exam_key',
+        'int_waiting_list_exams': 'exam_key',
+        'int_cancellations_told': {
+            'touches':
+                'select exam_key from {int_exams_classified} where party_code in ('
+                'select party_code from {changes} group by party_code '
+                'having count(*) = 1 or min(first_day_on) <> max(first_day_on))',
+        },
+    },
+}}) }}
+
 with exam_events as (
     select
         exam_key,

@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exams_classified': 'exam_key',
+    },
+}}) }}
+
 with parties_without_list as (
     select party_code
     from {{ ref('int_parties_without_list') }}

@@ -1,3 +1,15 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'int_exams_classified': {
+            'touches':
+                'select ' ~ month_of('performed_on') ~ ' from {changes} '
+                'where performed_on is not null',
+        },
+        'int_request_to_test_days': {'only': 'month_on in {keys}'},
+    },
+}}) }}
+
 with waited as (
     select
         party_code,

@@ -1,3 +1,11 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exams_classified': 'exam_key',
+        'int_waiting_list_exams': 'exam_key',
+    },
+}}) }}
+
 -- who is on the list at some census (int_waiting_list_censuses), or came and went between two
 with exams as (
     select

@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'month_on',
+    'inputs': {
+        'fct_report': month_of('verified_at_local'),
+    },
+}}) }}
+
 with reports as (
     select
         acquired_party_code,
@@ -43,7 +50,7 @@ counted as (
         count(*) filter (where reports.is_cross_site) as cross_site_count,
         count(*) filter (where reports.organisation_type = 'outsource') as outsourced_count,
         -- a modality that is reported on the spot has no weight
-        coalesce(sum(report_weights.minutes_per_report), 0) as weighted_minutes
+        coalesce({{ exact_sum('report_weights.minutes_per_report') }}, 0) as weighted_minutes
     from reports
     inner join months on reports.month_on = months.month_on
     left join report_weights on reports.modality_group = report_weights.modality_group
@@ -70,7 +77,7 @@ rolled_up as (
         cast(sum(network_report_count) as bigint) as network_report_count,
         cast(sum(cross_site_count) as bigint) as cross_site_count,
         cast(sum(outsourced_count) as bigint) as outsourced_count,
-        round(sum(weighted_minutes), 10) as weighted_minutes
+        {{ exact_sum('weighted_minutes') }} as weighted_minutes
     from counted
     {{ roll_up(
         ['month_on'],

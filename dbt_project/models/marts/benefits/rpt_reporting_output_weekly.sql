@@ -13,7 +13,7 @@ reports as (
         team,
         cast(date_trunc('week', verified_on) as date) as week_start_on,
         count(*) as report_count,
-        sum(minutes_per_report) as weighted_minutes
+        {{ exact_sum('minutes_per_report') }} as weighted_minutes
     from {{ ref('int_network_reports') }}
     group by reported_party_code, team, date_trunc('week', verified_on)
 ),
@@ -37,7 +37,7 @@ session_counts as (
         team,
         week_start_on,
         count(*) as session_count,
-        sum(hours) as rostered_hours,
+        {{ exact_sum('hours') }} as rostered_hours,
         0 as report_count,
         0.0 as weighted_minutes
     from sessions
@@ -61,10 +61,9 @@ rolled_up as (
         {{ or_all('team') }} as team,
         week_start_on,
         sum(session_count) as session_count,
-        -- ten decimals: the last digits of a float depend on the order of adding up
-        round(sum(rostered_hours), 10) as rostered_hours,
+        {{ exact_sum('rostered_hours') }} as rostered_hours,
         sum(report_count) as report_count,
-        round(sum(weighted_minutes), 10) as weighted_minutes
+        {{ exact_sum('weighted_minutes') }} as weighted_minutes
     from session_counts
     {{ roll_up(['week_start_on'], or_all=['team'], organisations=['party_code']) }}
 ),

@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exams_classified': 'exam_key',
+    },
+}}) }}
+
 select
     exam_key,
     patient_key,

@@ -1,3 +1,12 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'fct_exam': 'exam_key',
+        'int_exam_clocks': 'exam_key',
+        'int_studies_linked_to_exams': 'exam_key',
+    },
+}}) }}
+
 {%- set clocks = [
     'requested', 'received', 'vetted', 'booked',
     'offered', 'cancelled', 'dna', 'arrived',

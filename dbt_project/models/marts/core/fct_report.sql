@@ -1,3 +1,11 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'fct_exam': 'exam_key',
+        'int_exams_folded': 'exam_key',
+    },
+}}) }}
+
 with exams as (
     select
         exam_key,

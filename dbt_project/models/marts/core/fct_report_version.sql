@@ -1,3 +1,11 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_report_versions': 'exam_key',
+        'fct_exam': 'exam_key',
+    },
+}}) }}
+
 with versions as (
     select
         exam_key,

@@ -1,3 +1,11 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exam_doses': 'exam_key',
+        'int_exams_classified': 'exam_key',
+    },
+}}) }}
+
 with exam_doses as (
     select
         exam_key,

@@ -1,3 +1,34 @@
+{{ config(meta={'kept': {
+    'by': 'day_on',
+    'inputs': {
+        'fct_exam': {
+            'touches':
+                'select day_on from (select unnest(['
+                'clock_start_on, performed_on, cast(first_verified_at_local as date), cancelled_on'
+                ']) as day_on from {changes} union all '
+                'select cast(event_at_local as date) from {int_exam_events} '
+                "where event_type = 'patient_dna' "
+                'and exam_key in (select exam_key from {changes})) where day_on is not null',
+            'only':
+                '(clock_start_on in {keys} or performed_on in {keys} '
+                'or cast(first_verified_at_local as date) in {keys} or cancelled_on in {keys} '
+                'or exam_key in (select exam_key from {int_exam_events} '
+                "where event_type = 'patient_dna' and cast(event_at_local as date) in {keys}))",
+        },
+        'int_exam_events': {
+            'touches':
+                'select cast(event_at_local as date) from {changes} '
+                "where event_type = 'patient_dna' and event_at_local is not null",
+            'only': "event_type = 'patient_dna' and cast(event_at_local as date) in {keys}",
+        },
+        'int_data_as_at': {
+            'touches':
+                'select cast(unnest(generate_series(min(as_at_on), max(as_at_on), '
+                "interval '1 day')) as date) from {changes}",
+        },
+    },
+}}) }}
+
 with exams as (
     select
         exam_key,

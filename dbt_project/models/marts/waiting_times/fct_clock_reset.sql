@@ -1,3 +1,11 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_appointments_not_kept': 'exam_key',
+        'fct_exam': 'exam_key',
+    },
+}}) }}
+
 with appointments_not_kept as (
     select
         event_id,

@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'acquired_month_on',
+    'inputs': {
+        'int_report_categories': 'month_on',
+    },
+}}) }}
+
 with exams as (
     select
         party_code,

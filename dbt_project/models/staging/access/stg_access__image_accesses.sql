@@ -1,3 +1,13 @@
+{{ config(meta={'kept': {
+    'by': 'source_sha',
+    'inputs': {
+        'imaging_events': {
+            'touches': 'select source_sha from {changes}',
+            'only': 'changes',
+        },
+    },
+}}) }}
+
 with assertions as (
     select * from {{ source('landing', 'imaging_events') }}
 )
@@ -14,6 +24,7 @@ select
     ts_flag,
     asserted_ts_utc as asserted_at,
     received_at as arrived_at,
+    source_sha,
     content_sha,
     actor_id as person_key,
     actor_org as person_org_code,

@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'report_uid',
+    'inputs': {
+        'dose_events': 'sop_instance_uid',
+    },
+}}) }}
+
 with dose_events as (
     select * from {{ source('landing', 'dose_events') }}
 )

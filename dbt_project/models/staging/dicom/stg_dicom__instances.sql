@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'sop_instance_uid',
+    'inputs': {
+        'dicom_headers': 'sop_instance_uid',
+    },
+}}) }}
+
 with headers as (
     select * from {{ source('landing', 'dicom_headers') }}
 )

@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'series_instance_uid',
+    'inputs': {
+        'dicom_series': 'series_instance_uid',
+    },
+}}) }}
+
 with series_lists as (
     select * from {{ source('landing', 'dicom_series') }}
 )

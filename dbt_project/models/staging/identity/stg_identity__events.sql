@@ -1,3 +1,13 @@
+{{ config(meta={'kept': {
+    'by': 'source_sha',
+    'inputs': {
+        'imaging_events': {
+            'touches': 'select source_sha from {changes}',
+            'only': 'changes',
+        },
+    },
+}}) }}
+
 with assertions as (
     select * from {{ source('landing', 'imaging_events') }}
 )
@@ -16,6 +26,7 @@ select
     prior_patient_key,
     event_ts_utc as event_at,
     asserted_ts_utc as asserted_at,
+    source_sha,
     content_sha,
     -- ORC-1 of messages: RU names the number given up, RO the one that stands for it
     regexp_extract(coalesce(status_raw, ''), 'ORC1=([^|]*)', 1) as order_control

@@ -1,3 +1,13 @@
+{{ config(meta={'kept': {
+    'by': 'source_sha',
+    'inputs': {
+        'imaging_events': {
+            'touches': 'select source_sha from {changes}',
+            'only': 'changes',
+        },
+    },
+}}) }}
+
 with assertions as (
     select * from {{ source('landing', 'imaging_events') }}
 )
