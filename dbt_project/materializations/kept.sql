@@ -3,7 +3,7 @@
 
     What a build needs to know of a table is its comment, so that it is gone when the table is:
     version  changes when its rows do
-    code     hash of its SQL, of its columns and of the engine that ran it
+    code     hash of its SQL, of its columns and of what brought it up to date: engine, dbt, these macros
     seen     version of every relation that it was computed from
     Schema `changes` has, per table, the rows that came or went with its latest version. -#}
 {% materialization incremental, adapter='duckdb' %}
@@ -17,7 +17,7 @@
     {%- set code = local_md5(
         [
             compiled_code, tojson(model.columns, sort_keys=true), tojson(rule, sort_keys=true),
-            known.engine,
+            known.engine, dbt_version, kept_format(),
         ] | join('\n')
     ) -%}
     {%- set seen, changed, reasons = {}, [], [] -%}
@@ -50,13 +50,16 @@
     {%- else -%}
         {%- set state = {'code': code, 'seen': seen} -%}
         {%- if is_known and rule.get('by') and not reasons -%}
-            {%- set has_no_null = kept_touch(changed) -%}
-            {%- if kept_is_torn(target_relation, rule.by, inputs) -%}
+            {%- set touched = kept_touch(changed) -%}
+            {#- `in` of no keys at all is false of a row without a key, where of some keys it is null -#}
+            {%- if touched.with_null and not touched.with_key -%}
+                {%- do reasons.append('rows without a key') -%}
+            {%- elif kept_is_torn(target_relation, rule.by, inputs) -%}
                 {%- do reasons.append('keys of several files') -%}
             {%- endif -%}
         {%- endif -%}
         {%- if is_known and rule.get('by') and not reasons -%}
-            {%- do kept_update(target_relation, rule.by, inputs, has_no_null, mine, state) -%}
+            {%- do kept_update(target_relation, rule.by, inputs, touched, mine, state) -%}
         {%- else -%}
             {%- do kept_rebuild(
                 existing, target_relation, rebuilt, mine if is_known else none, state,
@@ -69,6 +72,11 @@
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
+
+{#- Another whenever these macros are: tables that others brought up to date are computed anew. -#}
+{% macro kept_format() -%}
+    {{ return('8c7d633a') }}
+{%- endmacro %}
 
 {#- Relations that a model is computed from, views resolved into what they read. An input that is
     local to the keys of the model has `touches`, a query of the keys that a change of it touches,
@@ -166,16 +174,16 @@
     {{ return(none) }}
 {%- endmacro %}
 
-{#- Collect the touched keys; false where one of them is null, which is a key as any other. -#}
+{#- Collect the touched keys; how many are null, which is a key as any other, and how many are not. -#}
 {% macro kept_touch(selects) -%}
     {% call statement('kept_touched') -%}
         create or replace temp table kept_touched as
         select distinct kept_key from ({{ selects | join(' union all ') }}) as touched (kept_key)
     {%- endcall %}
     {%- set told = run_query(
-        "select count(*) = count(kept_key) from kept_touched"
+        "select count(kept_key), count(*) - count(kept_key) from kept_touched"
     ).rows[0] -%}
-    {{ return(told[0]) }}
+    {{ return({'with_key': told[0] | int, 'with_null': told[1] | int}) }}
 {%- endmacro %}
 
 {#- Whether a key whose rows should all have come now has rows from before. -#}
@@ -191,7 +199,7 @@
 {%- endmacro %}
 
 {#- Compute the rows of the touched keys alone, and put them in place of those that were there. -#}
-{% macro kept_update(relation, key, inputs, has_no_null, mine, state) -%}
+{% macro kept_update(relation, key, inputs, touched, mine, state) -%}
     {%- set keys = '(select kept_key from kept_touched where kept_key is not null)' -%}
     {#- in two steps: a condition may name relations that are cut down themselves -#}
     {%- set found = namespace(code=compiled_code) -%}
@@ -201,13 +209,13 @@
     {%- for name, input in inputs.items() if input.only -%}
         {%- set rows = 'changes."' ~ input.name ~ '"' if input.only == 'changes' else (
             '(select * from ' ~ input.relation ~ ' where '
-            ~ kept_among(input.only | replace('{keys}', keys), has_no_null) ~ ')'
+            ~ kept_among(input.only | replace('{keys}', keys), touched) ~ ')'
         ) -%}
         {%- set found.code = found.code | replace('{' ~ name ~ '}', rows) -%}
     {%- endfor -%}
-    {%- set of_key = kept_among(key ~ ' in ' ~ keys, has_no_null) -%}
-    {#- In one statement: of a table created without rows, what the same transaction inserts beyond a
-        row group is not read back by DuckDB 2.0.0 though it is counted. -#}
+    {%- set of_key = kept_among(key ~ ' in ' ~ keys, touched) -%}
+    {#- In one statement: of a table that `create table ... as` made without rows, DuckDB 2.0.0 does not
+        read back what the same transaction inserts beyond a row group. -#}
     {% call statement('kept_fresh') -%}
         create or replace temp table kept_fresh as
         (select * from {{ relation }} limit 0)
@@ -233,8 +241,9 @@
     {%- do kept_note_state(relation, invocation_id if is_other else mine.version, state) -%}
 {%- endmacro %}
 
-{% macro kept_among(condition, has_no_null) -%}
-    {{ return(condition if has_no_null else 'coalesce(' ~ condition ~ ', true)') }}
+{#- A condition on keys that are touched, and with null among these on rows that have none. -#}
+{% macro kept_among(condition, touched) -%}
+    {{ return('coalesce(' ~ condition ~ ', true)' if touched.with_null else condition) }}
 {%- endmacro %}
 
 {#- Keep what differs between two relations of the same columns; false where nothing does. -#}
@@ -332,7 +341,8 @@
 {%- endmacro %}
 
 {#- Before a run: which landing files are new since the run before. Files are immutable, so new
-    files are the change; where one went, or is another, no step is noted and all is read again. -#}
+    files are the change; where one went, or is another, no step is noted and all is read again. So
+    it is where sources are read as of an instant: a file holds more than was known by then. -#}
 {% macro kept_landing() -%}
     {%- if execute and flags.WHICH in ('build', 'run') -%}
         {{ adapter.dispatch('kept_landing', 'imaging')() }}
@@ -378,7 +388,7 @@
                 'comment on table ' ~ files ~ " is '" ~ tojson({'version': invocation_id}) ~ "'"
             ) -%}
             {%- do run_query('drop table if exists changes."' ~ name ~ '"') -%}
-            {%- if version and not gone -%}
+            {%- if version and not gone and not env_var('IMAGING_AS_KNOWN_ON', '') -%}
                 {%- do run_query(
                     'create table changes."' ~ name ~ "\" as from read_parquet(['"
                     ~ new | join("', '") ~ "'], union_by_name = true)"
