@@ -27,6 +27,7 @@ NEEDED = [
     "dbt_project.yml",
     "profiles.yml",
     "macros/*.sql",
+    "materializations/*.sql",
     "seeds/**/*.csv",
     "tests/generic/*.sql",
 ]

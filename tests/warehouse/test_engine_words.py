@@ -43,6 +43,11 @@ def found_in(sql: str) -> list[str]:
     return [f"{hit.group().strip()}: use {use}" for hit, use in hits if hit]
 
 
+def without_rules(sql: str) -> str:
+    """A model without its rules of what a change touches: DuckDB alone keeps tables."""
+    return re.sub(r"^\s*{{ config\(meta={'kept'.*?}}\) }}", "", sql, flags=re.DOTALL)
+
+
 def portable_macros() -> Iterator[tuple[str, str]]:
     """Name and text of every macro that is not one engine's own."""
     for file in (PROJECT / "macros").glob("*.sql"):
@@ -54,7 +59,7 @@ def portable_macros() -> Iterator[tuple[str, str]]:
 
 def test_no_model_holds_words_of_one_engine(models):
     """Failure: the model builds on DuckDB and not on Spark, or holds other rows there."""
-    found = {model["name"]: found_in(code(model)) for model in models}
+    found = {model["name"]: found_in(without_rules(code(model))) for model in models}
     assert {name: words for name, words in found.items() if words} == {}
 
 
