@@ -54,11 +54,14 @@
             {#- `in` of no keys at all is false of a row without a key, where of some keys it is null -#}
             {%- if touched.with_null and not touched.with_key -%}
                 {%- do reasons.append('rows without a key') -%}
-            {%- elif kept_is_torn(target_relation, rule.by, inputs) -%}
+            {%- elif touched.with_key and kept_is_torn(target_relation, rule.by, inputs) -%}
                 {%- do reasons.append('keys of several files') -%}
             {%- endif -%}
         {%- endif -%}
-        {%- if is_known and rule.get('by') and not reasons -%}
+        {%- if is_known and rule.get('by') and not reasons and not touched.with_key -%}
+            {% call noop_statement('main', 'TOUCHED') %}-- no row{% endcall %}
+            {%- do kept_note_state(target_relation, mine.version, state) -%}
+        {%- elif is_known and rule.get('by') and not reasons -%}
             {%- do kept_update(target_relation, rule.by, inputs, touched, mine, state) -%}
         {%- else -%}
             {%- do kept_rebuild(
@@ -75,7 +78,7 @@
 
 {#- Another whenever these macros are: tables that others brought up to date are computed anew. -#}
 {% macro kept_format() -%}
-    {{ return('8c7d633a') }}
+    {{ return('e6dd3cd5') }}
 {%- endmacro %}
 
 {#- Relations that a model is computed from, views resolved into what they read. An input that is
@@ -208,8 +211,7 @@
     {%- endfor -%}
     {%- for name, input in inputs.items() if input.only -%}
         {%- set rows = 'changes."' ~ input.name ~ '"' if input.only == 'changes' else (
-            '(select * from ' ~ input.relation ~ ' where '
-            ~ kept_among(input.only | replace('{keys}', keys), touched) ~ ')'
+            kept_rows(input, kept_among(input.only | replace('{keys}', keys), touched))
         ) -%}
         {%- set found.code = found.code | replace('{' ~ name ~ '}', rows) -%}
     {%- endfor -%}
@@ -226,19 +228,31 @@
     {%- endcall %}
     {% call noop_statement('main', 'TOUCHED') %}{{ found.code }}{% endcall %}
     {% call statement('kept_stale') -%}
+        create or replace temp table kept_row_ids as
+        select rowid as row_id from {{ relation }} where {{ of_key }};
         create or replace temp table kept_stale as
-        select * from {{ relation }} where {{ of_key }}
+        select * from {{ relation }} where rowid in (select row_id from kept_row_ids)
     {%- endcall %}
     {%- set is_other = kept_note_changes(relation, 'kept_stale', 'kept_fresh', mine.version) -%}
     {%- if is_other -%}
         {% call statement('kept_delete') -%}
-            delete from {{ relation }} where {{ of_key }}
+            delete from {{ relation }} where rowid in (select row_id from kept_row_ids)
         {%- endcall %}
         {% call statement('kept_insert') -%}
             insert into {{ relation }} select * from kept_fresh
         {%- endcall %}
     {%- endif -%}
     {%- do kept_note_state(relation, invocation_id if is_other else mine.version, state) -%}
+{%- endmacro %}
+
+{#- Rows of an input that a condition holds for. Of a table their ids are found first: the condition
+    then reads its own columns alone of all rows, and the rest only of those that it holds for. -#}
+{% macro kept_rows(input, condition) -%}
+    {%- set found = input.relation ~ ' where ' ~ condition -%}
+    {%- if input.kind == 'table' -%}
+        {%- set found = input.relation ~ ' where rowid in (select rowid from ' ~ found ~ ')' -%}
+    {%- endif -%}
+    {{ return('(select * from ' ~ found ~ ')') }}
 {%- endmacro %}
 
 {#- A condition on keys that are touched, and with null among these on rows that have none. -#}

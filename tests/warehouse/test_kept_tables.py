@@ -205,7 +205,8 @@ def begun(copied, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
     write_tiny_landing(folder / "landing")
     # a feed that begins makes all arrivals be judged anew: here each has begun
-    rows = [random_event(random.Random(0), ["order_placed"])]
+    first = {"received_at": FIRST.replace(tzinfo=UTC)}
+    rows = [random_event(random.Random(0), ["order_placed"]) | first]
     for issuer in SITES:
         for kind in FEED_KINDS:
             land(folder / "landing", "imaging_events", f"{kind}-{issuer}", rows, f"{kind}_{issuer}")

@@ -1,3 +1,28 @@
+{{ config(meta={'kept': {
+    'by': 'event_id',
+    'inputs': {
+        'stg_access__image_accesses': 'event_id',
+        'int_exams_folded': {
+            'touches':
+                'select event_id from {stg_access__image_accesses} '
+                'where exam_key in (select exam_key from {changes}) '
+                'or study_uid in (select study_uid from {changes})',
+            'only':
+                '(exam_key in '
+                '(select exam_key from {stg_access__image_accesses} where event_id in {keys}) '
+                'or study_uid in '
+                '(select study_uid from {stg_access__image_accesses} where event_id in {keys}))',
+        },
+        'int_exams_classified': {
+            'touches':
+                'select event_id from {stg_access__image_accesses} '
+                'where exam_key in (select exam_key from {changes}) '
+                'or study_uid in (select study_uid from {int_exams_folded} '
+                'where exam_key in (select exam_key from {changes}))',
+        },
+    },
+}}) }}
+
 -- The same message sent again is one access.
 with accesses as (
     select

@@ -1,3 +1,32 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exams_classified': 'exam_key',
+        'int_exams_folded': 'exam_key',
+        'int_exam_events': 'exam_key',
+        'int_studies_linked_to_exams': 'exam_key',
+        'int_exam_study_links': 'exam_key',
+        'int_dicom_series': {
+            'touches':
+                'select exam_key from {int_exam_study_links} '
+                'where study_uid in (select study_uid from {changes})',
+            'only':
+                'study_uid in (select study_uid from {int_exam_study_links} where exam_key in {keys})',
+        },
+        'int_image_coverage': {
+            'touches':
+                'select exam_key from {int_exams_classified} where exists (select 1 from {changes} '
+                'group by party_code, modality_group '
+                'having count(*) < 2 or min(first_day_on) <> max(first_day_on)) '
+                'union all select exams.exam_key from {int_exams_classified} as exams '
+                'inner join {changes} as moved on exams.party_code = moved.party_code '
+                'and exams.modality_group = moved.modality_group '
+                'and coalesce(exams.performed_on, ' ~ local_date('exams.scheduled_for') ~ ') '
+                '> moved.last_day_on',
+        },
+    },
+}}) }}
+
 with exams as (
     select
         exam_key,

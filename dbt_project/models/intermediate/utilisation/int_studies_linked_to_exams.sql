@@ -1,3 +1,10 @@
+{{ config(meta={'kept': {
+    'by': 'exam_key',
+    'inputs': {
+        'int_exam_study_links': 'exam_key',
+    },
+}}) }}
+
 with links as (
     select
         exam_key,

@@ -141,6 +141,21 @@ told as (
     inner join exams on coalesce(exam_aliases.exam_key, studies.told_exam_key) = exams.exam_key
 ),
 
+-- without images by any number, and of a patient who has images without an exam
+unlinked_exams as (
+    select
+        exams.exam_key,
+        exams.patient_key,
+        exams.station_name,
+        exams.dicom_modality,
+        exams.exam_code
+    from exams
+    left join numbered_exams on exams.exam_key = numbered_exams.exam_key
+    where
+        numbered_exams.exam_key is null
+        and exams.patient_key in (select studies.patient_key from studies)
+),
+
 -- the times of an exam that the RIS tells to the minute; a day alone can be no window
 exam_times as (
     select
@@ -148,15 +163,18 @@ exam_times as (
         {{ latest_asserted('event_at', 'exam_started') }} as told_start_at,
         {{ latest_asserted('event_at', 'exam_completed') }} as told_end_at
     from exam_events
-    where not is_date_only and not is_time_doubtful
+    where
+        not is_date_only
+        and not is_time_doubtful
+        and exam_key in (select unlinked_exams.exam_key from unlinked_exams)
     group by exam_key
 ),
 
--- performed by the word of the RIS, and without images by any number
+-- performed by the word of the RIS
 open_exams as (
     select
-        exams.exam_key,
-        exams.patient_key,
+        unlinked_exams.exam_key,
+        unlinked_exams.patient_key,
         scanner_register.station_name,
         locations.site_code,
         coalesce(exam_codes.modality_group, modalities.modality_group) as modality_group,
@@ -166,13 +184,11 @@ open_exams as (
             coalesce(exam_times.told_start_at, exam_times.told_end_at)
         ) as ended_at
     from exam_times
-    inner join exams on exam_times.exam_key = exams.exam_key
+    inner join unlinked_exams on exam_times.exam_key = unlinked_exams.exam_key
     inner join locations on exam_times.exam_key = locations.exam_key
-    left join numbered_exams on exam_times.exam_key = numbered_exams.exam_key
-    left join scanner_register on exams.station_name = scanner_register.station_name
-    left join exam_codes on exams.exam_code = exam_codes.exam_code
-    left join modalities on exams.dicom_modality = modalities.dicom_modality
-    where numbered_exams.exam_key is null
+    left join scanner_register on unlinked_exams.station_name = scanner_register.station_name
+    left join exam_codes on unlinked_exams.exam_code = exam_codes.exam_code
+    left join modalities on unlinked_exams.dicom_modality = modalities.dicom_modality
 ),
 
 -- where the RIS names no scanner of the register, its site and modality stand for it

@@ -66,32 +66,49 @@ acquired as (
         party_code, trust_code, modality_group, priority_group, {{ month_of('performed_on') }}
 ),
 
+-- most exams are reported within their month, and are on no backlog
+left_over as (
+    select
+        site_code,
+        party_code,
+        modality_group,
+        priority_group,
+        performed_on,
+        completed_at,
+        coalesce(first_verified_on, date '9999-12-31') as first_verified_on
+    from exams
+    where
+        not is_reported_before_end
+        and coalesce({{ month_of('first_verified_on') }}, date '9999-12-01')
+        > {{ month_of('performed_on') }}
+),
+
 -- the backlog: acquired and unreported at the midnight that ends the month
 unreported as (
     select
-        exams.site_code,
-        exams.party_code,
-        exams.modality_group,
-        exams.priority_group,
+        left_over.site_code,
+        left_over.party_code,
+        left_over.modality_group,
+        left_over.priority_group,
         months.month_on,
         months.census_on,
         count(*) as backlog_count,
         count(*) filter (
             where
-            {{ seconds_between('exams.completed_at', 'months.census_at') }}
+            {{ seconds_between('left_over.completed_at', 'months.census_at') }}
             > 86400 * {{ var('report_limit_days') }}
         ) as backlog_over_28_days_count
-    from exams
+    from left_over
     inner join months
         on
-            exams.performed_on <= months.census_on
-            and coalesce(exams.first_verified_on, date '9999-12-31') > months.census_on
-    where months.is_complete and not exams.is_reported_before_end
+            left_over.performed_on <= months.census_on
+            and left_over.first_verified_on > months.census_on
+    where months.is_complete
     group by
-        exams.site_code,
-        exams.party_code,
-        exams.modality_group,
-        exams.priority_group,
+        left_over.site_code,
+        left_over.party_code,
+        left_over.modality_group,
+        left_over.priority_group,
         months.month_on,
         months.census_on
 ),
