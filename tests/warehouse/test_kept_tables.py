@@ -79,6 +79,22 @@ def random_event(rng: random.Random, kinds: list[str]) -> dict[str, Any]:
     return made | {name: made[name] + late for name in ("asserted_ts_utc", "received_at")}
 
 
+def random_access(rng: random.Random) -> dict[str, Any]:
+    """Somebody looks at images: told by the study, by the number of the exam, or by both."""
+    wall = (FIRST + rng.random() * (LAST - FIRST)).replace(microsecond=0)
+    exam = f"exam-{rng.randrange(8)}"
+    told = {"issuer_ods": "RMC", "event_id": str(rng.randrange(30)), "source_kind": "audit"}
+    made = event(exam, "exam_started", wall.isoformat(" "), **told)
+    named = rng.choice([{"exam_key": None}, {"study_uid": None}, {}])
+    return {
+        **made,
+        "event_type": "images_viewed",
+        "study_uid": f"study-{exam}",
+        "actor_org": rng.choice(list(SITES)),
+        **named,
+    }
+
+
 def random_image(rng: random.Random) -> dict[str, Any]:
     """One image of a study of one of the exams, on some day."""
     exam, day = f"exam-{rng.randrange(8)}", FIRST + timedelta(days=rng.randrange(150))
@@ -145,6 +161,9 @@ def land_batch(folder: Path, number: int, rng: random.Random) -> None:
         if rows:
             kind = rng.choice(FEED_KINDS)
             land(folder, "imaging_events", f"{number}-{issuer}", rows, f"{kind}_{issuer}")
+    if number == 1 or rng.random() < 0.7:
+        rows = [random_access(rng) for _ in range(6)]
+        land(folder, "imaging_events", f"{number}-looks", rows, "image_access_RMC")
     images = [random_image(rng) for _ in range(5)]
     if number == 1 or rng.random() < 0.7:
         land(folder, "dicom_headers", f"{number}-images", images, "dicom_RMC")
