@@ -24,6 +24,7 @@ HEADINGS = (
 )
 APPRAISAL_HEADINGS = (
     "Basis",
+    "Months told, of all after go-live",
     "Costs, present value",
     "Benefits, present value",
     "Net present value (NPSV)",
@@ -214,8 +215,8 @@ def appraisal(frame: pl.DataFrame) -> Figure:
         notes = [
             f"Financial years from {first['first_year']}, prices of {first['price_year']}, discounted "
             f"by the {first['schedule']} schedule ({first['rates_vintage']}), costs as budgeted, "
-            "without optimism bias. Realised covers only months that can be compared with a party "
-            "that was not live yet; costs are those of the same months."
+            "without optimism bias. Realised is told only of months that can be compared with a party "
+            "that was not live yet: every other month counts as no benefit, and with its costs in full."
         ]
     return Figure(
         title=title,
@@ -240,6 +241,7 @@ def _appraised(basis: str, measures: dict[str, dict[str, Any]]) -> list[str]:
         spread = wording.NO_VALUE
     return [
         f"{basis.capitalize()}, up to {wording.month(measures['npsv']['last_month_on'])}",
+        f"{measures['npsv']['told_month_count']:,} of {measures['npsv']['benefit_month_count']:,}",
         told("pv_costs", "gbp"),
         told("pv_benefits", "gbp"),
         told("npsv", "gbp"),

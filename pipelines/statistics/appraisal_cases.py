@@ -83,12 +83,16 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Basis:
-    """Benefits and costs of one basis, over the same years."""
+    """Benefits and costs of one basis, over the same years.
+
+    `months`: benefit_class and is_told of every line that counts, party and month up to the last.
+    """
 
     name: str
     benefits: list[_Line]
     costs: dict[str, dict[int, float]]
     last_month_on: date | None
+    months: pl.DataFrame
 
     @property
     def years(self) -> list[int]:
@@ -118,7 +122,6 @@ def appraised(
         basis = _basis(name, by_month, costs, drawn)
         flows += [row | {"basis": name, "price_year": price_year} for row in _flow_rows(basis)]
         for selection, classes in SELECTIONS.items():
-            chosen = [line for line in basis.benefits if line.benefit_class in classes]
             for bias in OPTIMISM_BIASES:
                 case = {
                     "basis": name,
@@ -126,7 +129,7 @@ def appraised(
                     "optimism_bias": bias,
                     "price_year": price_year,
                 }
-                told, sensitive = _case(basis, chosen, bias, generator, draws)
+                told, sensitive = _case(basis, classes, bias, generator, draws)
                 measures += [case | row for row in told]
                 checks += [case | row for row in sensitive]
     return Appraised(
@@ -143,9 +146,12 @@ def _frame(rows: list[Row], table: Row) -> pl.DataFrame:
 
 def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn) -> _Basis:
     counted = by_month.filter(pl.col("is_counted") & pl.col("benefit_class").is_in(list(MONETISED)))
-    is_realised = pl.col("realised_gbp").is_not_null()
+    is_realised, is_forecast = (
+        pl.col(name).is_not_null() for name in ("realised_gbp", "forecast_gbp")
+    )
+    is_told = {REALISED: is_realised, MIXED: is_realised | is_forecast, FORECAST: is_forecast}[name]
     realised = counted.filter(is_realised)
-    forecast = counted.filter(pl.col("forecast_gbp").is_not_null())
+    forecast = counted.filter(is_forecast)
     if name == REALISED:
         last = realised["month"].max()
         costs = costs.filter(pl.col("month") <= last) if last else costs.clear()
@@ -165,7 +171,11 @@ def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn)
         for frame in (realised, forecast, costs)
         if isinstance(found := frame["month"].max(), date)
     ]
-    return _Basis(name, benefits, paid, max(months, default=None))
+    last = max(months, default=None)
+    after_go_live = counted.filter(pl.col("month") <= last) if last else counted.clear()
+    return _Basis(
+        name, benefits, paid, last, after_go_live.select("benefit_class", is_told=is_told)
+    )
 
 
 def _by_line(rows: pl.DataFrame) -> list[pl.DataFrame]:
@@ -225,9 +235,15 @@ def _flow_rows(basis: _Basis) -> list[Row]:
 
 
 def _case(
-    basis: _Basis, lines: list[_Line], bias: float, generator: np.random.Generator, draws: int
+    basis: _Basis,
+    classes: Sequence[str],
+    bias: float,
+    generator: np.random.Generator,
+    draws: int,
 ) -> tuple[list[Row], list[Row]]:
     """Measures and sensitivities of one selection of classes."""
+    lines = [line for line in basis.benefits if line.benefit_class in classes]
+    months = basis.months.filter(pl.col("benefit_class").is_in(list(classes)))
     years = basis.years
     about = {
         "schedule": SCHEDULE,
@@ -236,6 +252,8 @@ def _case(
         "last_year": years[-1] if years else None,
         "last_month_on": basis.last_month_on,
         "benefit_ids": ", ".join(sorted({line.line_id for line in lines})) or None,
+        "told_month_count": int(months["is_told"].sum()),
+        "benefit_month_count": len(months),
         "rates_vintage": RATES_VINTAGE,
     }
     if not lines:

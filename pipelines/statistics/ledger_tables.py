@@ -202,6 +202,17 @@ APPRAISAL: dict[str, Any] = {
         ("last_year", "BIGINT", "Last year."),
         ("last_month_on", "DATE", "Last month of costs and benefits."),
         ("benefit_ids", "VARCHAR", "Lines whose benefits are in it."),
+        (
+            "told_month_count",
+            "BIGINT",
+            "Months of a party, of every line that counts in the classes, whose benefit is in it.",
+        ),
+        (
+            "benefit_month_count",
+            "BIGINT",
+            "All such months after go-live up to last_month_on: a month that is not told counts as no "
+            "benefit, with its costs in full.",
+        ),
         ("rates_vintage", "VARCHAR", "Edition of the discount rates."),
         PRICES,
     ],

@@ -809,7 +809,6 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
                 else moved(change, improvement),
                 "is_target_met": reached(last, target, improvement) if known and target else None,
                 "planned_value_gbp_per_year": planned,
-                "planned_value_to_date_gbp": None if planned is None else planned * 4,
                 "double_count_group": "B01_B02" if benefit in {"B01", "B02"} else None,
                 "source_status": "synthetic",
                 "status": "open",
@@ -822,8 +821,6 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
                     "period_start_on": month,
                     "org_level": "network",
                     "org_code": "NETWORK",
-                    "planned_value_gbp": None if planned is None else planned / 12,
-                    "planned_value_to_date_gbp": None if planned is None else planned,
                     "metric_value": last,
                     "metric_change": change,
                 }
@@ -877,6 +874,8 @@ def ledger(summary: pl.DataFrame) -> dict[str, pl.DataFrame]:
         price_year=2024,
         rates_vintage=pl.lit("Green Book 2022"),
         benefit_ids=pl.lit("B01"),
+        told_month_count=9,
+        benefit_month_count=24,
     )
     return {"statistics.benefit_ledger": told, "statistics.appraisal": appraisal}
 

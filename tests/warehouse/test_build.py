@@ -323,15 +323,8 @@ def test_a_damaged_copy_that_arrives_later_does_not_hide_the_dose_report_that_wa
     ]
 
 
-def test_a_network_benefit_is_planned_in_eighths_from_the_first_full_month(tiny):
-    """Failure: planned money starts too early, or for parties that are not live."""
-    plans = tiny.rows(
-        "select period_start_on, planned_value_gbp, planned_value_to_date_gbp "
-        "from marts.rpt_benefits_monthly where benefit_id = 'B01' and org_level = 'network' "
-        "and period_start_on >= '2026-01-01' order by period_start_on"
-    )
-    assert [row["planned_value_gbp"] for row in plans] == [0, 125, 125]
-    assert plans[-1]["planned_value_to_date_gbp"] == 250
+def test_a_register_line_stands_beside_its_metric(tiny):
+    """Failure: a line of the register is read at another organisation, or over other months."""
     summary = one(tiny, "select * from marts.rpt_benefits_summary where benefit_id = 'B01'")
     assert (summary["metric_baseline_value"], summary["metric_latest_value"]) == (1.0, 0.5)
     assert str(summary["metric_latest_on"]) == "2026-01-01"

@@ -109,6 +109,8 @@ def appraisal(build: Build) -> pl.DataFrame:
             price_year,
             rates_vintage,
             benefit_ids,
+            told_month_count,
+            benefit_month_count,
         from statistics.appraisal
         where
             optimism_bias = 0

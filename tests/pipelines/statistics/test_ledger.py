@@ -279,6 +279,18 @@ def test_each_basis_takes_realised_and_forecast_as_it_says():
     assert set(flows["year"]) == {2021, 2022}, "April begins a financial year"
 
 
+def test_an_appraisal_says_of_how_many_months_its_benefits_are_told():
+    """Failing means that a ratio looks poor for want of evidence, and nobody can see it."""
+    gap = replace(evidence(), effects=monthly(("R06",), [MONTHS[0], MONTHS[2]]))
+    names = ("basis", "class_selection", "told_month_count", "benefit_month_count")
+    rows = set(case_of(told(gap)).appraisal.select(names).iter_rows())
+    assert {row for row in rows if row[1] == "cash only"} == {
+        ("realised", "cash only", 4, 6),
+        ("realised, then forecast", "cash only", 8, 8),
+        ("forecast", "cash only", 8, 8),
+    }
+
+
 def test_the_measures_are_those_of_the_appraisal_of_the_same_flows():
     """Failing means that the published value is of other flows than the published ones."""
     got = measures(evidence(), "realised, then forecast", "cash only")

@@ -15,10 +15,7 @@ with benefits as (
 beneficiaries as (
     select
         benefit_id,
-        party_code,
-        live_on,
-        -- the register writes 0 where it plans no money
-        nullif(planned_value_gbp_per_month, 0) as planned_value_gbp_per_month
+        party_code
     from {{ ref('int_benefit_beneficiaries') }}
 ),
 
@@ -48,32 +45,19 @@ months as (
     where is_complete
 ),
 
--- the plan counts a party from the first full month after its last go-live
-party_plans as (
+-- each line is read at its parties and over the network
+watched as (
     select
         beneficiaries.benefit_id,
-        beneficiaries.party_code,
-        months.month_on,
-        case
-            when beneficiaries.planned_value_gbp_per_month is null then null
-            when beneficiaries.live_on <= months.month_on
-                -- decimal: money adds up the same in whatever order the engine adds it
-                then cast(beneficiaries.planned_value_gbp_per_month as decimal(18, 6))
-            else 0
-        end as planned_value_gbp
+        case when grouping(beneficiaries.party_code) = 0 then 'party' else 'network' end as org_level,
+        case when grouping(beneficiaries.party_code) = 0 then beneficiaries.party_code else 'NETWORK' end
+            as org_code,
+        months.month_on
     from beneficiaries
     cross join months
-),
-
-planned as (
-    select
-        benefit_id,
-        case when grouping(party_code) = 0 then 'party' else 'network' end as org_level,
-        case when grouping(party_code) = 0 then party_code else 'NETWORK' end as org_code,
-        month_on,
-        sum(planned_value_gbp) as planned_value_gbp
-    from party_plans
-    {{ roll_up(['benefit_id', 'month_on'], organisations=['party_code']) }}
+    {{ roll_up(
+        ['beneficiaries.benefit_id', 'months.month_on'], organisations=['beneficiaries.party_code']
+    ) }}
 ),
 
 -- rates over the whole baseline from summed parts; counts as the mean month. Decimals: they add up
@@ -101,39 +85,31 @@ baselines as (
 )
 
 select
-    planned.benefit_id,
-    planned.month_on as period_start_on,
-    planned.org_level,
-    planned.org_code,
+    watched.benefit_id,
+    watched.month_on as period_start_on,
+    watched.org_level,
+    watched.org_code,
     benefits.title,
     benefits.benefit_class,
     benefits.measure_metric_id,
     benefits.unit,
     benefits.improvement,
-    cast(planned.planned_value_gbp as double) as planned_value_gbp,
-    cast(
-        sum(planned.planned_value_gbp) over (
-            partition by planned.benefit_id, planned.org_level, planned.org_code
-            order by planned.month_on
-            rows between unbounded preceding and current row
-        ) as double
-    ) as planned_value_to_date_gbp,
     baselines.metric_baseline_value,
     metrics.value as metric_value,
     metrics.value - baselines.metric_baseline_value as metric_change,
     metrics.value is not null and baselines.metric_baseline_value is not null as is_measured,
     unit_costs.source_status as unit_cost_source_status
-from planned
-inner join benefits on planned.benefit_id = benefits.benefit_id
+from watched
+inner join benefits on watched.benefit_id = benefits.benefit_id
 left join unit_costs on benefits.assumption_id = unit_costs.assumption_id
 left join metrics
     on
         benefits.measure_metric_id = metrics.metric_id
-        and planned.org_level = metrics.org_level
-        and planned.org_code = metrics.org_code
-        and planned.month_on = metrics.period_start_on
+        and watched.org_level = metrics.org_level
+        and watched.org_code = metrics.org_code
+        and watched.month_on = metrics.period_start_on
 left join baselines
     on
-        planned.benefit_id = baselines.benefit_id
-        and planned.org_level = baselines.org_level
-        and planned.org_code = baselines.org_code
+        watched.benefit_id = baselines.benefit_id
+        and watched.org_level = baselines.org_level
+        and watched.org_code = baselines.org_code

@@ -46,7 +46,6 @@ months as (
         org_level,
         org_code,
         period_start_on,
-        planned_value_to_date_gbp,
         metric_baseline_value,
         metric_value
     from {{ ref('rpt_benefits_monthly') }}
@@ -57,7 +56,6 @@ beneficiary_months as (
     select
         benefits.benefit_id,
         months.period_start_on,
-        months.planned_value_to_date_gbp,
         months.metric_baseline_value,
         months.metric_value
     from benefits
@@ -70,7 +68,6 @@ beneficiary_months as (
 latest as (
     select
         benefit_id,
-        max_by(planned_value_to_date_gbp, period_start_on) as planned_value_to_date_gbp,
         max(metric_baseline_value) as metric_baseline_value,
         max_by(metric_value, period_start_on) filter (where metric_value is not null)
             as metric_latest_value,
@@ -147,7 +144,6 @@ select
         else latest.metric_latest_value <= benefits.target_value
     end as is_target_met,
     benefits.planned_value_gbp_per_year,
-    latest.planned_value_to_date_gbp,
     benefits.double_count_group,
     benefits.source_status,
     unit_costs.source_status as unit_cost_source_status,
