@@ -45,19 +45,24 @@ months as (
     where is_complete
 ),
 
--- each line is read at its parties and over the network
-watched as (
+party_months as (
     select
         beneficiaries.benefit_id,
-        case when grouping(beneficiaries.party_code) = 0 then 'party' else 'network' end as org_level,
-        case when grouping(beneficiaries.party_code) = 0 then beneficiaries.party_code else 'NETWORK' end
-            as org_code,
+        beneficiaries.party_code,
         months.month_on
     from beneficiaries
     cross join months
-    {{ roll_up(
-        ['beneficiaries.benefit_id', 'months.month_on'], organisations=['beneficiaries.party_code']
-    ) }}
+),
+
+-- each line is read at its parties and over the network
+watched as (
+    select
+        benefit_id,
+        case when grouping(party_code) = 0 then 'party' else 'network' end as org_level,
+        case when grouping(party_code) = 0 then party_code else 'NETWORK' end as org_code,
+        month_on
+    from party_months
+    {{ roll_up(['benefit_id', 'month_on'], organisations=['party_code']) }}
 ),
 
 -- rates over the whole baseline from summed parts; counts as the mean month. Decimals: they add up
