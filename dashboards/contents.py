@@ -77,4 +77,13 @@ ENTRIES = (
         pick_organisation=False,
         pick_modality=False,
     ),
+    Entry(
+        reader="Analyst",
+        view="sql_workbench",
+        title="SQL workbench",
+        icon=":material/terminal:",
+        question="What else can the published tables answer?",
+        pick_organisation=False,
+        pick_modality=False,
+    ),
 )

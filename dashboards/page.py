@@ -21,8 +21,9 @@ from dashboards.data.filters import CUSTOM, PERIODS, Filters, month_bounds
 from dashboards.data.published import Build, PublishedFilesBroken, current_build
 from dashboards.data.queries import catalogue, organisations, quality, waiting_times
 from dashboards.settings import Settings
+from dashboards.sqllab.desk import Desk
 
-BUILD, PAGE = "open_build", "open_page"
+BUILD, PAGE, DESK = "open_build", "open_page", "open_desk"
 EVERY = "All"
 # What is chosen at the head of a page does not reach every table: these ignore some or all of it.
 FILTERED_BY = {
@@ -152,16 +153,11 @@ class Page:
 
     def _provenance(self, filtered_by: Sequence[str]) -> list[str]:
         """The lines every download carries: filters, build, and the newest entry per feed."""
-        feeds = quality.freshness(self.build)
-        as_at = [
-            f"As at: {row['party']} {row['feed_kind']} {wording.instant(row['as_at_local'])}"
-            for row in feeds.iter_rows(named=True)
-        ]
         chosen = self.filters.describe() | {"Waiting list test": self.test}
         filters = [f"{name}: {chosen[name]}" for name in filtered_by]
         if "Organisation" not in filtered_by:
             filters = ["Organisation: whole network", *filters]
-        return [*filters, f"Build: {self.build.build_id}", *as_at]
+        return [*filters, *whole_file(self.build)]
 
 
 def open_build() -> Build:
@@ -191,6 +187,22 @@ def prepare(entry: Entry) -> None:
 def shown_build() -> Build:
     """The build that prepare() opened in this run; all a page without filters needs."""
     return st.session_state[BUILD]
+
+
+def open_desk() -> Desk:
+    """The SQL workbench of this session."""
+    if DESK not in st.session_state:
+        st.session_state[DESK] = Desk()
+    return st.session_state[DESK]
+
+
+def whole_file(build: Build) -> list[str]:
+    """The lines a download carries that is of no filter: build, and the newest entry per feed."""
+    as_at = [
+        f"As at: {row['party']} {row['feed_kind']} {wording.instant(row['as_at_local'])}"
+        for row in quality.freshness(build).iter_rows(named=True)
+    ]
+    return [f"Build: {build.build_id}", *as_at]
 
 
 def current_page() -> Page:

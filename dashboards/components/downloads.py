@@ -60,6 +60,35 @@ def xlsx_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
     return stream.getvalue()
 
 
+def flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows; lists and structs, which no cell can hold, as text."""
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    texts = [
+        pl.Series(name, [None if value is None else str(value) for value in frame[name].to_list()])
+        for name in nested
+    ]
+    return frame.with_columns(texts) if nested else frame
+
+
+def parquet_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
+    """A Parquet file; the head is its key `about`."""
+    stream = io.BytesIO()
+    frame.write_parquet(stream, metadata={"about": "\n".join(head)})
+    return stream.getvalue()
+
+
+def parquet_button(frame: pl.DataFrame, head: Sequence[str], *, file_stem: str) -> None:
+    """A button; the file is made when it is asked for, columns with their types."""
+    st.download_button(
+        "Download Parquet",
+        lambda: parquet_bytes(frame, head),
+        file_name=f"{file_stem}.parquet",
+        mime="application/vnd.apache.parquet",
+        key=f"{file_stem}_parquet",
+        on_click="ignore",
+    )
+
+
 def buttons(frame: pl.DataFrame, head: Sequence[str], *, file_stem: str) -> None:
     """Two buttons; a file is made when it is asked for."""
     with st.container(horizontal=True):

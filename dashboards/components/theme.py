@@ -79,6 +79,7 @@ table.plain .tag {display: inline-block; border: 1px solid #768692; border-radiu
 }
 [class*="st-key-wide_"] {overflow-x: auto;}
 [class*="st-key-wide_"] > * {min-width: 680px;}
+.st-key-workbench_sql textarea {font-family: monospace; font-size: 0.875rem;}
 @media print {
     [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stToolbar"],
     .stDownloadButton, [data-testid="stToastContainer"] {display: none !important;}

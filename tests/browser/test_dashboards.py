@@ -18,7 +18,9 @@ VIEWS = {
     "image_access": "Image access",
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
+    "sql_workbench": "SQL workbench",
 }
+WITHOUT_CHARTS = ("metric_dictionary", "sql_workbench")
 BOLTON = "Bolton NHS Foundation Trust (party)"
 BOLTON_QUERY = "organisation=Bolton+NHS+Foundation+Trust+%28party%29"
 
@@ -41,7 +43,7 @@ def settle(page: Page) -> None:
     for _ in range(2):
         expect(app).to_have_attribute("data-test-script-state", "notRunning")
         page.wait_for_timeout(300)
-    if not page.url.partition("?")[0].endswith("metric_dictionary"):
+    if not page.url.partition("?")[0].endswith(WITHOUT_CHARTS):
         expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
     expect(page.locator("[data-stale=true]")).to_have_count(0)
     charts = page.get_by_test_id("stPlotlyChart")

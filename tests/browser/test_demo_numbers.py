@@ -9,6 +9,8 @@ from datetime import date
 import pytest
 from playwright.sync_api import expect
 
+from dashboards.sqllab import broker
+from dashboards.sqllab.desk import SCHEMAS, starters
 from tests import truth
 
 VIEWS = {
@@ -19,6 +21,7 @@ VIEWS = {
     "image_access": "Image access",
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
+    "sql_workbench": "SQL workbench",
 }
 
 
@@ -34,6 +37,35 @@ def test_every_view_opens_on_the_demo_build(page, demo_server, view):
     expect(page.get_by_role("heading", level=1, name=VIEWS[view])).to_be_visible()
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def test_typed_sql_gives_the_number_of_the_truth(page, demo, demo_server):
+    """An analyst who asks for what a page shows must be told the same."""
+    performed = truth.performed_by_party_and_month(demo.path / "truth")
+    march = performed.filter(performed["month"] == date(2026, 3, 1))["exams"].sum()
+    page.goto(f"{demo_server.url}/sql_workbench")
+    page.get_by_label("SQL", exact=True).fill(
+        "select format('{:,} exams', cast(numerator as bigint)) as told "
+        "from metric('T01', grain := 'month', by := 'network') "
+        "where modality = 'All' and period_start = date '2026-03-01'"
+    )
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("1 rows in")).to_be_visible()
+    expect(page.get_by_test_id("stDataFrame").first).to_contain_text(f"{march:,} exams")
+    page.get_by_label("SQL", exact=True).fill("select * from read_csv('/etc/passwd')")
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("Refused")).to_be_visible()
+
+
+def test_every_query_to_begin_with_has_an_answer(demo):
+    """A starter that is refused, or finds nothing, teaches a reader that the page is broken."""
+    found = {}
+    for title, sql in starters():
+        answer = broker.run(sql, published_file=demo.published_file(), schemas=SCHEMAS)
+        found[title] = answer.frame.height if isinstance(answer, broker.QueryResult) else answer
+    assert all(isinstance(rows, int) and rows for rows in found.values()), found
 
 
 def test_exams_performed_on_the_page_are_those_of_the_truth(page, demo, demo_server):

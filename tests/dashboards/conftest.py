@@ -21,6 +21,7 @@ VIEWS = {
     "image_access": "Image access",
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
+    "sql_workbench": "SQL workbench",
 }
 PENNINE = "Pennine Acute Hospitals NHS Trust (party)"
 

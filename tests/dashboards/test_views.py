@@ -11,7 +11,7 @@ from conftest import PENNINE, ROOT, VIEWS
 from dashboards.components import benefit_table
 from dashboards.data.queries import quality
 
-WITH_CHARTS = [view for view in VIEWS if view != "metric_dictionary"]
+WITH_CHARTS = [view for view in VIEWS if view not in {"metric_dictionary", "sql_workbench"}]
 
 
 def charts(app) -> dict[str, dict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from dashboards.data.published import Build, read
@@ -98,6 +100,11 @@ def tables(build: Build, search: str = "") -> pl.DataFrame:
         """,
         search=search.strip(),
     )
+
+
+def tables_in(build: Build, schemas: Sequence[str]) -> pl.DataFrame:
+    """One row per published table of some schemas."""
+    return tables(build).filter(pl.col("table_schema").is_in(list(schemas)))
 
 
 def table_text(build: Build, qualified_name: str) -> str:

@@ -1,0 +1,69 @@
+"""The SQL workbench as its reader meets it: type, run, read, take away."""
+
+import time
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from dashboards.components import downloads
+from dashboards.sqllab.desk import starters
+
+
+def run(app, sql: str):
+    """Type a statement, run it, and come back when the page has the answer."""
+    app.text_area(key="workbench_sql").set_value(sql).run()
+    app.button(key="workbench_run").click().run()
+    end = time.monotonic() + 30
+    while any(button.key == "workbench_cancel" for button in app.button) and time.monotonic() < end:
+        time.sleep(0.2)
+        app.run()
+    return app
+
+
+def told(app) -> str:
+    return "\n".join(str(block.value) for block in [*app.markdown, *app.warning, *app.caption])
+
+
+def test_rows_stand_on_the_page_with_how_long_they_took_and_their_build(open_view):
+    """Failing means that an analyst gets no answer, or one of a build nobody names."""
+    app = run(
+        open_view("sql_workbench"), "select metric_id from catalogue.metrics order by 1 limit 3"
+    )
+    assert not app.exception
+    assert "3 rows in" in told(app)
+    assert "Build 20260401T060000Z" in told(app)
+    answer = next(table for table in app.dataframe if table.proto.alt.startswith("Answer"))
+    assert answer.value.shape == (3, 1)
+
+
+def test_a_refusal_names_what_is_in_the_way_and_stays_in_the_history(open_view):
+    """Failing means that a reader is left with an error, and loses what was typed."""
+    app = run(open_view("sql_workbench"), "select * from read_csv('/etc/passwd')")
+    assert not app.exception
+    assert "read_csv" in told(app)
+    app.text_area(key="workbench_sql").set_value("").run()
+    app.button(key="workbench_back_0").click().run()
+    assert app.text_area(key="workbench_sql").value == "select * from read_csv('/etc/passwd')"
+
+
+def test_a_query_to_begin_with_and_a_table_are_put_into_the_text(open_view):
+    """Failing means that a newcomer must know the tables by heart."""
+    app = open_view("sql_workbench")
+    title, sql = starters()[0]
+    app.selectbox(key="workbench_starter").select(title).run()
+    assert app.text_area(key="workbench_sql").value == sql
+    app.button(key="workbench_first").click().run()
+    assert app.text_area(key="workbench_sql").value.startswith("select *\nfrom marts.")
+
+
+def test_lists_and_structs_can_be_taken_away(tmp_path):
+    """Failing means that a button fails on an answer which the page shows."""
+    frame = pl.DataFrame({"ids": [["a", "b"], None], "both": [{"x": 1}, {"x": 2}], "n": [1, 2]})
+    shown = downloads.flat(frame)
+    assert shown["ids"].to_list() == ["['a', 'b']", None]
+    assert downloads.csv_bytes(shown, ["head"]).startswith(b"# head\nids,both,n\n")
+    assert downloads.xlsx_bytes(shown, ["head"])
+    file = tmp_path / "answer.parquet"
+    file.write_bytes(downloads.parquet_bytes(frame, ["SQL workbench", "SQL: from metrics"]))
+    assert pl.read_parquet(file).equals(frame)
+    assert pq.read_metadata(file).metadata[b"about"] == b"SQL workbench\nSQL: from metrics"
