@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 import polars as pl
 import streamlit as st
 
 from dashboards.components import downloads
 from dashboards.components.figure import show_table
+from dashboards.sqllab.desk import Desk
 
 SQL, STARTER, ASKED = "workbench_sql", "workbench_starter", "workbench_table"
 LOOK_SECONDS = 0.4
 MOST_SHOWN_PIXELS = 460
-
-
-class Desk(Protocol):
-    """What the page hands over: see dashboards.sqllab.desk."""
-
-    limits: Any
-    last: Any
-    history: list[tuple[str, str]]
-    is_running: bool
-    has_answer: bool
-
-    def cancel(self) -> None:
-        """End the query that runs."""
-        ...
-
-    def take(self) -> None:
-        """Keep the answer of the query that ended."""
-        ...
 
 
 def editor(starters: Sequence[tuple[str, str]], desk: Desk, send: Callable[[str], None]) -> None:
