@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboards.components import downloads
 from dashboards.components.figure import show_table
+from dashboards.sqllab.broker import QueryResult
 from dashboards.sqllab.desk import Desk
 
 SQL, STARTER, ASKED = "workbench_sql", "workbench_starter", "workbench_table"
@@ -50,10 +51,10 @@ def answer(desk: Desk, provenance: Sequence[str]) -> None:
         return
     asked = desk.last
     st.header("Answer", anchor=False)
-    frame = getattr(asked.answer, "frame", None)
-    if frame is None:
+    if not isinstance(asked.answer, QueryResult):
         st.warning(asked.outcome.capitalize(), icon=":material/block:")
         return
+    frame = asked.answer.frame
     st.markdown(f"{asked.outcome}. Build {asked.build_id}.")
     if asked.answer.truncated:
         st.warning("Not all rows are shown: ask for fewer, or add them up.")
