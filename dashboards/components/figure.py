@@ -23,6 +23,7 @@ ROW_HEIGHT, MOST_ROWS = 35, 12
 class Figure:
     """One figure; table holds exactly the rows that were drawn, chart is None for a plain table.
 
+    verdicts are a sign, a text and a look each, below the sentence.
     notes are short lines below the drawing: targets, conventions. events names what is marked.
     A wide drawing keeps its width on a phone and is scrolled sideways. reading is the table as
     HTML where a grid would cut it (see plain_table); the rows stand below it as they are stored.
@@ -36,6 +37,7 @@ class Figure:
     alt: str = ""
     notes: Sequence[str] = field(default_factory=tuple)
     events: Sequence[str] = field(default_factory=tuple)
+    verdicts: Sequence[tuple[str, str, str]] = field(default_factory=tuple)
     is_wide: bool = False
     reading: str = ""
     nothing: str = (
@@ -61,6 +63,8 @@ def show(
     with st.container(border=True, height="stretch"):
         st.header(figure.title, anchor=False)
         st.html(f'<p class="takeaway">{escape(figure.takeaway)}</p>')
+        if figure.verdicts:
+            st.html("".join(_verdict(*verdict) for verdict in figure.verdicts))
         if figure.table.is_empty():
             st.info(figure.nothing)
         elif figure.reading:
@@ -86,6 +90,13 @@ def show(
             provenance=provenance,
             key=key,
         )
+
+
+def _verdict(sign: str, text: str, look: str) -> str:
+    return (
+        f'<span class="verdict {look}"><span aria-hidden="true">{escape(sign)}</span> '
+        f"{escape(text)}</span> "
+    )
 
 
 def show_table(table: pl.DataFrame, *, alt: str, key: str) -> None:

@@ -41,6 +41,10 @@ h1 {border-bottom: 4px solid #005EB8; padding-bottom: 0.4rem !important;}
 .headline {font-size: 1.25rem; font-weight: 700; margin: 0; color: #212B32;}
 .takeaway {font-size: 1.0625rem; margin: 0 0 0.25rem 0; color: #212B32;}
 h2 {padding: 0 0 0.25rem 0 !important;}
+.verdict {display: inline-block; border: 1px solid #768692; border-left-width: 6px; border-radius: 3px;
+    padding: 0.1rem 0.5rem; margin: 0 0.25rem 0.25rem 0; font-size: 0.9375rem; color: #212B32;}
+.verdict.improving {border-color: #005EB8;}
+.verdict.concerning {border-color: #D5541A;}
 [data-testid="stExpander"] summary, [data-testid="stExpander"] summary p {
     color: #005EB8 !important; opacity: 1 !important;}
 .question {font-size: 1.125rem; margin: 0; color: #425563;}

@@ -105,6 +105,8 @@ _COLUMNS = {
     "downtime_known_day_count": "Days with known downtimes",
     "is_at_most_one": "At most 100 %",
     "movement": "Movement since the baseline",
+    "lpl": "Lower process limit",
+    "upl": "Upper process limit",
 }
 _SPOKEN = {
     "dm01": "DM01",

@@ -1,6 +1,6 @@
 """One row per feed, rule or quality metric: what arrived, what was refused, how good it is."""
 
-from dashboards.components import gate_panel
+from dashboards.components import control, gate_panel
 from dashboards.components import quality_figures as draw
 from dashboards.data.queries import catalogue, metrics, quality
 from dashboards.page import current_page
@@ -24,11 +24,9 @@ for row, column in zip(measures, page.tiles(len(measures)), strict=True):
     monthly = metrics.by_month(page.build, page.filters, row["metric_id"])
     goal = page.targets(row["metric_id"])
     with column:
-        page.figure(
-            draw.metric(monthly, row, page.filters.org_name, page.events, goal),
-            metrics=[row["metric_id"]],
-            source=MONTHLY,
-        )
+        drawn = draw.metric(monthly, row, page.filters.org_name, page.events, goal)
+        limits = metrics.control_chart(page.build, page.filters, row["metric_id"])
+        page.figure(control.with_limits(drawn, limits), metrics=[row["metric_id"]], source=MONTHLY)
 page.figure(
     draw.failing(quality.failing_by_month(page.build, page.filters), page.filters.org_name),
     metrics=["Q01", "Q02", "Q03", "Q04", "Q05", "Q06", "Q07", "Q10"],

@@ -3,7 +3,7 @@
 from functools import partial
 
 from dashboards.components import access_figures as draw
-from dashboards.components import quality_figures
+from dashboards.components import control, quality_figures
 from dashboards.data.queries import catalogue, image_access, metrics, quality
 from dashboards.page import current_page
 
@@ -46,7 +46,8 @@ with left:
     opened = metrics.by_month(*chosen, "C04")
     text = catalogue.metrics(page.build, "C04").row(0, named=True)
     drawn = draw.opened_from_records(opened, text, page.where, events, missing)
-    page.figure(drawn, metrics=["C04"], source=METRICS)
+    limits = metrics.control_chart(*chosen, "C04")
+    page.figure(control.with_limits(drawn, limits), metrics=["C04"], source=METRICS)
 with right:
     sent = image_access.by_month(*chosen, "transfers")
     drawn = draw.transfers(sent, measures.get("transfers"), where, events, missing)

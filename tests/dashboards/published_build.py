@@ -1194,9 +1194,46 @@ def tables() -> dict[str, pl.DataFrame]:
     found = {f"marts.{name}": frame for name, frame in marts.items()}
     found["statistics.turnaround_survival"] = survival(parts)
     found["statistics.metric_revisions"] = revisions(metrics)
+    found |= control_charts(metrics)
     found |= equity(parts)
     found |= ledger(marts["rpt_benefits_summary"])
     return found
+
+
+def control_charts(metrics: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Limits a fifth from the mean; the last month of a series is above them."""
+    series = ["metric_id", "org_level", "org_code", "modality_group"]
+    is_last = pl.col("period_start_on") == pl.col("period_start_on").max().over(series)
+    points = metrics.drop_nulls("value").select(
+        *series,
+        "period_start_on",
+        "value",
+        mean=pl.col("value").mean().over(series),
+        lpl=pl.col("value").mean().over(series) * 0.8,
+        upl=pl.col("value").mean().over(series) * 1.2,
+        special_cause_type=pl.when(is_last)
+        .then(pl.lit("Above UCL"))
+        .otherwise(pl.lit("Common Cause")),
+        point_type=pl.when(is_last)
+        .then(pl.lit("special_cause_concern"))
+        .otherwise(pl.lit("common_cause")),
+    )
+    charts = (
+        points.group_by(series)
+        .agg(
+            pl.col("period_start_on").min().alias("limits_from_on"),
+            pl.col("period_start_on").max().alias("last_month_on"),
+        )
+        .with_columns(
+            variation_icon=pl.lit("concern_high"),
+            variation_text=pl.lit("Special cause, concerning: values higher"),
+            assurance_icon=pl.lit(None, pl.String),
+            assurance_text=pl.lit("No target"),
+            rebase_reason=pl.lit(None, pl.String),
+            note=pl.lit("Trial limits: fewer than 13 points since they begin"),
+        )
+    )
+    return {"statistics.spc_points": points, "statistics.spc_charts": charts}
 
 
 def reporting_organisations(parties: pl.DataFrame) -> pl.DataFrame:

@@ -27,7 +27,8 @@ from dashboards.data.queries import (
 )
 
 QUERIES = sorted((ROOT / "dashboards" / "data" / "queries").glob("*.py"))
-AGGREGATES = re.compile(r"\b(sum|avg|mean|median|count|quantile\w*|group by)\s*(\(|\b)")
+# A column of a table may have such a name: points.mean is stored.
+AGGREGATES = re.compile(r"(?<!\w\.)\b(sum|avg|mean|median|count|quantile\w*|group by)\s*(\(|\b)")
 BOLTON = Filters("party", "RMC", "Bolton", "CT", date(2025, 4, 1), date(2026, 3, 31))
 NETWORK = Filters("network", "NETWORK", "GM", "All", date(2020, 4, 1), date(2026, 3, 31))
 TAMESIDE = Filters("party", "RMP", "Tameside", "All", date(2025, 4, 1), date(2026, 3, 31))

@@ -9,23 +9,35 @@ from dashboards.data.published import Build, read
 
 
 def by_month(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame:
-    """One row per month: numerator, denominator and value of one metric."""
+    """One row per month: numerator, denominator and value of one metric, with its control limits."""
     return read(
         build,
         """
         select
-            period_start_on,
-            numerator,
-            denominator,
-            value,
-        from marts.rpt_metrics_monthly
+            months.period_start_on,
+            months.numerator,
+            months.denominator,
+            months.value,
+            points.mean,
+            points.lpl,
+            points.upl,
+            points.special_cause_type,
+            points.point_type,
+        from marts.rpt_metrics_monthly as months
+        left join statistics.spc_points as points
+            on
+                months.metric_id = points.metric_id
+                and months.org_level = points.org_level
+                and months.org_code = points.org_code
+                and months.modality_group = points.modality_group
+                and months.period_start_on = points.period_start_on
         where
-            metric_id = $metric_id
-            and org_level = $org_level
-            and org_code = $org_code
-            and modality_group = $modality_group
-            and period_start_on between $from_on and $to_on
-        order by period_start_on
+            months.metric_id = $metric_id
+            and months.org_level = $org_level
+            and months.org_code = $org_code
+            and months.modality_group = $modality_group
+            and months.period_start_on between $from_on and $to_on
+        order by months.period_start_on
         """,
         metric_id=metric_id,
         org_level=filters.org_level,
@@ -33,6 +45,34 @@ def by_month(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame:
         modality_group=filters.modality_group,
         from_on=filters.from_on,
         to_on=filters.to_on,
+    )
+
+
+def control_chart(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame:
+    """At most one row: what the control chart of one metric says of its last month."""
+    return read(
+        build,
+        """
+        select
+            variation_icon,
+            variation_text,
+            assurance_icon,
+            assurance_text,
+            limits_from_on,
+            rebase_reason,
+            last_month_on,
+            note,
+        from statistics.spc_charts
+        where
+            metric_id = $metric_id
+            and org_level = $org_level
+            and org_code = $org_code
+            and modality_group = $modality_group
+        """,
+        metric_id=metric_id,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
     )
 
 
