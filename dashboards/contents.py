@@ -61,6 +61,13 @@ ENTRIES = (
         pick_modality=False,
     ),
     Entry(
+        reader="Trust manager",
+        view="what_if",
+        title="What if",
+        icon=":material/tune:",
+        question="What capacity would bring the waiting list to its target?",
+    ),
+    Entry(
         reader="Analyst",
         view="data_quality",
         title="Data quality",

@@ -110,6 +110,59 @@ def net_clearance_weeks(excess: float, demand: float, capacity: float) -> float 
     return excess / (capacity - demand) if capacity > demand else None
 
 
+def weekly_demand(weekly_tests: float, growth: float, days: float) -> float:
+    """Requests a week that stay on the list: tests a week and what the list grew by in `days`.
+
+    Below 0 is 0: a list may shrink by validation faster than tests explain. Raises ValueError for
+    missing numbers and for no days.
+    """
+    _check(weekly_tests=weekly_tests)
+    _check_above_zero(days=days)
+    if growth is None or not math.isfinite(growth):
+        raise ValueError("growth must be given and finite")
+    return max(weekly_tests + growth * DAYS_A_WEEK / days, 0.0)
+
+
+@dataclass(frozen=True)
+class ListPlan:
+    """What demand, capacity and a target mean for a list; weeks, patients, patients a week.
+
+    `load`: demand over capacity, inf without capacity. `target_size`: list at the target.
+    `target_capacity`: keeps it there. `relief_capacity`: brings it there in time. Weeks are None
+    for never. `is_too_big`: more than twice the target, relief comes before balance.
+    """
+
+    load: float
+    target_size: float
+    target_capacity: float
+    relief_capacity: float
+    is_too_big: bool
+    weeks_to_target: float | None
+    weeks_to_clear: float | None
+
+
+def list_plan(
+    demand: float,
+    capacity: float,
+    queue_size: float,
+    target_wait: float,
+    *,
+    time_to_target: float = WEEKS_TO_TARGET,
+    factor: float = FACTOR,
+) -> ListPlan:
+    """Every answer for one list at once. Raises ValueError as the functions it is made of."""
+    target = target_queue_size(demand, target_wait, factor)
+    return ListPlan(
+        load=queue_load(demand, capacity),
+        target_size=target,
+        target_capacity=target_capacity(demand, target_wait, factor),
+        relief_capacity=relief_capacity(demand, queue_size, target, time_to_target),
+        is_too_big=is_queue_too_big(queue_size, target),
+        weeks_to_target=net_clearance_weeks(queue_size - target, demand, capacity),
+        weeks_to_clear=clearance_weeks(queue_size, capacity),
+    )
+
+
 def _check(**numbers: float) -> None:
     for name, number in numbers.items():
         if number is None or not math.isfinite(number) or number < 0:

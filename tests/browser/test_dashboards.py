@@ -16,11 +16,12 @@ VIEWS = {
     "waiting_times": "Waiting times",
     "scanner_utilisation": "Scanner utilisation",
     "image_access": "Image access",
+    "what_if": "What if",
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
     "sql_workbench": "SQL workbench",
 }
-WITHOUT_CHARTS = ("metric_dictionary", "sql_workbench")
+WITHOUT_CHARTS = ("metric_dictionary", "sql_workbench", "what_if")
 BOLTON = "Bolton NHS Foundation Trust (party)"
 BOLTON_QUERY = "organisation=Bolton+NHS+Foundation+Trust+%28party%29"
 

@@ -19,6 +19,7 @@ VIEWS = {
     "waiting_times": "Waiting times",
     "scanner_utilisation": "Scanner utilisation",
     "image_access": "Image access",
+    "what_if": "What if",
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
     "sql_workbench": "SQL workbench",

@@ -148,6 +148,8 @@ METRIC_PARTS = {
     "W02": ("six_plus", "waiting"),
     "W03": ("thirteen_plus", None),
     "W04": ("tests", None),
+    "W07": ("waiting", "tests"),
+    "W08": ("thirteen_plus", None),
     "R02": ("within", "exams"),
     "R04": ("backlog", None),
     "R05": ("old_backlog", "backlog"),

@@ -83,9 +83,12 @@ def test_no_rule_of_counting_is_written_into_a_page(module):
 
 @pytest.mark.parametrize("module", MODULES, ids=name)
 def test_only_data_and_typed_sql_open_the_database_and_nobody_knows_the_pipelines(module):
-    """The dashboards and the pipelines meet at the published file, nowhere else."""
+    """The dashboards and the pipelines meet at the published file, and at one declared door."""
     found = imports(module)
-    assert not any(imported.split(".")[0] == "pipelines" for imported in found)
+    known = {imported for imported in found if imported.split(".")[0] == "pipelines"}
+    if name(module) == "data/whatif.py":
+        known = {imported for imported in known if not imported.startswith("pipelines.statistics")}
+    assert not known
     if any(imported.split(".")[0] == "duckdb" for imported in found):
         assert name(module) in OPENS_DUCKDB
 

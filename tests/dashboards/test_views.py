@@ -11,7 +11,9 @@ from conftest import PENNINE, ROOT, VIEWS
 from dashboards.components import benefit_table
 from dashboards.data.queries import quality
 
-WITH_CHARTS = [view for view in VIEWS if view not in {"metric_dictionary", "sql_workbench"}]
+WITH_CHARTS = [
+    view for view in VIEWS if view not in {"metric_dictionary", "sql_workbench", "what_if"}
+]
 
 
 def charts(app) -> dict[str, dict]:

@@ -350,3 +350,24 @@ def test_what_cannot_be_counted_is_refused_by_name(call, told):
     """Failing means that a broken row becomes a plan."""
     with pytest.raises(ValueError, match=told):
         call()
+
+
+def test_demand_is_what_was_tested_and_what_the_list_grew_by():
+    """Failing means that a growing list looks as if its tests were enough."""
+    assert wl.weekly_demand(10, 30, 21) == 20
+    assert wl.weekly_demand(10, -90, 21) == 0, "validation takes off more than is tested"
+    for wrong in ((10, 0, 0), (10, math.nan, 7), (-1, 0, 7)):
+        with pytest.raises(ValueError, match="must be given"):
+            wl.weekly_demand(*wrong)
+
+
+def test_a_plan_is_made_of_the_functions_it_names():
+    """Failing means that the page of what-if has formulas of its own."""
+    plan = wl.list_plan(100, 110, 1000, 6)
+    assert plan.target_size == wl.target_queue_size(100, 6) == 150
+    assert plan.relief_capacity == wl.relief_capacity(100, 1000, 150)
+    assert plan.target_capacity == wl.target_capacity(100, 6)
+    assert (plan.load, plan.is_too_big) == (100 / 110, True)
+    assert (plan.weeks_to_target, plan.weeks_to_clear) == (85, 1000 / 110)
+    stuck = wl.list_plan(100, 0, 1000, 6)
+    assert (stuck.load, stuck.weeks_to_target, stuck.weeks_to_clear) == (math.inf, None, None)

@@ -1,0 +1,94 @@
+"""The reader's own numbers of a waiting list, and what they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from dashboards.components import plain_table
+from dashboards.components.figure import Figure
+
+# Name of a number: label, least value, step.
+INPUTS = {
+    "demand": ("New requests a week", 0.0, 1.0),
+    "capacity": ("Tests a week", 0.0, 1.0),
+    "queue_size": ("Patients waiting", 0.0, 1.0),
+    "target_wait": ("Nobody should wait longer than (weeks)", 1.0, 1.0),
+    "time_to_target": ("Weeks to get there", 1.0, 1.0),
+}
+
+
+def inputs(start: Mapping[str, Any], of: str) -> dict[str, float]:
+    """One field per number, filled with what is stored; `of` keeps the fields of a list apart."""
+    asked = {}
+    for place, (name, (label, least, step)) in zip(
+        st.columns(len(INPUTS)), INPUTS.items(), strict=True
+    ):
+        with place:
+            asked[name] = st.number_input(
+                label,
+                min_value=least,
+                value=max(float(round(start[name], 1)), least),
+                step=step,
+                format="%0.1f",
+                key=f"what_if_{name}_{of}",
+                bind="query-params",
+            )
+    return asked
+
+
+def answer(plan: Any, asked: Mapping[str, float], where: str, census: str) -> Figure:
+    """One row per question."""
+    rows = [
+        ("New requests for each test (load)", plan.load, "ratio", "1 or more: the list grows"),
+        ("List at the target", plan.target_size, "patients", "so few wait longer than it"),
+        ("Tests a week that keep it there", plan.target_capacity, "a week", "once it is there"),
+        (
+            f"Tests a week that bring it there in {asked['time_to_target']:g} weeks",
+            plan.relief_capacity,
+            "a week",
+            "for a time; then as the line above",
+        ),
+        ("Weeks to the target at this pace", plan.weeks_to_target, "weeks", ""),
+        ("Weeks to clear the list, if nobody joined", plan.weeks_to_clear, "weeks", ""),
+    ]
+    table = pl.DataFrame(
+        [(question, value, unit) for question, value, unit, _ in rows],
+        {"question": pl.String, "answer": pl.Float64, "unit": pl.String},
+        orient="row",
+    )
+    lines = [(name, _written(value, unit), quiet) for name, value, unit, quiet in rows]
+    title = f"What it would take, {where}"
+    return Figure(
+        title=title,
+        takeaway=_takeaway(plan),
+        table=table,
+        reading=plain_table.html(
+            title, ("Question", "Answer", "Read it so"), [plain_table.Group(lines)], text=3
+        ),
+        notes=[
+            f"Filled with the list at the end of {census}, its tests a week over 13 weeks, and new "
+            "requests as tests a week and the growth of the list over three months. Change any number.",
+            "Formulas of Fong and others (2022): a mean wait of a quarter of the target leaves about "
+            "1.8 % who wait longer, if requests come and tests are done at random. They say nothing "
+            "of who is seen first.",
+        ],
+    )
+
+
+def _takeaway(plan: Any) -> str:
+    if plan.load >= 1:
+        return "At this pace the list grows: no target is reached without more tests or fewer requests."
+    if plan.is_too_big:
+        return "The list is more than twice its target: extra tests for a time come first."
+    return "The list is near its target: keep the pace a little above the demand."
+
+
+def _written(value: float | None, unit: str) -> str:
+    if value is None or not math.isfinite(value):
+        return "never" if unit == "weeks" else "no tests"
+    return f"{value:.2f}" if unit == "ratio" else f"{value:,.1f} {unit}"
