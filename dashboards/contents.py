@@ -17,6 +17,7 @@ class Entry:
     pick_organisation: bool = True
     pick_modality: bool = True
     pick_test: bool = False
+    pick_months: bool = True
     default_period: str = LAST_12
 
 
@@ -66,6 +67,7 @@ ENTRIES = (
         title="What if",
         icon=":material/tune:",
         question="What capacity would bring the waiting list to its target?",
+        pick_months=False,
     ),
     Entry(
         reader="Analyst",

@@ -212,7 +212,8 @@ def current_page() -> Page:
 
 def _choose(build: Build, entry: Entry) -> tuple[Filters, str]:
     with st.container(border=False, key="filters"):
-        columns = iter(st.columns([2] + [1] * (1 + entry.pick_modality + entry.pick_test)))
+        others = entry.pick_modality + entry.pick_test + entry.pick_months
+        columns = iter(st.columns([2] + [1] * others))
         with next(columns):
             level, code, name = filter_bar.organisation(organisations.choices(build))
         test, modality = EVERY, EVERY
@@ -224,8 +225,10 @@ def _choose(build: Build, entry: Entry) -> tuple[Filters, str]:
             groups = organisations.modalities(build)
             with next(columns):
                 modality = filter_bar.choice("Modality", groups, "modality", wording.MODALITIES)
-        with next(columns):
-            period = filter_bar.period(PERIODS, default=entry.default_period)
+        period = entry.default_period
+        if entry.pick_months:
+            with next(columns):
+                period = filter_bar.period(PERIODS, default=entry.default_period)
         months = organisations.months(build, level, code)
         if not months:
             st.info(f"Nothing is stored for {name}. Choose another organisation.")

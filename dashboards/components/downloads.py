@@ -9,6 +9,7 @@ from datetime import datetime
 import polars as pl
 import streamlit as st
 from openpyxl import Workbook
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -47,7 +48,7 @@ def xlsx_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
     about.title = "About"
     about.column_dimensions["A"].width = 110
     for line in escape(pl.DataFrame({"line": list(head)}))["line"]:
-        about.append([line])
+        about.append([_plain(line)])
     about["A1"].font = Font(bold=True)
     data = book.create_sheet("Data")
     data.append(frame.columns)
@@ -61,13 +62,13 @@ def xlsx_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
 
 
 def flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows; lists and structs, which no cell can hold, as text."""
+    """The same rows; what no cell can hold as text: lists and structs, and bytes in hexadecimal."""
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     texts = [
         pl.Series(name, [None if value is None else str(value) for value in frame[name].to_list()])
         for name in nested
     ]
-    return frame.with_columns(texts) if nested else frame
+    return frame.with_columns(texts).with_columns(pl.selectors.binary().bin.encode("hex"))
 
 
 def parquet_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
@@ -111,5 +112,7 @@ def buttons(frame: pl.DataFrame, head: Sequence[str], *, file_stem: str) -> None
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return ILLEGAL_CHARACTERS_RE.sub("", value)
     # A workbook holds no time zones: instants are UTC, and the column name says so.
     return value.replace(tzinfo=None) if isinstance(value, datetime) else value

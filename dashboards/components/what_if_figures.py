@@ -12,6 +12,10 @@ import streamlit as st
 from dashboards.components import plain_table
 from dashboards.components.figure import Figure
 
+GROWTH = {
+    True: "these and the growth of the list over three months",
+    False: "many, since the growth of three months is not told",
+}
 # Name of a number: label, least value, step.
 INPUTS = {
     "demand": ("New requests a week", 0.0, 1.0),
@@ -32,17 +36,22 @@ def inputs(start: Mapping[str, Any], of: str) -> dict[str, float]:
             asked[name] = st.number_input(
                 label,
                 min_value=least,
-                value=max(float(round(start[name], 1)), least),
+                value=max(round(float(start[name]), 2), least),
                 step=step,
-                format="%0.1f",
+                format="%0.2f",
                 key=f"what_if_{name}_{of}",
                 bind="query-params",
             )
     return asked
 
 
-def answer(plan: Any, asked: Mapping[str, float], where: str, census: str) -> Figure:
-    """One row per question."""
+def answer(plan: Any, asked: Mapping[str, float], where: str, start: Any) -> Figure:
+    """One row per question; the table begins with the numbers that were asked of."""
+    units = ("a week", "a week", "patients", "weeks", "weeks")
+    given = [
+        (label, asked[name], unit)
+        for (name, (label, *_)), unit in zip(INPUTS.items(), units, strict=True)
+    ]
     rows = [
         ("New requests for each test (load)", plan.load, "ratio", "1 or more: the list grows"),
         ("List at the target", plan.target_size, "patients", "so few wait longer than it"),
@@ -57,7 +66,7 @@ def answer(plan: Any, asked: Mapping[str, float], where: str, census: str) -> Fi
         ("Weeks to clear the list, if nobody joined", plan.weeks_to_clear, "weeks", ""),
     ]
     table = pl.DataFrame(
-        [(question, value, unit) for question, value, unit, _ in rows],
+        [*given, *((question, value, unit) for question, value, unit, _ in rows)],
         {"question": pl.String, "answer": pl.Float64, "unit": pl.String},
         orient="row",
     )
@@ -65,14 +74,14 @@ def answer(plan: Any, asked: Mapping[str, float], where: str, census: str) -> Fi
     title = f"What it would take, {where}"
     return Figure(
         title=title,
-        takeaway=_takeaway(plan),
+        takeaway=_takeaway(plan, asked),
         table=table,
         reading=plain_table.html(
             title, ("Question", "Answer", "Read it so"), [plain_table.Group(lines)], text=3
         ),
         notes=[
-            f"Filled with the list at the end of {census}, its tests a week over 13 weeks, and new "
-            "requests as tests a week and the growth of the list over three months. Change any number.",
+            f"Begins with the list at the end of {start.census}, its tests a week over 13 weeks, and "
+            f"new requests as {GROWTH[start.is_growth_told]}. Change any number.",
             "Formulas of Fong and others (2022): a mean wait of a quarter of the target leaves about "
             "1.8 % who wait longer, if requests come and tests are done at random. They say nothing "
             "of who is seen first.",
@@ -80,15 +89,17 @@ def answer(plan: Any, asked: Mapping[str, float], where: str, census: str) -> Fi
     )
 
 
-def _takeaway(plan: Any) -> str:
-    if plan.load >= 1:
-        return "At this pace the list grows: no target is reached without more tests or fewer requests."
-    if plan.is_too_big:
-        return "The list is more than twice its target: extra tests for a time come first."
-    return "The list is near its target: keep the pace a little above the demand."
+def _takeaway(plan: Any, asked: Mapping[str, float]) -> str:
+    if plan.relief_capacity is None:
+        return "The list is at its target, or below it."
+    if plan.weeks_to_target is None:
+        return "At this pace the target is never reached: it takes more tests, or fewer requests."
+    reached = f"At this pace the target is reached in {plan.weeks_to_target:,.1f} weeks"
+    late = plan.weeks_to_target > asked["time_to_target"]
+    return f"{reached}, later than asked." if late else f"{reached}."
 
 
 def _written(value: float | None, unit: str) -> str:
     if value is None or not math.isfinite(value):
-        return "never" if unit == "weeks" else "no tests"
+        return {"weeks": "never", "ratio": "no tests"}.get(unit, "it is there")
     return f"{value:.2f}" if unit == "ratio" else f"{value:,.1f} {unit}"

@@ -42,7 +42,7 @@ def editor(starters: Sequence[tuple[str, str]], desk: Desk, send: Callable[[str]
         send(f"explain {sql}" if wants_plan else sql)
 
 
-def answer(desk: Desk, provenance: Sequence[str]) -> None:
+def answer(desk: Desk) -> None:
     """The answer of the last query; while one runs, a way to cancel it."""
     if desk.is_running:
         _waiting(desk)
@@ -52,10 +52,11 @@ def answer(desk: Desk, provenance: Sequence[str]) -> None:
     asked = desk.last
     st.header("Answer", anchor=False)
     if not isinstance(asked.answer, QueryResult):
-        st.warning(asked.outcome.capitalize(), icon=":material/block:")
+        st.warning("No rows: the query was not run to its end.", icon=":material/block:")
+        st.code(asked.outcome, language=None, wrap_lines=True)
         return
     frame = asked.answer.frame
-    st.markdown(f"{asked.outcome}. Build {asked.build_id}.")
+    st.markdown(f"{asked.outcome}. {asked.provenance[0]}.")
     if asked.answer.truncated:
         st.warning("Not all rows are shown: ask for fewer, or add them up.")
     if _is_plan(frame):
@@ -73,7 +74,7 @@ def answer(desk: Desk, provenance: Sequence[str]) -> None:
             if kind == pl.Date
         },
     )
-    head = ["SQL workbench", f"SQL: {asked.sql}", asked.outcome, *provenance]
+    head = ["SQL workbench", f"SQL: {asked.sql}", asked.outcome, *asked.provenance]
     downloads.buttons(downloads.flat(frame), head, file_stem="sql_answer")
     downloads.parquet_button(frame, head, file_stem="sql_answer")
 

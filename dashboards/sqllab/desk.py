@@ -20,10 +20,10 @@ _STARTERS = Path(__file__).with_name("starters.toml")
 
 @dataclass(frozen=True)
 class Asked:
-    """A statement with its answer, of the build it was asked of."""
+    """A statement with its answer, and the lines that say which file it was asked of."""
 
     sql: str
-    build_id: str
+    provenance: tuple[str, ...]
     answer: Answer
 
     @property
@@ -58,7 +58,7 @@ class Desk:
         """The query that was sent has ended."""
         return self._thread is not None and not self._thread.is_alive()
 
-    def send(self, sql: str, *, file: Path, build_id: str) -> None:
+    def send(self, sql: str, *, file: Path, provenance: Sequence[str]) -> None:
         """Begin a query on a published file; one that still runs is cancelled first."""
         if self.is_running:
             self.cancel()
@@ -71,12 +71,13 @@ class Desk:
                 answer = broker.run(
                     sql, published_file=file, schemas=SCHEMAS, limits=self.limits, cancel=cancel
                 )
-            except OSError as error:
-                answer = QueryStopped(f"the query could not be begun ({error}); send it again")
-            done.append(Asked(sql, build_id, answer))
+            except Exception as error:
+                answer = QueryStopped(f"the query could not be run ({error}); send it again")
+            done.append(Asked(sql, tuple(provenance), answer))
 
-        self._thread = threading.Thread(target=ask, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        self._thread = thread
 
     def cancel(self) -> None:
         """End the query that runs, soon."""

@@ -8,7 +8,9 @@ from dashboards.page import open_desk, shown_build, whole_file
 from dashboards.sqllab.desk import SCHEMAS, starters
 
 build, desk = shown_build(), open_desk()
-workbench.editor(starters(), desk, partial(desk.send, file=build.path, build_id=build.build_id))
-workbench.answer(desk, whole_file(build))
+workbench.editor(
+    starters(), desk, partial(desk.send, file=build.path, provenance=whole_file(build))
+)
+workbench.answer(desk)
 workbench.history(desk.history)
 workbench.browser(catalogue.tables_in(build, SCHEMAS), partial(catalogue.columns, build))

@@ -13,11 +13,13 @@ start = whatif.start(page.build, page.filters)
 if start is None:
     st.info("No waiting list is stored for this choice. Choose another organisation or modality.")
     st.stop()
-list_of = f"{page.filters.org_level}_{page.filters.org_code}_{page.filters.modality_group}"
+filters = page.filters
+list_of = f"{filters.org_level}_{filters.org_code}_{filters.modality_group}_{start.census}"
 asked = draw.inputs(asdict(start), list_of)
 plan = whatif.plan(replace(start, **asked))
 page.figure(
-    draw.answer(plan, asked, page.where, start.census),
+    draw.answer(plan, asked, page.where, start),
     metrics=["W01", "W07", "W08"],
     source="marts.rpt_metrics_monthly",
+    filtered_by=("Organisation", "Modality"),
 )

@@ -78,7 +78,7 @@
 
 {#- Another whenever these macros are: tables that others brought up to date are computed anew. -#}
 {% macro kept_format() -%}
-    {{ return('e6dd3cd5') }}
+    {{ return('f0eb9dc4') }}
 {%- endmacro %}
 
 {#- Relations that a model is computed from, views resolved into what they read. An input that is
@@ -332,7 +332,7 @@
     {{ return(false) }}
 {%- endmacro %}
 
-{#- Post-hook of a seed: its version is its content. -#}
+{#- Post-hook of a seed: its version is its content and its heading. -#}
 {% macro kept_seed(relation) -%}
     {{ adapter.dispatch('kept_seed', 'imaging')(relation) }}
 {%- endmacro %}
@@ -342,7 +342,12 @@
 
 {% macro duckdb__kept_seed(relation) -%}
     {%- if execute and flags.WHICH in ('build', 'seed') -%}
-        comment on table {{ relation }} is '{{ tojson({"version": kept_content(relation)}) }}'
+        {%- set columns = [] -%}
+        {%- for column in adapter.get_columns_in_relation(relation) -%}
+            {%- do columns.append(column.name ~ ' ' ~ column.dtype) -%}
+        {%- endfor -%}
+        comment on table {{ relation }} is
+        '{{ tojson({"version": kept_content(relation) ~ " " ~ local_md5(columns | join(", "))}) }}'
     {%- endif -%}
 {%- endmacro %}
 
@@ -374,6 +379,20 @@
         "select split_part(substr(filename, length('" ~ root ~ "') + 2), '/', 1) as source_name, "
         "filename, size, last_modified from read_blob('" ~ root ~ "/*/**/*.parquet')"
     ) -%}
+    {%- set names = [] -%}
+    {%- for source in graph.sources.values() -%}
+        {%- do names.append(source.name) -%}
+    {%- endfor -%}
+    {%- set lost = run_query(
+        "select count(*) > 0 and count(*) filter (source_name in ('" ~ names | join("', '")
+        ~ "')) = 0 from kept_files"
+    ).rows[0][0] -%}
+    {%- if lost -%}
+        {{ exceptions.raise_compiler_error(
+            "IMAGING_LANDING is " ~ root ~ ", and DuckDB names its files otherwise: give the folder "
+            "as an absolute path without a slash at its end"
+        ) }}
+    {%- endif -%}
     {%- set before = {} -%}
     {%- for row in run_query(
         "select table_name, comment from duckdb_tables() where schema_name = 'changes' "

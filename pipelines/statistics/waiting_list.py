@@ -128,14 +128,15 @@ class ListPlan:
     """What demand, capacity and a target mean for a list; weeks, patients, patients a week.
 
     `load`: demand over capacity, inf without capacity. `target_size`: list at the target.
-    `target_capacity`: keeps it there. `relief_capacity`: brings it there in time. Weeks are None
-    for never. `is_too_big`: more than twice the target, relief comes before balance.
+    `target_capacity`: keeps it there. `relief_capacity`: brings it there in time, None where it is
+    there. Weeks are None for never. `is_too_big`: more than twice the target, relief comes before
+    balance.
     """
 
     load: float
     target_size: float
     target_capacity: float
-    relief_capacity: float
+    relief_capacity: float | None
     is_too_big: bool
     weeks_to_target: float | None
     weeks_to_clear: float | None
@@ -156,7 +157,9 @@ def list_plan(
         load=queue_load(demand, capacity),
         target_size=target,
         target_capacity=target_capacity(demand, target_wait, factor),
-        relief_capacity=relief_capacity(demand, queue_size, target, time_to_target),
+        relief_capacity=relief_capacity(demand, queue_size, target, time_to_target)
+        if queue_size > target
+        else None,
         is_too_big=is_queue_too_big(queue_size, target),
         weeks_to_target=net_clearance_weeks(queue_size - target, demand, capacity),
         weeks_to_clear=clearance_weeks(queue_size, capacity),

@@ -21,7 +21,9 @@ def run(app, sql: str):
 
 
 def told(app) -> str:
-    return "\n".join(str(block.value) for block in [*app.markdown, *app.warning, *app.caption])
+    return "\n".join(
+        str(block.value) for block in [*app.markdown, *app.warning, *app.caption, *app.code]
+    )
 
 
 def test_rows_stand_on_the_page_with_how_long_they_took_and_their_build(open_view):
@@ -31,7 +33,7 @@ def test_rows_stand_on_the_page_with_how_long_they_took_and_their_build(open_vie
     )
     assert not app.exception
     assert "3 rows in" in told(app)
-    assert "Build 20260401T060000Z" in told(app)
+    assert "Build: 20260401T060000Z" in told(app)
     answer = next(table for table in app.dataframe if table.proto.alt.startswith("Answer"))
     assert answer.value.shape == (3, 1)
 
@@ -63,6 +65,10 @@ def test_lists_and_structs_can_be_taken_away(tmp_path):
     assert shown["ids"].to_list() == ["['a', 'b']", None]
     assert downloads.csv_bytes(shown, ["head"]).startswith(b"# head\nids,both,n\n")
     assert downloads.xlsx_bytes(shown, ["head"])
+    odd = pl.DataFrame({"bytes": [b"\x01\xff", None], "text": ["a\x01b", "c"]})
+    assert downloads.flat(odd)["bytes"].to_list() == ["01ff", None]
+    assert downloads.csv_bytes(downloads.flat(odd), []).startswith(b"bytes,text\n01ff")
+    assert downloads.xlsx_bytes(downloads.flat(odd), ["SQL: select '\x01'"])
     file = tmp_path / "answer.parquet"
     file.write_bytes(downloads.parquet_bytes(frame, ["SQL workbench", "SQL: from metrics"]))
     assert pl.read_parquet(file).equals(frame)

@@ -354,6 +354,15 @@ def test_what_was_known_by_an_instant_is_never_told_by_new_files(things, tmp_pat
     assert counted(things, landing, file) == ("REBUILT", [(2, 1)])
 
 
+def test_a_landing_folder_that_the_engine_names_otherwise_is_told(things, tmp_path):
+    """Failing means that new files are never seen, and every build says that nothing changed."""
+    land_things(tmp_path / "landing", "first", "select 'a' as thing")
+    (tmp_path / "beside").mkdir()
+    named = tmp_path / "beside" / ".." / "landing"
+    done = things.run(named, tmp_path / "kept.duckdb", "run")
+    assert not done.success
+
+
 def test_tables_brought_up_to_date_by_other_macros_are_not_kept():
     """Failing means that an upgrade leaves tables that the old macros made; write this hash there."""
     written = (PROJECT / "materializations" / "kept.sql").read_text()

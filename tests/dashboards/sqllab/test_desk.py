@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboards.sqllab import broker
 from dashboards.sqllab.broker import QueryRefused, QueryResult, QueryStopped
 from dashboards.sqllab.desk import MOST_REMEMBERED, Desk, starters
 
@@ -17,7 +18,7 @@ def file(lab: Path) -> Path:
 
 
 def asked(desk: Desk, sql: str, file: Path) -> object:
-    desk.send(sql, file=file, build_id="b1")
+    desk.send(sql, file=file, provenance=["Build: b1"])
     desk.take()
     assert desk.last is not None
     return desk.last.answer
@@ -27,7 +28,7 @@ def test_an_answer_is_kept_with_its_build_and_a_line_of_the_history(file):
     """Failing means that a reader cannot say which file a number came from."""
     desk = Desk()
     assert isinstance(asked(desk, "select 1 as one", file), QueryResult)
-    assert (desk.last.sql, desk.last.build_id) == ("select 1 as one", "b1")
+    assert (desk.last.sql, desk.last.provenance) == ("select 1 as one", ("Build: b1",))
     assert desk.last.outcome.startswith("1 rows in ")
     assert desk.history == [("select 1 as one", desk.last.outcome)]
     assert isinstance(asked(desk, "drop table mart.exam", file), QueryRefused)
@@ -37,7 +38,7 @@ def test_an_answer_is_kept_with_its_build_and_a_line_of_the_history(file):
 def test_a_query_runs_beside_the_page_and_can_be_cancelled(file):
     """Failing means that the page hangs, or that nobody can stop what was typed."""
     desk = Desk()
-    desk.send(ENDLESS, file=file, build_id="b1")
+    desk.send(ENDLESS, file=file, provenance=["Build: b1"])
     assert desk.is_running
     assert not desk.has_answer
     desk.cancel()
@@ -52,9 +53,22 @@ def test_a_query_runs_beside_the_page_and_can_be_cancelled(file):
 def test_a_second_query_ends_the_first(file):
     """Failing means that a reader who types again waits for what nobody wants any more."""
     desk = Desk()
-    desk.send(ENDLESS, file=file, build_id="b1")
+    desk.send(ENDLESS, file=file, provenance=["Build: b1"])
     assert isinstance(asked(desk, "select 2 as two", file), QueryResult)
     assert [sql for sql, _ in desk.history] == ["select 2 as two", ENDLESS]
+
+
+def test_an_error_of_ours_is_told_and_no_answer_of_before(file, monkeypatch):
+    """Failing means that the answer of another query stands under the one that was sent."""
+    desk = Desk()
+    asked(desk, "select 1 as one", file)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no more threads")
+
+    monkeypatch.setattr(broker, "run", broken)
+    assert isinstance(asked(desk, "select 2 as two", file), QueryStopped)
+    assert "no more threads" in desk.last.outcome
 
 
 def test_the_history_is_short_and_names_a_statement_once(file):

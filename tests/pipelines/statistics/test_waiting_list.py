@@ -369,5 +369,6 @@ def test_a_plan_is_made_of_the_functions_it_names():
     assert plan.target_capacity == wl.target_capacity(100, 6)
     assert (plan.load, plan.is_too_big) == (100 / 110, True)
     assert (plan.weeks_to_target, plan.weeks_to_clear) == (85, 1000 / 110)
+    assert wl.list_plan(10, 12, 5, 6).relief_capacity is None, "it is there"
     stuck = wl.list_plan(100, 0, 1000, 6)
     assert (stuck.load, stuck.weeks_to_target, stuck.weeks_to_clear) == (math.inf, None, None)
