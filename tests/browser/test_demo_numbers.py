@@ -46,14 +46,12 @@ def test_typed_sql_gives_the_number_of_the_truth(page, demo, demo_server):
     march = performed.filter(performed["month"] == date(2026, 3, 1))["exams"].sum()
     page.goto(f"{demo_server.url}/sql_workbench")
     page.get_by_label("SQL", exact=True).fill(
-        "select format('{:,} exams', cast(numerator as bigint)) as told "
-        "from metric('T01', grain := 'month', by := 'network') "
-        "where modality = 'All' and period_start = date '2026-03-01'"
+        "from metric('T01', grain := 'month', by := 'network') where modality = 'All' "
+        f"and period_start = date '2026-03-01' and numerator = {march}"
     )
     page.keyboard.press("Control+Enter")
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_text("1 rows in")).to_be_visible()
-    expect(page.get_by_test_id("stDataFrame").first).to_contain_text(f"{march:,} exams")
     page.get_by_label("SQL", exact=True).fill("select * from read_csv('/etc/passwd')")
     page.keyboard.press("Control+Enter")
     page.get_by_role("button", name="Run").click()
