@@ -51,11 +51,11 @@ def test_typed_sql_gives_the_number_of_the_truth(page, demo, demo_server):
     )
     page.keyboard.press("Control+Enter")
     page.get_by_role("button", name="Run").click()
-    expect(page.get_by_text("1 rows in")).to_be_visible()
+    expect(page.get_by_text("1 rows in").first).to_be_visible()
     page.get_by_label("SQL", exact=True).fill("select * from read_csv('/etc/passwd')")
     page.keyboard.press("Control+Enter")
     page.get_by_role("button", name="Run").click()
-    expect(page.get_by_text("refused: ")).to_be_visible()
+    expect(page.get_by_text("refused: ").first).to_be_visible()
 
 
 def test_every_query_to_begin_with_has_an_answer(demo):
