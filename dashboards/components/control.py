@@ -12,9 +12,10 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
-from dashboards.components import theme, wording
+from dashboards.components import theme, trend, wording
 from dashboards.components.figure import Figure
 
+MONTH = "period_start_on"
 LIMITS = {"mean": ("Mean", "solid"), "upl": ("Process limits", "dash"), "lpl": ("", "dash")}
 # Stored kind of a point, and of an icon: how it looks. A ring is told apart without its colour too.
 RINGS = {
@@ -37,7 +38,7 @@ SIGNS = {
 }
 
 
-def with_limits(drawn: Figure, charts: pl.DataFrame, *, on: str = "period_start_on") -> Figure:
+def with_limits(drawn: Figure, charts: pl.DataFrame) -> Figure:
     """The figure with the limits of its rows and the verdict of the last month.
 
     The rows hold mean, lpl, upl, point_type; `charts` at most one row of statistics.spc_charts.
@@ -46,9 +47,12 @@ def with_limits(drawn: Figure, charts: pl.DataFrame, *, on: str = "period_start_
         return drawn
     row = charts.row(0, named=True)
     chart = go.Figure(drawn.chart)
-    _draw_limits(chart, drawn.table, on)
-    _draw_rings(chart, drawn.table, on)
-    chart.update_layout(showlegend=True)
+    traces = [*_limits(drawn.table), *_rings(drawn.table)]
+    chart.add_traces(traces)
+    named = [trace for trace in traces if trace.showlegend is not False]
+    chart.update_layout(
+        showlegend=True, height=chart.layout.height + trend.LEGEND_LINE * (len(named) + 1)
+    )
     verdicts = _verdicts(row)
     notes = [*drawn.notes, *_limits_from(row)] + ([f"{row['note']}."] if row["note"] else [])
     said = " ".join(f"{text}." for _, text, _ in verdicts)
@@ -57,40 +61,38 @@ def with_limits(drawn: Figure, charts: pl.DataFrame, *, on: str = "period_start_
     )
 
 
-def _draw_limits(chart: go.Figure, table: pl.DataFrame, on: str) -> None:
-    for column, (label, dash) in LIMITS.items():
-        if table[column].null_count() == table.height:
-            continue
-        chart.add_trace(
-            go.Scatter(
-                x=table[on].to_list(),
-                y=table[column].to_list(),
-                name=label,
-                mode="lines",
-                connectgaps=False,
-                showlegend=bool(label),
-                line={"color": theme.GREY, "width": 1.25, "dash": dash, "shape": "hvh"},
-                hoverinfo="skip",
-            )
+def _limits(table: pl.DataFrame) -> list[go.Scatter]:
+    return [
+        go.Scatter(
+            x=table[MONTH].to_list(),
+            y=table[column].to_list(),
+            name=label,
+            mode="lines",
+            connectgaps=False,
+            showlegend=bool(label),
+            line={"color": theme.GREY, "width": 1.25, "dash": dash, "shape": "hvh"},
+            hoverinfo="skip",
         )
+        for column, (label, dash) in LIMITS.items()
+        if table[column].null_count() < table.height
+    ]
 
 
-def _draw_rings(chart: go.Figure, table: pl.DataFrame, on: str) -> None:
-    for kind, (label, colour, symbol) in RINGS.items():
-        points = table.filter(pl.col("point_type") == kind)
-        if points.is_empty():
-            continue
-        chart.add_trace(
-            go.Scatter(
-                x=points[on].to_list(),
-                y=points["value"].to_list(),
-                name=label,
-                mode="markers",
-                marker={"symbol": symbol, "size": 13, "color": colour, "line": {"width": 2}},
-                text=points["special_cause_type"].to_list(),
-                hovertemplate=f"%{{x|%b %Y}}<br>{label}: %{{text}}<extra></extra>",
-            )
+def _rings(table: pl.DataFrame) -> list[go.Scatter]:
+    found = {kind: table.filter(pl.col("point_type") == kind) for kind in RINGS}
+    return [
+        go.Scatter(
+            x=found[kind][MONTH].to_list(),
+            y=found[kind]["value"].to_list(),
+            name=label,
+            mode="markers",
+            marker={"symbol": symbol, "size": 13, "color": colour, "line": {"width": 2}},
+            text=found[kind]["special_cause_type"].to_list(),
+            hovertemplate=f"%{{x|%b %Y}}<br>{label}: %{{text}}<extra></extra>",
         )
+        for kind, (label, colour, symbol) in RINGS.items()
+        if found[kind].height
+    ]
 
 
 def _verdicts(row: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -32,12 +32,12 @@ def metrics(frame: pl.DataFrame, targets: pl.DataFrame) -> None:
                 st.markdown(f"- {wording.target(goal)}, {goal['scope']}, source: {goal['source']}")
 
 
-def tables(frame: pl.DataFrame, columns: Callable[[str], pl.DataFrame]) -> None:
-    """The published tables, and the columns of the one that is picked."""
+def tables(frame: pl.DataFrame, columns: Callable[[str], pl.DataFrame]) -> str | None:
+    """The published tables, and the columns of the one that is picked; its name, schema.table."""
     st.header("Tables and columns", anchor=False)
     if frame.is_empty():
         st.info("No table holds this text.")
-        return
+        return None
     names = frame["table_name"].to_list()
     picked = st.selectbox("Table", names, key="table", bind="query-params")
     row = frame.row(names.index(picked), named=True)
@@ -46,3 +46,4 @@ def tables(frame: pl.DataFrame, columns: Callable[[str], pl.DataFrame]) -> None:
         f"Grain: {row['grain'] or 'see description'}. Rows: {row['row_count']:,}."
     )
     show_table(columns(picked), alt=f"Columns of {picked}", key="columns_table")
+    return f"{row['table_schema']}.{row['table_name']}"

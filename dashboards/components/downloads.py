@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 import streamlit as st
@@ -12,6 +13,7 @@ from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
 
+_OFFICE = "application/vnd.openxmlformats-officedocument"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -28,8 +30,19 @@ def header(title: str, definitions: pl.DataFrame, provenance: Sequence[str]) -> 
     return [*lines, *provenance]
 
 
+def flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows; what no cell can hold as text: lists and structs, and bytes in hexadecimal."""
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    texts = [
+        pl.Series(name, [None if value is None else str(value) for value in frame[name].to_list()])
+        for name in nested
+    ]
+    return frame.with_columns(texts).with_columns(pl.selectors.binary().bin.encode("hex"))
+
+
 def escape(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows; text a spreadsheet would run as a formula starts with an apostrophe."""
+    """The same rows as cells; text a spreadsheet would run as a formula starts with an apostrophe."""
+    frame = flat(frame)
     text = [name for name, kind in frame.schema.items() if kind == pl.String]
     starts = "^[" + "".join(FORMULA_STARTS).replace("-", "\\-") + "]"
     return frame.with_columns(pl.col(text).str.replace(starts, "'$0")) if text else frame
@@ -61,16 +74,6 @@ def xlsx_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
     return stream.getvalue()
 
 
-def flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows; what no cell can hold as text: lists and structs, and bytes in hexadecimal."""
-    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
-    texts = [
-        pl.Series(name, [None if value is None else str(value) for value in frame[name].to_list()])
-        for name in nested
-    ]
-    return frame.with_columns(texts).with_columns(pl.selectors.binary().bin.encode("hex"))
-
-
 def parquet_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
     """A Parquet file; the head is its key `about`."""
     stream = io.BytesIO()
@@ -78,37 +81,28 @@ def parquet_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
     return stream.getvalue()
 
 
-def parquet_button(frame: pl.DataFrame, head: Sequence[str], *, file_stem: str) -> None:
-    """A button; the file is made when it is asked for, columns with their types."""
-    st.download_button(
-        "Download Parquet",
-        lambda: parquet_bytes(frame, head),
-        file_name=f"{file_stem}.parquet",
-        mime="application/vnd.apache.parquet",
-        key=f"{file_stem}_parquet",
-        on_click="ignore",
-    )
+def buttons(
+    frame: pl.DataFrame, head: Sequence[str], *, file_stem: str, has_parquet: bool = False
+) -> None:
+    """A button for each kind of file; a file is made when it is asked for.
 
-
-def buttons(frame: pl.DataFrame, head: Sequence[str], *, file_stem: str) -> None:
-    """Two buttons; a file is made when it is asked for."""
+    has_parquet: one of Parquet too, which keeps the types that a cell cannot hold.
+    """
+    kinds = [
+        ("CSV", "csv", "text/csv", csv_bytes),
+        ("Excel", "xlsx", f"{_OFFICE}.spreadsheetml.sheet", xlsx_bytes),
+        ("Parquet", "parquet", "application/vnd.apache.parquet", parquet_bytes),
+    ]
     with st.container(horizontal=True):
-        st.download_button(
-            "Download CSV",
-            lambda: csv_bytes(frame, head),
-            file_name=f"{file_stem}.csv",
-            mime="text/csv",
-            key=f"{file_stem}_csv",
-            on_click="ignore",
-        )
-        st.download_button(
-            "Download Excel",
-            lambda: xlsx_bytes(frame, head),
-            file_name=f"{file_stem}.xlsx",
-            mime="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-            key=f"{file_stem}_xlsx",
-            on_click="ignore",
-        )
+        for label, ending, mime, make in kinds[: 2 + has_parquet]:
+            st.download_button(
+                f"Download {label}",
+                partial(make, frame, head),
+                file_name=f"{file_stem}.{ending}",
+                mime=mime,
+                key=f"{file_stem}_{ending}",
+                on_click="ignore",
+            )
 
 
 def _plain(value: object) -> object:

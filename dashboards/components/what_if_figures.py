@@ -16,20 +16,20 @@ GROWTH = {
     True: "these and the growth of the list over three months",
     False: "many, since the growth of three months is not told",
 }
-# Name of a number: label, least value, step.
+# Name of a number: label, unit, least value.
 INPUTS = {
-    "demand": ("New requests a week", 0.0, 1.0),
-    "capacity": ("Tests a week", 0.0, 1.0),
-    "queue_size": ("Patients waiting", 0.0, 1.0),
-    "target_wait": ("Nobody should wait longer than (weeks)", 1.0, 1.0),
-    "time_to_target": ("Weeks to get there", 1.0, 1.0),
+    "demand": ("New requests a week", "a week", 0.0),
+    "capacity": ("Tests a week", "a week", 0.0),
+    "queue_size": ("Patients waiting", "patients", 0.0),
+    "target_wait": ("Nobody should wait longer than (weeks)", "weeks", 1.0),
+    "time_to_target": ("Weeks to get there", "weeks", 1.0),
 }
 
 
 def inputs(start: Mapping[str, Any], of: str) -> dict[str, float]:
     """One field per number, filled with what is stored; `of` keeps the fields of a list apart."""
     asked = {}
-    for place, (name, (label, least, step)) in zip(
+    for place, (name, (label, _, least)) in zip(
         st.columns(len(INPUTS)), INPUTS.items(), strict=True
     ):
         with place:
@@ -37,7 +37,7 @@ def inputs(start: Mapping[str, Any], of: str) -> dict[str, float]:
                 label,
                 min_value=least,
                 value=max(round(float(start[name]), 2), least),
-                step=step,
+                step=1.0,
                 format="%0.2f",
                 key=f"what_if_{name}_{of}",
                 bind="query-params",
@@ -47,11 +47,7 @@ def inputs(start: Mapping[str, Any], of: str) -> dict[str, float]:
 
 def answer(plan: Any, asked: Mapping[str, float], where: str, start: Any) -> Figure:
     """One row per question; the table begins with the numbers that were asked of."""
-    units = ("a week", "a week", "patients", "weeks", "weeks")
-    given = [
-        (label, asked[name], unit)
-        for (name, (label, *_)), unit in zip(INPUTS.items(), units, strict=True)
-    ]
+    given = [(label, asked[name], unit) for name, (label, unit, _) in INPUTS.items()]
     rows = [
         ("New requests for each test (load)", plan.load, "ratio", "1 or more: the list grows"),
         ("List at the target", plan.target_size, "patients", "so few wait longer than it"),
@@ -80,8 +76,8 @@ def answer(plan: Any, asked: Mapping[str, float], where: str, start: Any) -> Fig
             title, ("Question", "Answer", "Read it so"), [plain_table.Group(lines)], text=3
         ),
         notes=[
-            f"Begins with the list at the end of {start.census}, its tests a week over 13 weeks, and "
-            f"new requests as {GROWTH[start.is_growth_told]}. Change any number.",
+            f"Begins with the list at the end of {start.census}, its tests a week, and new requests as "
+            f" {GROWTH[start.is_growth_told]}. Change any number.",
             "Formulas of Fong and others (2022): a mean wait of a quarter of the target leaves about "
             "1.8 % who wait longer, if requests come and tests are done at random. They say nothing "
             "of who is seen first.",

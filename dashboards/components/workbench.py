@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 import polars as pl
 import streamlit as st
 
-from dashboards.components import downloads
-from dashboards.components.figure import show_table
+from dashboards.components import dictionary, downloads
 from dashboards.sqllab.broker import QueryResult
 from dashboards.sqllab.desk import Desk
 
-SQL, STARTER, ASKED = "workbench_sql", "workbench_starter", "workbench_table"
+SQL, STARTER = "workbench_sql", "workbench_starter"
 LOOK_SECONDS = 0.4
 MOST_SHOWN_PIXELS = 460
 
@@ -75,8 +74,7 @@ def answer(desk: Desk) -> None:
         },
     )
     head = ["SQL workbench", f"SQL: {asked.sql}", asked.outcome, *asked.provenance]
-    downloads.buttons(downloads.flat(frame), head, file_stem="sql_answer")
-    downloads.parquet_button(frame, head, file_stem="sql_answer")
+    downloads.buttons(frame, head, file_stem="sql_answer", has_parquet=True)
 
 
 def _is_plan(frame: pl.DataFrame) -> bool:
@@ -113,17 +111,9 @@ def history(lines: Sequence[tuple[str, str]]) -> None:
 
 def browser(tables: pl.DataFrame, columns: Callable[[str], pl.DataFrame]) -> None:
     """The tables that can be asked, and the columns of the one that is picked."""
-    st.header("What can be asked", anchor=False)
-    names = [f"{row['table_schema']}.{row['table_name']}" for row in tables.to_dicts()]
-    picked = st.selectbox("Table", names, key=ASKED)
+    picked = dictionary.tables(tables, columns)
 
     def read_first() -> None:
         st.session_state[SQL] = f"select *\nfrom {picked}\nlimit 100"
 
-    row = tables.row(names.index(picked), named=True)
-    st.markdown(
-        f"{row['description']}  \nGrain: {row['grain'] or 'see description'}. "
-        f"Rows: {row['row_count']:,}."
-    )
     st.button("Read its first rows", key="workbench_first", on_click=read_first)
-    show_table(columns(row["table_name"]), alt=f"Columns of {picked}", key="workbench_columns")

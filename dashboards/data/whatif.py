@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import polars as pl
+
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build
+from dashboards.data.queries import metrics
 from pipelines.statistics import waiting_list
 from pipelines.statistics.waiting_list import WEEKS_TO_TARGET, ListPlan
 
-TARGET_WEEKS = 6.0
+TARGET_WEEKS = waiting_list.LONG_WAIT_DAYS / waiting_list.DAYS_A_WEEK
 MONTHS_OF_GROWTH = 3
 
 
@@ -31,73 +34,32 @@ class Asked:
 
 
 def start(build: Build, filters: Filters) -> Asked | None:
-    """The list of the last complete month: its size, its pace of 13 weeks, its growth of 3 months.
+    """The list of the last month that has a pace (W07): its size, its pace, its growth (W08).
 
-    Growth counts in months that have a pace: in the 13 weeks before, a list that is told anew grows
-    as it fills. None where the organisation has no list of the modality.
+    Growth counts in months that have a pace too: before, a list that is told anew grows as it
+    fills. None where the organisation has no list of the modality.
     """
-    frame = read(
-        build,
-        """
-        select
-            clearing.period_start_on,
-            growing.period_start_on >= clearing.period_start_on - interval 2 month as is_recent,
-            clearing.numerator as queue_size,
-            clearing.denominator as weekly_tests,
-            growing.value as growth,
-            date_diff(
-                'day', growing.period_start_on, growing.period_start_on + interval 1 month
-            ) as days,
-        from marts.rpt_metrics_monthly as clearing
-        inner join marts.rpt_metrics_monthly as growing
-            on
-                growing.metric_id = 'W08'
-                and growing.org_level = clearing.org_level
-                and growing.org_code = clearing.org_code
-                and growing.modality_group = clearing.modality_group
-                and growing.period_start_on <= clearing.period_start_on
-        inner join marts.rpt_metrics_monthly as paced
-            on
-                paced.metric_id = 'W07'
-                and paced.org_level = growing.org_level
-                and paced.org_code = growing.org_code
-                and paced.modality_group = growing.modality_group
-                and paced.period_start_on = growing.period_start_on
-                and paced.denominator is not null
-        where
-            clearing.metric_id = 'W07'
-            and clearing.org_level = $org_level
-            and clearing.org_code = $org_code
-            and clearing.modality_group = $modality_group
-            and clearing.numerator is not null
-            and clearing.denominator is not null
-            and growing.value is not null
-        order by clearing.period_start_on desc, growing.period_start_on desc
-        limit $months
-        """,
-        org_level=filters.org_level,
-        org_code=filters.org_code,
-        modality_group=filters.modality_group,
-        months=MONTHS_OF_GROWTH,
-    )
-    if frame.is_empty():
+    paced = metrics.by_month(build, filters, "W07").drop_nulls("denominator")
+    if paced.is_empty():
         return None
-    last = frame.row(0, named=True)
-    months = frame.filter(
-        (frame["period_start_on"] == last["period_start_on"]) & frame["is_recent"]
+    last = paced.row(-1, named=True)
+    since = pl.lit(last["period_start_on"]).dt.offset_by(f"-{MONTHS_OF_GROWTH - 1}mo")
+    grown = (
+        metrics.by_month(build, filters, "W08")
+        .drop_nulls("value")
+        .join(paced.filter(pl.col("period_start_on") >= since), on="period_start_on", how="semi")
     )
-    is_told = months.height == MONTHS_OF_GROWTH
-    demand = last["weekly_tests"]
+    is_told = grown.height == MONTHS_OF_GROWTH
+    demand = tests = last["denominator"]
     if is_told:
-        demand = waiting_list.weekly_demand(
-            demand, float(months["growth"].sum()), float(months["days"].sum())
-        )
+        days = grown["period_start_on"].dt.days_in_month().to_list()
+        demand = waiting_list.weekly_demand(tests, grown["value"].to_list(), days)
     return Asked(
         demand=demand,
-        is_growth_told=is_told,
-        capacity=last["weekly_tests"],
-        queue_size=last["queue_size"],
+        capacity=tests,
+        queue_size=last["numerator"],
         census=f"{last['period_start_on']:%B %Y}",
+        is_growth_told=is_told,
     )
 
 

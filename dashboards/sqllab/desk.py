@@ -7,7 +7,9 @@ is kept longer than the reader's session, and nothing of an answer is in the his
 import threading
 import tomllib
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from dashboards.sqllab import broker
@@ -44,27 +46,25 @@ class Desk:
     last: Asked | None = None
     # statement and outcome, newest first
     history: list[tuple[str, str]] = field(default_factory=list)
-    _thread: threading.Thread | None = None
+    _running: Future[Asked] | None = None
     _cancel: threading.Event = field(default_factory=threading.Event)
-    _done: list[Asked] = field(default_factory=list)
 
     @property
     def is_running(self) -> bool:
         """A query was sent and its answer was not taken yet."""
-        return self._thread is not None
+        return self._running is not None
 
     @property
     def has_answer(self) -> bool:
         """The query that was sent has ended."""
-        return self._thread is not None and not self._thread.is_alive()
+        return self._running is not None and self._running.done()
 
     def send(self, sql: str, *, file: Path, provenance: Sequence[str]) -> None:
         """Begin a query on a published file; one that still runs is cancelled first."""
         if self.is_running:
             self.cancel()
             self.take()
-        cancel, done = threading.Event(), []
-        self._cancel, self._done = cancel, done
+        cancel, running = threading.Event(), Future[Asked]()
 
         def ask() -> None:
             try:
@@ -73,11 +73,10 @@ class Desk:
                 )
             except Exception as error:
                 answer = QueryStopped(f"the query could not be run ({error}); send it again")
-            done.append(Asked(sql, tuple(provenance), answer))
+            running.set_result(Asked(sql, tuple(provenance), answer))
 
-        thread = threading.Thread(target=ask, daemon=True)
-        thread.start()
-        self._thread = thread
+        threading.Thread(target=ask, daemon=True).start()
+        self._cancel, self._running = cancel, running
 
     def cancel(self) -> None:
         """End the query that runs, soon."""
@@ -85,16 +84,14 @@ class Desk:
 
     def take(self) -> None:
         """Wait for the query that runs, and keep its answer and its line of the history."""
-        if self._thread is None:
+        if self._running is None:
             return
-        self._thread.join()
-        self._thread = None
-        if self._done:
-            self.last = self._done[-1]
-            kept = [line for line in self.history if line[0] != self.last.sql]
-            self.history = [(self.last.sql, self.last.outcome), *kept][:MOST_REMEMBERED]
+        self.last, self._running = self._running.result(), None
+        kept = [line for line in self.history if line[0] != self.last.sql]
+        self.history = [(self.last.sql, self.last.outcome), *kept][:MOST_REMEMBERED]
 
 
+@cache
 def starters() -> Sequence[tuple[str, str]]:
     """Title and statement of every query to begin with."""
     told = tomllib.loads(_STARTERS.read_text(encoding="utf-8"))["starter"]

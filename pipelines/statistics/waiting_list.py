@@ -110,17 +110,18 @@ def net_clearance_weeks(excess: float, demand: float, capacity: float) -> float 
     return excess / (capacity - demand) if capacity > demand else None
 
 
-def weekly_demand(weekly_tests: float, growth: float, days: float) -> float:
-    """Requests a week that stay on the list: tests a week and what the list grew by in `days`.
+def weekly_demand(weekly_tests: float, growth: Sequence[float], days: Sequence[float]) -> float:
+    """Requests a week that stay on the list: tests a week and what the list grew by a week.
 
-    Below 0 is 0: a list may shrink by validation faster than tests explain. Raises ValueError for
-    missing numbers and for no days.
+    `growth` and `days`: of each of some months. Below 0 is 0: a list may shrink by validation
+    faster than tests explain. Raises ValueError for missing numbers and for no days.
     """
+    grown, counted = math.fsum(growth), math.fsum(days)
     _check(weekly_tests=weekly_tests)
-    _check_above_zero(days=days)
-    if growth is None or not math.isfinite(growth):
+    _check_above_zero(days=counted)
+    if not math.isfinite(grown):
         raise ValueError("growth must be given and finite")
-    return max(weekly_tests + growth * DAYS_A_WEEK / days, 0.0)
+    return max(weekly_tests + grown * DAYS_A_WEEK / counted, 0.0)
 
 
 @dataclass(frozen=True)
@@ -129,15 +130,13 @@ class ListPlan:
 
     `load`: demand over capacity, inf without capacity. `target_size`: list at the target.
     `target_capacity`: keeps it there. `relief_capacity`: brings it there in time, None where it is
-    there. Weeks are None for never. `is_too_big`: more than twice the target, relief comes before
-    balance.
+    there. Weeks are None for never.
     """
 
     load: float
     target_size: float
     target_capacity: float
     relief_capacity: float | None
-    is_too_big: bool
     weeks_to_target: float | None
     weeks_to_clear: float | None
 
@@ -160,7 +159,6 @@ def list_plan(
         relief_capacity=relief_capacity(demand, queue_size, target, time_to_target)
         if queue_size > target
         else None,
-        is_too_big=is_queue_too_big(queue_size, target),
         weeks_to_target=net_clearance_weeks(queue_size - target, demand, capacity),
         weeks_to_clear=clearance_weeks(queue_size, capacity),
     )

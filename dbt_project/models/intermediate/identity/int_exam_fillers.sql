@@ -1,14 +1,8 @@
 {{ config(meta={'kept': {
     'by': 'alias_key',
     'inputs': {
-        'stg_ris__events': {
-            'touches': 'select ' ~ filler_key() ~ ' from {changes} where filler_id is not null',
-            'only': 'filler_id is not null and ' ~ filler_key() ~ ' in {keys}',
-        },
-        'stg_reporting__reports': {
-            'touches': 'select ' ~ filler_key() ~ ' from {changes} where filler_id is not null',
-            'only': 'filler_id is not null and ' ~ filler_key() ~ ' in {keys}',
-        },
+        'stg_ris__events': told_under_a_filler(),
+        'stg_reporting__reports': told_under_a_filler(),
     },
 }}) }}
 

@@ -5,13 +5,7 @@
         'int_exams_folded': 'exam_key',
         'int_exams_timed': 'exam_key',
         'int_exam_study_links': 'exam_key',
-        'int_dicom_series': {
-            'touches':
-                'select exam_key from {int_exam_study_links} '
-                'where study_uid in (select study_uid from {changes})',
-            'only':
-                'study_uid in (select study_uid from {int_exam_study_links} where exam_key in {keys})',
-        },
+        'int_dicom_series': images_of_linked_studies(),
         'int_image_accesses': {
             'touches':
                 'select exam_key from {changes} where exam_key is not null '

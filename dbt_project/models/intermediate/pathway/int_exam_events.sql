@@ -1,14 +1,8 @@
 {{ config(meta={'kept': {
     'by': 'exam_key',
     'inputs': {
-        'stg_ris__events': {
-            'touches': touched_under_any_number(),
-            'only': told_under_any_number(),
-        },
-        'stg_reporting__reports': {
-            'touches': touched_under_any_number(),
-            'only': told_under_any_number(),
-        },
+        'stg_ris__events': told_under_any_number(),
+        'stg_reporting__reports': told_under_any_number(),
         'int_exam_aliases': {
             'touches': 'select alias_key from {changes} union all select exam_key from {changes}',
         },

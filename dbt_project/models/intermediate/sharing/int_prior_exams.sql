@@ -1,14 +1,7 @@
 {{ config(meta={'kept': {
     'by': 'exam_key',
     'inputs': {
-        'int_comparable_exams': {
-            'touches':
-                'select exam_key from {changes} union all select exam_key from {int_comparable_exams} '
-                'where person_key in (select person_key from {changes})',
-            'only':
-                'person_key in '
-                '(select person_key from {int_comparable_exams} where exam_key in {keys})',
-        },
+        'int_comparable_exams': exams_of_the_same_person(),
         'int_exam_aliases': {
             'touches':
                 'select exam_key from {this} where prior_exam_key in ('

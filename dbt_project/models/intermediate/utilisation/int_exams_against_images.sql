@@ -6,13 +6,7 @@
         'int_exam_events': 'exam_key',
         'int_studies_linked_to_exams': 'exam_key',
         'int_exam_study_links': 'exam_key',
-        'int_dicom_series': {
-            'touches':
-                'select exam_key from {int_exam_study_links} '
-                'where study_uid in (select study_uid from {changes})',
-            'only':
-                'study_uid in (select study_uid from {int_exam_study_links} where exam_key in {keys})',
-        },
+        'int_dicom_series': images_of_linked_studies(),
         'int_image_coverage': {
             'touches':
                 'select exam_key from {int_exams_classified} where exists (select 1 from {changes} '

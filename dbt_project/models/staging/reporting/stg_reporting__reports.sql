@@ -1,10 +1,7 @@
 {{ config(meta={'kept': {
     'by': 'source_sha',
     'inputs': {
-        'imaging_events': {
-            'touches': 'select source_sha from {changes}',
-            'only': 'changes',
-        },
+        'imaging_events': whole_deliveries(),
     },
 }}) }}
 
