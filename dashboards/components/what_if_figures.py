@@ -58,8 +58,8 @@ def answer(plan: Any, asked: Mapping[str, float], where: str, start: Any) -> Fig
             "a week",
             "for a time; then as the line above",
         ),
-        ("Weeks to the target at this pace", plan.weeks_to_target, "weeks", ""),
-        ("Weeks to clear the list, if nobody joined", plan.weeks_to_clear, "weeks", ""),
+        ("Weeks to the target at this pace", plan.weeks_to_target, "weeks", "requests still come"),
+        ("Weeks to clear the list", plan.weeks_to_clear, "weeks", "if nobody joined it"),
     ]
     table = pl.DataFrame(
         [*given, *((question, value, unit) for question, value, unit, _ in rows)],
