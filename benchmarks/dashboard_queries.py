@@ -1,6 +1,7 @@
 """Every stored question of the dashboards, asked of a published file and timed."""
 
 import inspect
+import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,10 @@ CHOSEN_BY_PAGE = {
     "qualified_name": "marts.rpt_metrics_monthly",
     "table_name": "rpt_metrics_monthly",
     "column_name": "value",
+    "schemas": ("marts", "analyst"),
 }
+# Outside a served page each call says anew that answers are kept in memory only.
+logging.getLogger("streamlit.runtime.caching.cache_data_api").setLevel(logging.ERROR)
 
 
 class NoArgument(ValueError):

@@ -164,9 +164,9 @@ def test_the_downloads_hold_the_rows_of_the_figure(page, server, tmp_path):
     rows = pl.read_csv(tmp_path / "rows.csv", comment_prefix="#")
     book = load_workbook(tmp_path / "rows.xlsx")
     assert rows.height == 12
-    assert [row[-1] for row in book["Data"].iter_rows(min_row=2, values_only=True)] == rows[
-        "value"
-    ].to_list()
+    heading, *lines = book["Data"].iter_rows(values_only=True)
+    assert list(heading) == rows.columns
+    assert [line[heading.index("value")] for line in lines] == rows["value"].to_list()
 
 
 @pytest.mark.parametrize("view", VIEWS)
