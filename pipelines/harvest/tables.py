@@ -21,7 +21,13 @@ from pipelines.sources.dm01_extract import FEED as DM01_EXTRACT
 from pipelines.sources.dm01_extract import read_dm01_extract
 from pipelines.sources.epic_audit import FEED as EPIC
 from pipelines.sources.epic_audit import events_from_actions, read_actions
-from pipelines.sources.extract_tables import Refused, first_row, header_of, read_table
+from pipelines.sources.extract_tables import (
+    Refused,
+    first_row,
+    header_of,
+    read_text,
+    typed_records,
+)
 from pipelines.sources.ris_extracts import ColumnMap, events_from_extract
 from pipelines.sources.series_list_maps import SeriesListMap
 
@@ -32,21 +38,28 @@ FORMULA = r"^[=+\-@]"
 def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Progress) -> Batch:
     """Records of the files of one table feed; a file that is no such table is refused."""
     contract = contract_of(feed_kind, setup)
-    frames = []
+    read, texts = [], []
     for number, file in enumerate(files, start=1):
         table = file.refused or _read(file, contract, setup)
         if isinstance(table, Refused):
             file.refused = table
             file.received = max(len(file.data.splitlines()) - first_row(contract) + 1, 0)
         else:
-            file.received = len(table)
-            frames.append(table.with_columns(source_sha=pl.lit(file.sha)))
+            kind = texts if "is_blank" in table.columns else read
+            kind.append(table.with_columns(source_sha=pl.lit(file.sha)))
         tell(f"read {feed_kind}", number, len(files))
+    if texts:
+        # Together: a feed can be a small file for every day of years.
+        read.append(typed_records(pl.concat(texts), contract, setup.network.time_zone))
     records = (
-        pl.concat(frames)
-        if frames
+        pl.concat(read)
+        if read
         else pl.DataFrame(schema={"source_sha": pl.String, "row_no": pl.Int64})
     )
+    counts = dict(records.group_by("source_sha").len().iter_rows())
+    for file in files:
+        if file.refused is None:
+            file.received = counts.get(file.sha, 0)
     allowed = latest_allowed(files, contract, setup.network.time_zone)
     records = records.join(allowed, on="source_sha", how="left")
 
@@ -94,7 +107,7 @@ def formulas(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 
 
 def _read(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFrame | Refused:
-    """Typed records of a file, in the contract's columns or by the column map of its sender."""
+    """Typed records of a file of its own shape or by the column map of its sender, else its text."""
     zone, column_map = setup.network.time_zone, column_map_of(file, contract, setup)
     if contract.name in VERSIONS:
         return _read_dids(file, contract, setup)
@@ -102,7 +115,7 @@ def _read(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFrame | 
         return read_dm01_extract(file.data, contract, zone)
     if column_map is not None:
         return column_map.read(file.data, contract, zone)
-    table = read_table(file.data, contract, zone)
+    table = read_text(file.data, contract)
     if isinstance(table, Refused) and file.delivery.feed_kind == "dicom_series":
         return _with_map_named(table, file)
     return table

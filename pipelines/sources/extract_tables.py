@@ -47,6 +47,19 @@ def read_table(
     `<column>__flag`. The text as delivered stays in `<column>__raw`. `renamed` gives the columns of
     a sender (all text) the names of the contract.
     """
+    text = read_text(data, contract, renamed)
+    return text if isinstance(text, Refused) else typed_records(text, contract, zone)
+
+
+def read_text(
+    data: bytes,
+    contract: Contract,
+    renamed: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+) -> pl.DataFrame | Refused:
+    """One row per line of a CSV delivery, for `typed_records`: `row_no`, `is_blank`, columns as text.
+
+    Many small files are read so, one by one, and typed together.
+    """
     if not data.strip():
         return Refused("is_not_empty", "the file is empty; ask the sender to deliver it again")
     for beginning, what in _NO_LISTS.items():
@@ -58,7 +71,21 @@ def read_table(
     except (pl.exceptions.PolarsError, UnicodeDecodeError, LookupError):
         # Not what polars says: its text can quote values of the file.
         return Refused("is_readable", _why_unreadable(data, contract))
-    return table_of(raw, contract, zone)
+    return _text_of(raw, contract)
+
+
+def typed_records(text: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame:
+    """One row per record of what `read_text` gave, as `read_table` gives it.
+
+    A blank line is no record; the numbers of the others stay those of the file. Further columns of
+    the text are kept.
+    """
+    text = text.filter(~pl.col("is_blank")).drop("is_blank")
+    further = text.select(pl.all().exclude(contract.column_names()))
+    stripped = text.select(
+        pl.col(name).str.strip_chars().replace("", None) for name in contract.column_names()
+    )
+    return pl.concat([typed(stripped, contract, zone), further], how="horizontal")
 
 
 def _why_unreadable(data: bytes, contract: Contract) -> str:
@@ -105,6 +132,11 @@ def header_of(data: bytes, contract: Contract) -> list[str]:
 
 def table_of(raw: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame | Refused:
     """One row per record of a text frame, as `read_table` gives it; refused without its columns."""
+    text = _text_of(raw, contract)
+    return text if isinstance(text, Refused) else typed_records(text, contract, zone)
+
+
+def _text_of(raw: pl.DataFrame, contract: Contract) -> pl.DataFrame | Refused:
     missing = [name for name in contract.needed_columns() if name not in raw.columns]
     if missing:
         delimiter = contract.settings.get("delimiter", ",")
@@ -114,17 +146,14 @@ def table_of(raw: pl.DataFrame, contract: Contract, zone: str) -> pl.DataFrame |
             else f"the first line names none of the columns, divided by {delimiter!r}"
         )
         return Refused("has_all_columns", f"{what}; the contract is {contract.path.name}")
-    text = raw.select(
-        (pl.col(name) if name in raw.columns else pl.lit(None, pl.String).alias(name))
-        .str.strip_chars()
-        .replace("", None)
-        for name in contract.column_names()
+    return raw.select(
+        *(
+            pl.col(name) if name in raw.columns else pl.lit(None, pl.String).alias(name)
+            for name in contract.column_names()
+        ),
+        row_no=pl.int_range(pl.len(), dtype=pl.Int64) + first_row(contract),
+        is_blank=pl.all_horizontal(pl.all().is_null()),
     )
-    numbered = typed(text, contract, zone).with_columns(
-        row_no=pl.int_range(len(text), dtype=pl.Int64) + first_row(contract)
-    )
-    # A blank line is no record; the numbers of the others stay those of the file.
-    return numbered.filter(raw.select(pl.any_horizontal(pl.all().is_not_null())).to_series())
 
 
 def _as_delivered(data: bytes, contract: Contract) -> pl.DataFrame:
