@@ -7,8 +7,10 @@ by dismissing it with a reason.
 
 import json
 import re
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,20 +74,26 @@ def standing(
     rejects: pl.DataFrame,
     entries: list[Entry],
     contracts: dict[str, Contract],
+    checks: Collection[str] | None = None,
 ) -> dict[str, list[GateFailure]]:
     """Failures of what has landed, per check: one contract check per feed kind, one of the readers
-    of DICOM headers, one of the ledger.
+    of DICOM headers, one of the ledger; all of them, or `checks`.
 
     Computed from the ledger each time, so that no remembered verdict can open the gate.
     """
-    found = {
-        f"contract_{kind}": open_failures(
-            receipts.filter(pl.col("feed_kind") == kind), entries, contracts
-        )
+    every: dict[str, Callable[[], list[GateFailure]]] = {
+        f"contract_{kind}": partial(_open_failures_of, kind, receipts, entries, contracts)
         for kind in FEEDS
     }
-    found["dicom_readers"] = reader_differences(rejects, entries)
-    return found | {"reconciliation": reconciliation_failures(receipts, rejects)}
+    every["dicom_readers"] = partial(reader_differences, rejects, entries)
+    every["reconciliation"] = partial(reconciliation_failures, receipts, rejects)
+    return {name: check() for name, check in every.items() if checks is None or name in checks}
+
+
+def _open_failures_of(
+    feed_kind: str, receipts: pl.DataFrame, entries: list[Entry], contracts: dict[str, Contract]
+) -> list[GateFailure]:
+    return open_failures(receipts.filter(pl.col("feed_kind") == feed_kind), entries, contracts)
 
 
 def composed(folder: Path) -> dict[str, object]:

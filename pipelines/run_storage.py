@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
 
 
@@ -19,8 +20,18 @@ def synced_at_checkpoints(folder: Path) -> Generator[None]:
     that takes as long as the build. A killed process loses nothing by it; a power cut may lose the
     last events of the run, whose verdict, receipts and published files are kept and synced
     elsewhere. The files stay whole: they have a write-ahead log, and no other is touched.
+
+    Dagster also makes an engine for every one of these connections, and its statements anew for
+    every engine: here one engine serves them all.
     """
     root = folder.resolve()
+    made: dict[str, Engine] = {}
+
+    def engine_of(address: str, **settings: Any) -> Engine:
+        if address not in made:
+            made[address] = create_engine(address, **settings)
+        return made[address]
+
     held: dict[Path, sqlite3.Connection] = {}
 
     def begin(connection: Any, _record: Any) -> None:
@@ -37,9 +48,11 @@ def synced_at_checkpoints(folder: Path) -> Generator[None]:
             held[file].execute("select count(*) from sqlite_master").fetchall()
 
     event.listen(Engine, "connect", begin)
+    sqlite_event_log.create_engine = engine_of  # ty: ignore[invalid-assignment]
     try:
         yield
     finally:
+        sqlite_event_log.create_engine = create_engine
         event.remove(Engine, "connect", begin)
         for connection in held.values():
             connection.close()

@@ -1,7 +1,9 @@
 """Delivery days: the partitions of every harvest asset."""
 
-from collections.abc import Collection
-from datetime import date, timedelta
+from collections.abc import Collection, Sequence
+from datetime import date, datetime, timedelta
+from functools import cache
+from typing import Any
 
 import dagster as dg
 
@@ -21,7 +23,31 @@ def is_of_run(day: date, days: Collection[date]) -> bool:
     return day in days or (len(days) >= MOST_DAYS and day < min(days))
 
 
+class DeliveryDays(dg.DailyPartitionsDefinition):
+    """Days at midnight, listed by the calendar.
+
+    Dagster lists them for each step that reads a harvest asset, and finds every midnight by way of
+    a cron expression: of the 124 lists of a run that took a tenth of the time.
+    """
+
+    def get_partition_keys(
+        self,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: Any = None,
+    ) -> Sequence[str]:
+        """Every day as YYYY-MM-DD, from the first to that of `current_time` (default: now)."""
+        if current_time is not None:
+            return super().get_partition_keys(current_time, dynamic_partitions_store)
+        last = self.get_last_partition_key()
+        return _days(self.get_first_partition_key(), last) if last else []
+
+
+@cache
+def _days(first: str | None, last: str) -> list[str]:
+    begin = date.fromisoformat(first or last)
+    count = (date.fromisoformat(last) - begin).days + 1
+    return [(begin + timedelta(days=number)).isoformat() for number in range(count)]
+
+
 # Days without a delivery cost nothing; no feed is older than this.
-delivery_days = dg.DailyPartitionsDefinition(
-    start_date="2010-01-01", timezone="Europe/London", end_offset=1
-)
+delivery_days = DeliveryDays(start_date="2010-01-01", timezone="Europe/London", end_offset=1)

@@ -1,6 +1,7 @@
 """What assets are handed: the pipeline's folders, contracts and keys, and a journal of counts."""
 
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -197,13 +198,16 @@ class Pipeline:
             run_id=run_id,
         )
 
-    def standing_failures(self) -> dict[str, list[GateFailure]]:
-        """What has landed against its contracts, per check of the gate."""
+    def standing_failures(
+        self, checks: Collection[str] | None = None
+    ) -> dict[str, list[GateFailure]]:
+        """What has landed against its contracts, per check of the gate: every one, or `checks`."""
         return standing(
             self.landing.receipts(),
             self.landing.read("rejects"),
             self.setup.quarantine.entries(),
             self.inbound_contracts,
+            checks,
         )
 
     def inputs_fingerprint(self) -> str:

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -59,6 +60,15 @@ def test_no_connection_closed_in_a_run_copies_the_log_into_the_file(tmp_path):
         write(file, 1, 2, 3)
         assert file.read_bytes() == before
     assert file.read_bytes() != before
+
+
+def test_one_engine_serves_every_connection_to_a_file(tmp_path):
+    """Failing means that each event of a run makes an engine and its statements anew."""
+    address = f"sqlite:///{database(tmp_path / 'home')}"
+    with synced_at_checkpoints(tmp_path / "home"):
+        make = sqlite_event_log.create_engine
+        assert make(address, poolclass=NullPool) is make(address, poolclass=NullPool)
+    assert sqlite_event_log.create_engine is create_engine
 
 
 @pytest.mark.parametrize(("place", "mode"), [("elsewhere", "wal"), ("home", "delete")])

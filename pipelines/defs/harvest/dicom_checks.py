@@ -21,7 +21,7 @@ def reads_the_same(
     context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.AssetCheckResult:
     """Fail while a file stands that pydicom reads otherwise; names attributes, never values."""
-    found = pipeline.standing_failures()["dicom_readers"]
+    found = pipeline.standing_failures(["dicom_readers"])["dicom_readers"]
     pipeline.record("dicom_readers", found, context.run.run_id)
     return dg.AssetCheckResult(
         passed=not found, metadata={"failures": [failure.message for failure in found]}

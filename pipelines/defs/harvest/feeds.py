@@ -82,11 +82,11 @@ def contract_check(kind: FeedKind) -> dg.AssetChecksDefinition:
     def holds(
         context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
     ) -> dg.AssetCheckResult:
-        standing, found = pipeline.standing_failures(), []
-        for name in judged_with(kind):
-            mine = standing[f"contract_{name}"]
-            pipeline.record(f"contract_{name}", mine, context.run.run_id)
-            found += [failure.message for failure in mine]
+        standing = pipeline.standing_failures([f"contract_{name}" for name in judged_with(kind)])
+        found = []
+        for check, failures in standing.items():
+            pipeline.record(check, failures, context.run.run_id)
+            found += [failure.message for failure in failures]
         return dg.AssetCheckResult(passed=not found, metadata={"failures": found})
 
     return holds

@@ -40,7 +40,7 @@ def reconciles(
     context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.AssetCheckResult:
     """Compare the ledger with itself and with the rejects."""
-    found = pipeline.standing_failures()["reconciliation"]
+    found = pipeline.standing_failures(["reconciliation"])["reconciliation"]
     pipeline.record("reconciliation", found, context.run.run_id)
     return dg.AssetCheckResult(
         passed=not found, metadata={"failures": [failure.message for failure in found]}

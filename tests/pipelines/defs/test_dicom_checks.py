@@ -11,7 +11,7 @@ from pipelines.gate import GateFailure
 
 def pipeline(failures: list[GateFailure]) -> SimpleNamespace:
     return SimpleNamespace(
-        standing_failures=lambda: {"dicom_readers": failures},
+        standing_failures=lambda _checks: {"dicom_readers": failures},
         record=lambda *_: None,
         settings=SimpleNamespace(harvest_pydicom_limit=0.05),
         landing=None,
