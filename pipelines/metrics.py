@@ -31,6 +31,11 @@ class Metric:
     is_percentile: bool = False
 
     @property
+    def is_money(self) -> bool:
+        """True where the unit is pounds, alone or for each of something."""
+        return self.unit.startswith("GBP")
+
+    @property
     def over_time(self) -> str:
         """How months become a longer period: their `sum`, the `last` of them, or `none` at all."""
         if self.is_percentile:

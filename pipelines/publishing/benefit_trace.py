@@ -111,6 +111,7 @@ def _pounds(row: dict[str, Any]) -> Section:
         ("planned, forecast", f"{_pound(row['planned_gbp'])}, {_pound(row['forecast_gbp'])}"),
         ("= attributed units", _number(row["attributed_units"])),
         ("x unit value", value),
+        ("x price factor", _number(row["price_factor"])),
         ("attributed units", "effect x units of effect"),
         ("units of effect", f"{_number(row['units_of_effect'])} (volume x units x attribution)"),
         ("volume", f"{_number(row['volume'])}, the denominator of {row['measure_metric_id']}"),

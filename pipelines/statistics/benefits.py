@@ -33,7 +33,7 @@ OF_LINE = (
     "source_status", "register_version",
 )  # fmt: skip
 OF_EFFECT = (
-    "volume", "effect", "ci_low", "ci_high", "degrees", "verdict", "units_of_effect",
+    "volume", "price_factor", "effect", "ci_low", "ci_high", "degrees", "verdict", "units_of_effect",
     "attributed_units",
 )  # fmt: skip
 LINE_MONTH = ("benefit_id", "party", "month")
@@ -115,15 +115,16 @@ def benefits_by_month(
     one year. `effects`: metric_id, go_live_type, party, month, effect (what the metric is less what
     it would be, in its unit), ci_low, ci_high (95 %), degrees (of freedom of that interval),
     verdict. `volumes`: metric_id, party, month, volume (denominator of the month; 1 for a metric
-    that is a count). `go_lives`: party, go_live_type, go_live_on. `until`: last month told, its
+    that is a count), price_factor (what its pounds are multiplied by to be in the prices of the
+    register; 1 for a metric that is not in pounds, null where it is not known). `go_lives`: party, go_live_type, go_live_on. `until`: last month told, its
     first day.
 
     The interval of pounds comes from `draws` draws of effect (Student's t with the degrees that
     the 95 % interval was made with, so that a unit value without spread gives the interval of the
     effect) and unit value (triangular).
     One draw of an effect is that of every party and month of its metric and one of a unit value
-    that of every line with its assumption, so that errors do not cancel out. No effect, no volume
-    or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
+    that of every line with its assumption, so that errors do not cancel out. No effect, no volume,
+    no price factor or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
     The forecast is the plan x attribution x confidence x (1 - optimism). Returned with the draws, for
     the interval of sums of rows (`interval_of_sum`). Raises RegisterBroken.
     """
@@ -138,7 +139,9 @@ def benefits_by_month(
         rows.with_columns(units.alias("units_of_effect"), value.alias("unit_value_gbp"))
         .with_columns((pl.col("effect") * pl.col("units_of_effect")).alias("attributed_units"))
         .with_columns(
-            (pl.col("attributed_units") * pl.col("unit_value_gbp")).alias("realised_gbp")
+            (
+                pl.col("attributed_units") * pl.col("unit_value_gbp") * pl.col("price_factor")
+            ).alias("realised_gbp")
         )
     )  # fmt: skip
     drawn = _drawn_of(rows, generator, draws)
@@ -245,6 +248,7 @@ def interval_of_sum(
         scores = drawn.scores[row["measure_metric_id"], row["go_live_type"]]
         effect = row["effect"] + scores * ((row["ci_high"] - row["ci_low"]) / reach)
         pounds = effect * row["units_of_effect"] * drawn.values[_value_key(row)]
+        pounds = pounds * row["price_factor"]
         total = pounds if total is None else total + pounds
     if total is None:
         return None, None

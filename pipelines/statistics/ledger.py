@@ -5,7 +5,7 @@ never added up here; what an appraisal makes of them is in appraisal_cases.py. C
 pipelines/statistics/ledger_tables.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -41,7 +41,8 @@ Row = dict[str, Any]
 class Evidence:
     """What the ledger is made from.
 
-    `register`, `volumes`, `go_lives` as `benefits_by_month` takes them, prices of any year.
+    `register`, `volumes`, `go_lives` as `benefits_by_month` takes them, prices of any year and
+    volumes without a price factor. `money_metrics`: ids of the metrics that are in pounds.
     `estimates`: rows of statistics.go_live_effects. `effects`: as `benefits_by_month`. `costs`:
     columns of the seed programme_costs. `parties`: all parties, which share the network's costs.
     `prices`: price index by year; its last year is that of all pounds. `until`: last complete
@@ -57,6 +58,7 @@ class Evidence:
     parties: pl.Series
     prices: Mapping[int, float]
     until: date | None
+    money_metrics: frozenset[str] = frozenset()
 
     @property
     def price_year(self) -> int:
@@ -82,11 +84,11 @@ def ledger_of(evidence: Evidence, generator: np.random.Generator, *, draws: int 
     Raises ValueError for a cost whose price year is missing or not in the price index.
     """
     until = evidence.until or date.min
-    usable, faults = in_one_price(evidence.register, evidence.prices)
+    usable, faults = in_one_price(evidence.register, evidence.prices, evidence.money_metrics)
     found, drawn = benefits_by_month(
         usable,
         evidence.effects,
-        evidence.volumes,
+        priced_volumes(evidence.volumes, evidence.prices, evidence.money_metrics),
         evidence.go_lives,
         generator,
         until=until,
@@ -108,18 +110,22 @@ def ledger_of(evidence: Evidence, generator: np.random.Generator, *, draws: int 
 
 
 def in_one_price(
-    register: pl.DataFrame, prices: Mapping[int, float]
+    register: pl.DataFrame,
+    prices: Mapping[int, float],
+    money_metrics: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """The lines that can be valued, in prices of the index's last year; and why the others cannot.
 
-    A plan of 0 is no plan of money and becomes empty.
+    A plan of 0 is no plan of money and becomes empty. The unit value of a metric in pounds is
+    pounds for each pound, which no price index moves: `priced_volumes` moves the pounds.
     """
     faults = dict(line_faults(register))
     base, rows = max(prices), []
     for row in register.iter_rows(named=True):
         line = row["benefit_id"]
         row["planned_value_gbp_per_year"] = row["planned_value_gbp_per_year"] or None
-        told = [name for name in PRICED if row[name] is not None]
+        amounts = PRICED[:1] if row["measure_metric_id"] in money_metrics else PRICED
+        told = [name for name in amounts if row[name] is not None]
         try:
             for name in told:
                 row[name] = in_prices_of(row[name], row["price_base_year"], base, prices)
@@ -128,6 +134,24 @@ def in_one_price(
         if line not in faults:
             rows.append(row)
     return pl.DataFrame(rows, register.schema), faults
+
+
+def priced_volumes(
+    volumes: pl.DataFrame, prices: Mapping[int, float], money_metrics: Collection[str]
+) -> pl.DataFrame:
+    """The volumes with `price_factor`: from prices of the month's year to those of the last year.
+
+    1 for a metric that is not in pounds; null where the index lacks the year of the month.
+    """
+    base = max(prices)
+    factors = {year: in_prices_of(1.0, year, base, prices) for year in prices}
+    of_month = (
+        pl.col("month").dt.year().replace_strict(factors, default=None, return_dtype=pl.Float64)
+    )
+    is_money = pl.col("metric_id").is_in(list(money_metrics))
+    return volumes.with_columns(
+        pl.when(is_money).then(of_month).otherwise(1.0).alias("price_factor")
+    )
 
 
 def _costs(evidence: Evidence, until: date) -> pl.DataFrame:
@@ -174,7 +198,16 @@ def _with_reasons(by_month: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFra
             .then(pl.lit("the register gives no unit value"))
             .when(pl.col("effect").is_null())
             .then(pl.lit("the month cannot be compared with a party that was not live yet"))
-            .otherwise(pl.format("no volume of {} in the month", metric))
+            .when(pl.col("volume").is_null())
+            .then(pl.format("no volume of {} in the month", metric))
+            .otherwise(
+                pl.format(
+                    "the price index has no {}, and {} is in pounds of the month; add the year to the "
+                    "seed gdp_deflator",
+                    pl.col("month").dt.year(),
+                    metric,
+                )
+            )
             .alias("empty_because")
         )
         .drop("not_estimated_because", "is_told")

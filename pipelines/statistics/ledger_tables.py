@@ -42,7 +42,8 @@ REALISED_BENEFITS: dict[str, Any] = {
         (
             "realised_gbp",
             "DOUBLE",
-            "Attributed units x unit value; below 0 for a harm, empty where it cannot be told.",
+            "Attributed units x unit value x price factor; below 0 for a harm, empty where it cannot be "
+            "told.",
         ),
         (
             "realised_low_gbp",
@@ -71,6 +72,12 @@ REALISED_BENEFITS: dict[str, Any] = {
             "Volume x units per effect x attribution; below 0 where less of the metric is better.",
         ),
         ("attributed_units", "DOUBLE", "Effect x units_of_effect: what is valued."),
+        (
+            "price_factor",
+            "DOUBLE",
+            "Of a metric in pounds (F05, F06, F07): from prices of the month's year to those of "
+            "price_year, by the seed gdp_deflator; empty where it lacks the year. Else 1.",
+        ),
         ("assumption_id", "VARCHAR", "Unit cost the value rests on."),
         ("unit_value_low_gbp", "DOUBLE", "Low value of a unit."),
         ("unit_value_gbp", "DOUBLE", "Value of a unit."),

@@ -8,6 +8,7 @@ import pytest
 from pipelines.statistics.ledger_tables import LEDGER_TABLES
 
 RATES = "dbt_project/seeds/national/discount_rates.csv"
+DEFLATOR = "dbt_project/seeds/national/gdp_deflator.csv"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,8 @@ def test_realised_pounds_are_effect_times_volume_times_what_the_register_says(pu
         "with expected as (select lines.benefit_id, monthly.party_code, monthly.month_on, "
         "  case lines.improvement when 'increase' then 1 else -1 end * monthly.effect "
         "  * coalesce(metrics.denominator, 1) * lines.units_per_effect * lines.unit_value_gbp "
-        "  * lines.attribution_rate as gbp "
+        "  * lines.attribution_rate * case when lines.unit like 'GBP%' "
+        "    then max_by_year.price_index / prices.price_index else 1 end as gbp "
         f" from {register} as lines "
         " inner join statistics.go_live_effects_monthly as monthly "
         "  on lines.measure_metric_id = monthly.metric_id "
@@ -61,6 +63,9 @@ def test_realised_pounds_are_effect_times_volume_times_what_the_register_says(pu
         " inner join marts.rpt_metrics_monthly as metrics on metrics.metric_id = monthly.metric_id "
         "  and metrics.org_level = 'party' and metrics.modality_group = 'All' "
         "  and metrics.org_code = monthly.party_code and metrics.period_start_on = monthly.month_on "
+        f" left join read_csv('{DEFLATOR}') as prices on prices.year = year(monthly.month_on) "
+        f" cross join (select price_index from read_csv('{DEFLATOR}') order by year desc limit 1) "
+        "  as max_by_year "
         " where lines.unit_value_gbp is not null and lines.benefit_class <> 'UB') "
         "select count(*), count(*) filter (where coalesce(abs(gbp - realised_gbp) > 1e-9, true)) "
         "from expected full join (select * from statistics.realised_benefits "

@@ -1,6 +1,7 @@
 """The benefit ledger and the appraisal of the programme, over register, effects and marts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import dagster as dg
 import duckdb
@@ -9,9 +10,11 @@ import numpy as np
 from pipelines.defs.resources import Pipeline
 from pipelines.defs.statistics.storing import each_materialized, specs, store_each
 from pipelines.journal import Journal
+from pipelines.metrics import Metric, read_registry
 from pipelines.statistics.appraisal_cases import appraised
 from pipelines.statistics.ledger import Evidence, ledger_of
 from pipelines.statistics.ledger_tables import LEDGER_TABLES
+from pipelines.warehouse import manifest_path
 
 SEED = 20261127
 REGISTER = """
@@ -81,10 +84,14 @@ def benefit_ledger(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
 ) -> Iterator[dg.MaterializeResult]:
     """Read register, effects, volumes and costs, value, appraise, store."""
-    yield from each_materialized(pipeline, journal, "benefit_ledger", store_benefit_ledger)
+    registry = read_registry(manifest_path(pipeline.settings.dbt_project))
+    compute = partial(store_benefit_ledger, registry=registry)
+    yield from each_materialized(pipeline, journal, "benefit_ledger", compute)
 
 
-def store_benefit_ledger(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+def store_benefit_ledger(
+    connection: duckdb.DuckDBPyConnection, registry: Sequence[Metric]
+) -> dict[str, int]:
     """Write the tables of the benefit ledger and the appraisal of an open warehouse.
 
     Reads the stored effects of go-lives. Returns the rows of each table, by its name.
@@ -101,6 +108,7 @@ def store_benefit_ledger(connection: duckdb.DuckDBPyConnection) -> dict[str, int
         parties=connection.sql(PARTIES).pl()["party_code"],
         prices=dict(connection.sql(PRICES).fetchall()),
         until=until,
+        money_metrics=frozenset(metric.metric_id for metric in registry if metric.is_money),
     )
     ledger = ledger_of(evidence, generator)
     case = appraised(

@@ -88,10 +88,13 @@ def effects(
 
 def volumes(metric: str = "R06") -> pl.DataFrame:
     return pl.DataFrame(
-        [(metric, party, month, 100.0) for party in ("RMC", "RBV") for month in MONTHS],
-        schema={"metric_id": pl.String, "party": pl.String, "month": pl.Date, "volume": pl.Float64},
+        [(metric, party, month, 100.0, 1.0) for party in ("RMC", "RBV") for month in MONTHS],
+        schema={
+            "metric_id": pl.String, "party": pl.String, "month": pl.Date, "volume": pl.Float64,
+            "price_factor": pl.Float64,
+        },
         orient="row",
-    )
+    )  # fmt: skip
 
 
 # RMC is live on the first of a month and counts from it, RBV a day later and from the next.

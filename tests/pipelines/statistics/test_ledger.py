@@ -259,6 +259,21 @@ def test_pounds_of_another_year_are_brought_into_prices_of_the_index():
     assert usable["planned_value_gbp_per_year"][0] is None
 
 
+def test_pounds_as_invoiced_are_brought_into_prices_of_the_index_by_their_month():
+    """Failing means that a saving of 2022 is added to one of 2024, or its pounds are moved twice."""
+    line = {"price_base_year": 2023, "unit_value_low_gbp": 1.0, "unit_value_gbp": 1.0,
+            "unit_value_high_gbp": 1.0}  # fmt: skip
+    given = replace(evidence(line), money_metrics=frozenset({"R06"}))
+    row = told(replace(given, prices=PRICES | {2022: 80.0})).realised.row(0, named=True)
+    assert (row["price_factor"], row["unit_value_gbp"], row["price_year"]) == (1.25, 1, 2024)
+    assert row["realised_gbp"] == pytest.approx(0.1 * 100 * 2 * 0.5 * 1.25)
+    assert row["realised_low_gbp"] < row["realised_gbp"] < row["realised_high_gbp"]
+    assert row["planned_gbp"] == pytest.approx(100 * 100 / 90)
+    unknown = line_of(told(given), "B02")
+    assert unknown["realised_to_date_gbp"] is None
+    assert "the price index has no 2022" in unknown["empty_because"]
+
+
 def test_each_basis_takes_realised_and_forecast_as_it_says():
     """Failing means that a hope is appraised as if it had been measured."""
     flows = case_of(told(evidence())).flows
