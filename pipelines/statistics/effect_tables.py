@@ -70,7 +70,8 @@ GO_LIVE_EFFECTS: dict[str, Any] = {
         (
             "missing_month_count",
             "BIGINT",
-            "Months left out for all parties since one of them has no value.",
+            "Months left out for all parties since one of them has no value. A comparator that lacks "
+            "a month takes it from nobody who has another to be compared with: cannot_tell says which.",
         ),
         (
             "left_out_parties",
@@ -128,14 +129,19 @@ GO_LIVE_EFFECTS_CHECKS: dict[str, Any] = {
         (
             "check_name",
             "VARCHAR",
-            "placebo, leave one out, horizon, trends, not yet live or shock months.",
+            "placebo, leave one out, horizon, trends, not yet live, shock months or comparator gaps "
+            "(only where a comparator lacks a month).",
         ),
         ("variant", "VARCHAR", "What is done otherwise; for leave one out the party."),
         ("att", "DOUBLE", "The estimate then, in the scale of the estimate; or null, see note."),
         ("ci_low", "DOUBLE", "Lower end of its 95 % interval; null where none can be told."),
         ("ci_high", "DOUBLE", "Upper end; likewise."),
         ("n_effect_cells", "BIGINT", "Months of parties it stands on."),
-        ("note", "VARCHAR", "Why there is no estimate; or null."),
+        (
+            "note",
+            "VARCHAR",
+            "Why there is no estimate, or which months a comparator lacks; or null.",
+        ),
     ],
 }
 

@@ -129,7 +129,8 @@ def estimate(
     that counts months), `value` (finite; logged before where effects multiply). `go_live` holds the
     first month with the effect of every party of the panel, in the type of `month`; None is a party
     outside the programme, compared with and never permuted. A go-live after the panel's last month
-    makes a party one to compare with. `months_left_out` are not used for any party: a shock that
+    makes a party one to compare with. A party outside the programme may lack months: they are
+    compared without it, and where nobody else is left, not at all. `months_left_out` are not used for any party: a shock that
     met the parties unequally is not a common month. `promised` is the size of the effect
     somebody expected, in the unit of the values. More than nine parties of the programme need a
     `generator`, which draws the orders.
@@ -324,9 +325,10 @@ def _not_yet_live(series: Series, horizon_months: int) -> Effect:
     differences = []
     for place, column in np.argwhere(cells):
         base = int(np.flatnonzero(design.untreated[place])[-1])
-        others = design.untreated[:, column]
+        others = design.untreated[:, column] & ~np.isnan(series.values[:, base])
         change = series.values[:, column] - series.values[:, base]
-        differences.append(change[place] - change[others].mean())
+        if others.any():
+            differences.append(change[place] - change[others].mean())
     att = float(np.mean(differences)) if differences else None
     return replace(NO_EFFECT, att=att, cell_count=len(differences))
 

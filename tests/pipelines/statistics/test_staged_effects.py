@@ -286,6 +286,26 @@ def test_a_comparator_outside_gives_the_last_party_an_effect_and_no_order():
     assert "nothing later can be compared" not in row["cannot_tell"]
 
 
+def test_a_month_that_the_comparator_lacks_is_lost_only_where_nobody_else_is_left():
+    """Failing means that a gap in the national return takes months from parties that tell them all."""
+    country = values(0.0).filter(pl.col("party_code") == "P0")
+    country = country.with_columns(party_code=pl.lit("rest of England"), is_outside=pl.lit(True))
+    early, late = next_month(START, 40), next_month(PARTIES["P5"], 2)
+    gaps = country.filter(~pl.col("month_on").is_in([early, late]))
+    full, found = (told(pl.concat([values(), rows]), calendar()) for rows in (country, gaps))
+    row = only(found)
+    assert row["missing_month_count"] == 0
+    keys = [set(one.monthly.select("party_code", "month_on").iter_rows()) for one in (full, found)]
+    assert keys[0] - keys[1] == {(party, late) for party in ("P2", "P3", "P4", "P5")}
+    assert row["att"] == pytest.approx(only(full)["att"], abs=0.002)
+    assert "rest of England has no value in May 2021, " in row["cannot_tell"]
+    assert f"nobody else is left: {late:%B %Y} cannot be compared." in row["cannot_tell"]
+    (check,) = found.checks.filter(pl.col("check_name") == "comparator gaps").to_dicts()
+    assert check["n_effect_cells"] < row["n_effect_cells"] < only(full)["n_effect_cells"]
+    assert "rest of England has no value" in check["note"]
+    assert "comparator gaps" not in full.checks["check_name"]
+
+
 def test_what_else_happened_in_the_months_compared_is_told():
     """Failing means that a merger's change is read as the programme's by people who were not told."""
     events = ((date(2020, 10, 1), "P3", "a merger"), (date(2017, 1, 1), "P1", "long before"))
