@@ -4,7 +4,7 @@ Years are financial years from April, the first with a cost or a benefit is the 
 and forecast are kept apart in every flow. Columns: pipelines/statistics/ledger_tables.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -86,6 +86,7 @@ class _Basis:
     """Benefits and costs of one basis, over the same years.
 
     `months`: benefit_class and is_told of every line that counts, party and month up to the last.
+    `unpriced`: why costs of these months are not valued; they are in no flow.
     """
 
     name: str
@@ -93,6 +94,7 @@ class _Basis:
     costs: dict[str, dict[int, float]]
     last_month_on: date | None
     months: pl.DataFrame
+    unpriced: list[str]
 
     @property
     def years(self) -> list[int]:
@@ -108,18 +110,20 @@ def appraised(
     generator: np.random.Generator,
     *,
     price_year: int,
+    unpriced: Mapping[str, str] | None = None,
     draws: int = DRAWS,
 ) -> Appraised:
     """Appraise every basis, selection of classes and optimism bias.
 
     `by_month` of `counted_once` and `costs` of `costs_by_month`, both in real pounds of
-    `price_year`; `drawn` of the same rows. Only lines that count are read.
+    `price_year`; `drawn` of the same rows. Only lines that count are read. A basis with a cost that
+    is not valued (empty cost_gbp; `unpriced` says why, by cost) has no figure that costs are part of.
     """
     flows: list[Row] = []
     measures: list[Row] = []
     checks: list[Row] = []
     for name in BASES:
-        basis = _basis(name, by_month, costs, drawn)
+        basis = _basis(name, by_month, costs, drawn, unpriced or {})
         flows += [row | {"basis": name, "price_year": price_year} for row in _flow_rows(basis)]
         for selection, classes in SELECTIONS.items():
             for bias in OPTIMISM_BIASES:
@@ -144,7 +148,13 @@ def _frame(rows: list[Row], table: Row) -> pl.DataFrame:
     return pl.DataFrame([[row.get(name) for name in schema] for row in rows], schema, orient="row")
 
 
-def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn) -> _Basis:
+def _basis(
+    name: str,
+    by_month: pl.DataFrame,
+    costs: pl.DataFrame,
+    drawn: Drawn,
+    unpriced: Mapping[str, str],
+) -> _Basis:
     counted = by_month.filter(pl.col("is_counted") & pl.col("benefit_class").is_in(list(MONETISED)))
     is_realised, is_forecast = (
         pl.col(name).is_not_null() for name in ("realised_gbp", "forecast_gbp")
@@ -164,7 +174,9 @@ def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn)
     benefits += [_forecast_line(rows) for rows in _by_line(forecast)]
     paid = {
         str(rows["cost_id"][0]): _by_year(rows, "cost_gbp")
-        for rows in costs.sort("cost_id").partition_by("cost_id", maintain_order=True)
+        for rows in costs.drop_nulls("cost_gbp")
+        .sort("cost_id")
+        .partition_by("cost_id", maintain_order=True)
     }
     months = [
         found
@@ -173,8 +185,14 @@ def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn)
     ]
     last = max(months, default=None)
     after_go_live = counted.filter(pl.col("month") <= last) if last else counted.clear()
+    lacking = costs.filter(pl.col("cost_gbp").is_null())["cost_id"].unique().sort()
     return _Basis(
-        name, benefits, paid, last, after_go_live.select("benefit_class", is_told=is_told)
+        name,
+        benefits,
+        paid,
+        last,
+        after_go_live.select("benefit_class", is_told=is_told),
+        [unpriced.get(cost, f"cost {cost} is not valued") for cost in lacking],
     )
 
 
@@ -292,6 +310,10 @@ def _case(
         "undiscounted_payback_year": "not paid back by the last year",
         "discounted_payback_year": "not paid back by the last year",
     }
+    if basis.unpriced:
+        # What costs are part of would look better for the cost that is missing.
+        values = dict.fromkeys(values) | {"pv_benefits": found.pv_benefits}
+        notes = dict.fromkeys(values, "; ".join(basis.unpriced))
     told = [
         about
         | {
@@ -302,6 +324,8 @@ def _case(
         }
         for measure, value in values.items()
     ]
+    if basis.unpriced:
+        return told, []
     others = benefit_sensitivities(
         costs, benefits, optimism_bias=bias, mitigation=MITIGATION, schedule=SCHEDULE
     )

@@ -11,7 +11,7 @@ names no ledger line. Frames have one price base; months are their first day.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -305,13 +305,17 @@ def counted_lines(by_month: pl.DataFrame) -> dict[str, str]:
     return dict(order.select("double_count_group", "benefit_id").iter_rows())
 
 
-def balance_by_party(by_month: pl.DataFrame, costs: pl.DataFrame) -> pl.DataFrame:
+def balance_by_party(
+    by_month: pl.DataFrame, costs: pl.DataFrame, unpriced: Mapping[str, str] | None = None
+) -> pl.DataFrame:
     """One row per party and month: realised by class, costs, and cash-releasing less costs.
 
-    `by_month` of `counted_once`, `costs` with party, month, cost_gbp (several rows of one month are
-    added up). crb_gbp, ncrb_gbp and sb_gbp stand beside each other and are never added; net_cash_gbp
-    is crb_gbp less cost_gbp. A class without a realised value is empty, and so is the net then; a
-    month without a cost row cost nothing.
+    `by_month` of `counted_once`, `costs` of `costs_by_month` (several rows of one month are added
+    up; an empty one is a cost that is not valued, and `unpriced` says why, by cost). crb_gbp,
+    ncrb_gbp and sb_gbp stand beside each other and are never added; net_cash_gbp is crb_gbp less
+    cost_gbp. A class without a realised value is empty, and so is the net then; a month without a
+    cost row cost nothing, one with a cost that is not valued has no sum of costs and no net, and
+    net_cash_empty_because says which.
     """
     counted = by_month.filter(pl.col("is_counted"))
 
@@ -320,11 +324,23 @@ def balance_by_party(by_month: pl.DataFrame, costs: pl.DataFrame) -> pl.DataFram
         return pl.when(found.len() > 0).then(found.sum()).alias(f"{name.lower()}_gbp")
 
     gained = counted.group_by("party", "month").agg(of_class(name) for name in MONETISED)
-    paid = costs.group_by("party", "month").agg(pl.col("cost_gbp").sum())
+    cost, is_valued = pl.col("cost_gbp"), pl.col("cost_gbp").is_not_null()
+    why = pl.col("cost_id").filter(~is_valued).replace(dict(unpriced or {}))
+    paid = costs.group_by("party", "month").agg(
+        pl.when(is_valued.all()).then(cost.sum()).alias("cost_gbp"),
+        why.unique().sort().str.join("; ").alias("unpriced"),
+    )
+    unpriced_words = pl.when(pl.col("unpriced") != "").then("unpriced")
     return (
         gained.join(paid, on=("party", "month"), how="full", coalesce=True)
-        .with_columns(pl.col("cost_gbp").fill_null(0.0))
-        .with_columns((pl.col("crb_gbp") - pl.col("cost_gbp")).alias("net_cash_gbp"))
+        .with_columns(
+            pl.when(pl.col("unpriced").is_null()).then(0.0).otherwise(cost).alias("cost_gbp")
+        )
+        .with_columns(
+            (pl.col("crb_gbp") - cost).alias("net_cash_gbp"),
+            unpriced_words.alias("net_cash_empty_because"),
+        )
+        .drop("unpriced")
         .sort("party", "month")
     )
 

@@ -68,7 +68,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The stored tables, what the appraisal reads beside them, and why lines are not valued."""
+    """The stored tables, and what the appraisal reads beside them.
+
+    `unpriced`: why a cost is not valued, by cost.
+    """
 
     realised: pl.DataFrame
     lines: pl.DataFrame
@@ -76,13 +79,11 @@ class Ledger:
     by_month: pl.DataFrame
     costs: pl.DataFrame
     drawn: Drawn
+    unpriced: dict[str, str]
 
 
 def ledger_of(evidence: Evidence, generator: np.random.Generator, *, draws: int = DRAWS) -> Ledger:
-    """Value every line of the register that can be valued, and say of the others why not.
-
-    Raises ValueError for a cost whose price year is missing or not in the price index.
-    """
+    """Value every line of the register and every cost that can be valued; say of the others why not."""
     until = evidence.until or date.min
     usable, faults = in_one_price(evidence.register, evidence.prices, evidence.money_metrics)
     found, drawn = benefits_by_month(
@@ -94,10 +95,12 @@ def ledger_of(evidence: Evidence, generator: np.random.Generator, *, draws: int 
         until=until,
         draws=draws,
     )
-    costs = _costs(evidence, until)
+    costs, unpriced = _costs(evidence, until)
     by_month = _with_reasons(counted_once(found), evidence.estimates)
     lines = _lines(evidence, by_month, faults, drawn)
-    balance = balance_by_party(by_month, costs).with_columns(price_year=evidence.price_year)
+    balance = balance_by_party(by_month, costs, unpriced).with_columns(
+        price_year=evidence.price_year
+    )
     realised = by_month.with_columns(price_year=evidence.price_year)
     return Ledger(
         typed(realised.rename({"party": "party_code", "month": "month_on"}), REALISED_BENEFITS),
@@ -106,6 +109,7 @@ def ledger_of(evidence: Evidence, generator: np.random.Generator, *, draws: int 
         by_month,
         costs,
         drawn,
+        unpriced,
     )
 
 
@@ -154,19 +158,25 @@ def priced_volumes(
     )
 
 
-def _costs(evidence: Evidence, until: date) -> pl.DataFrame:
-    """Costs by party and month in prices of the index's last year."""
-    rows = []
+def _costs(evidence: Evidence, until: date) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Costs by party and month in prices of the index's last year, and why some are not valued.
+
+    A cost that is not valued keeps its months, with an empty cost_gbp: left out, it would be none.
+    """
+    rows, unpriced = [], {}
     for row in evidence.costs.filter(pl.col("from_month") <= until).iter_rows(named=True):
+        gbp, cost = None, row["cost_id"]
         told = (row["gbp_per_month"], row["price_base_year"], evidence.price_year)
         try:
-            rows.append(row | {"gbp_per_month": in_prices_of(*told, evidence.prices)})
+            gbp = in_prices_of(*told, evidence.prices)
         except ValueError as problem:
-            raise ValueError(
-                f"seed programme_costs, {row['cost_id']}, price_base_year: {problem}; correct it, "
-                "or add the year to the seed gdp_deflator"
-            ) from problem
-    return costs_by_month(pl.DataFrame(rows, evidence.costs.schema), evidence.parties, until=until)
+            unpriced[cost] = (
+                f"cost {cost} is not valued: seed programme_costs, {cost}, price_base_year: {problem}; "
+                "correct it, or add the year to the seed gdp_deflator"
+            )
+        rows.append(row | {"gbp_per_month": gbp, "price_base_year": evidence.price_year})
+    priced = pl.DataFrame(rows, evidence.costs.schema)
+    return costs_by_month(priced, evidence.parties, until=until), unpriced
 
 
 def typed(frame: pl.DataFrame, table: dict[str, Any]) -> pl.DataFrame:

@@ -163,8 +163,18 @@ BENEFIT_BALANCE: dict[str, Any] = {
         ("crb_gbp", "DOUBLE", "Realised, cash-releasing; empty where none can be told."),
         ("ncrb_gbp", "DOUBLE", "Realised, non-cash-releasing; likewise."),
         ("sb_gbp", "DOUBLE", "Realised, societal; likewise."),
-        ("cost_gbp", "DOUBLE", "Costs of the programme, the network's shared equally."),
-        ("net_cash_gbp", "DOUBLE", "crb_gbp less cost_gbp; empty where crb_gbp is."),
+        (
+            "cost_gbp",
+            "DOUBLE",
+            "Costs of the programme, the network's shared equally; empty where one of them is not "
+            "valued.",
+        ),
+        ("net_cash_gbp", "DOUBLE", "crb_gbp less cost_gbp; empty where one of them is."),
+        (
+            "net_cash_empty_because",
+            "VARCHAR",
+            "Why the net is empty: which cost is not valued, and what to do; null without such a cost.",
+        ),
         PRICES,
     ],
 }
@@ -172,7 +182,8 @@ BENEFIT_BALANCE: dict[str, Any] = {
 APPRAISAL_FLOWS: dict[str, Any] = {
     "name": "appraisal_flows",
     "description": "One row per basis, line of benefit or cost, financial year and source: the "
-    "flows that statistics.appraisal stands on, undiscounted and without optimism bias.",
+    "flows that statistics.appraisal stands on, undiscounted and without optimism bias. A cost that is "
+    "not valued has no row; the note of statistics.appraisal names it.",
     "grain": "basis, line_id, year, source",
     "columns": [
         CASE[0],

@@ -112,7 +112,12 @@ def store_benefit_ledger(
     )
     ledger = ledger_of(evidence, generator)
     case = appraised(
-        ledger.by_month, ledger.costs, ledger.drawn, generator, price_year=evidence.price_year
+        ledger.by_month,
+        ledger.costs,
+        ledger.drawn,
+        generator,
+        price_year=evidence.price_year,
+        unpriced=ledger.unpriced,
     )
     frames = (
         ledger.realised, ledger.lines, ledger.balance, case.flows, case.appraisal,

@@ -242,7 +242,12 @@ def test_classes_stand_beside_each_other_and_only_cash_pays_costs():
     """Failing means that time saved is told as money released."""
     lines = register({}, {"benefit_id": "B05", "benefit_class": "NCRB", "ledger_line": None})
     costs = pl.DataFrame(
-        {"party": ["RMC", "RMC", "RWJ"], "month": [MONTHS[0]] * 3, "cost_gbp": [30.0, 40, 5]}
+        {
+            "cost_id": ["P01", "P02", "P01"],
+            "party": ["RMC", "RMC", "RWJ"],
+            "month": [MONTHS[0]] * 3,
+            "cost_gbp": [30.0, 40, 5],
+        }
     )
     got = balance_by_party(counted_once(found(lines, effects())), costs)
     first = got.filter((pl.col("party") == "RMC") & (pl.col("month") == MONTHS[0])).row(

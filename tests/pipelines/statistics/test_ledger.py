@@ -136,7 +136,7 @@ def line_of(ledger: Ledger, line: str) -> dict[str, Any]:
 def case_of(ledger: Ledger) -> Any:
     return appraised(
         ledger.by_month, ledger.costs, ledger.drawn, np.random.default_rng(4), price_year=2024,
-        draws=2000,
+        unpriced=ledger.unpriced, draws=2000,
     )  # fmt: skip
 
 
@@ -249,9 +249,6 @@ def test_pounds_of_another_year_are_brought_into_prices_of_the_index():
     assert usable["planned_value_gbp_per_year"][0] == pytest.approx(2400 * 100 / 90)
     dear = replace(evidence(), costs=evidence().costs.with_columns(price_base_year=pl.lit(2023)))
     assert told(dear).balance["cost_gbp"].sum() == pytest.approx(240 * 100 / 90)
-    late = replace(evidence(), costs=evidence().costs.with_columns(price_base_year=pl.lit(2031)))
-    with pytest.raises(ValueError, match=r"programme_costs, P01, price_base_year: .* no 2031"):
-        told(late)
     _, faults = in_one_price(lines({"unit_value_gbp": None, "price_base_year": None}), PRICES)
     assert "no price year" in faults["B02"], "a plan in pounds of no year is no plan"
     unplanned = {"planned_value_gbp_per_year": 0.0}
@@ -272,6 +269,30 @@ def test_pounds_as_invoiced_are_brought_into_prices_of_the_index_by_their_month(
     unknown = line_of(told(given), "B02")
     assert unknown["realised_to_date_gbp"] is None
     assert "the price index has no 2022" in unknown["empty_because"]
+
+
+def test_a_cost_of_a_year_without_prices_is_told_and_stops_nothing():
+    """Failing means that one wrong year takes all figures from readers, or that a cost counts as none."""
+    other = COST | {"cost_id": "P02", "price_base_year": 2031, "from_month": MONTHS[1]}
+    costs = pl.DataFrame([COST, other], schema_overrides={"to_month": pl.Date})
+    got = told(replace(evidence(), costs=costs))
+    rows = got.balance.filter(pl.col("party_code") == "RMC")
+    assert rows["cost_gbp"].to_list() == [20, None, None, None]
+    because = rows["net_cash_empty_because"][1]
+    assert because == (
+        "cost P02 is not valued: seed programme_costs, P02, price_base_year: the price index has no 2031; "
+        "it ends in 2024; correct it, or add the year to the seed gdp_deflator"
+    )
+    assert rows["net_cash_gbp"].to_list() == [80, None, None, None]
+    case = case_of(got)
+    found = case.appraisal.filter(
+        (pl.col("basis") == "realised") & (pl.col("measure") != "pv_benefits")
+    )
+    assert found["value"].null_count() == len(found)
+    assert set(found.filter(pl.col("class_selection") == "cash only")["note"]) == {because}
+    gained = case.appraisal.filter(pl.col("measure") == "pv_benefits")
+    assert gained["value"].null_count() == 0
+    assert case.sensitivities.is_empty()
 
 
 def test_each_basis_takes_realised_and_forecast_as_it_says():
