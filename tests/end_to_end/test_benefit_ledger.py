@@ -130,6 +130,23 @@ def test_a_benefit_is_traced_to_the_rows_its_volume_counts(demo, published):
     assert f"Month {month} of {party}" in told and "signed off" in told
     (query,) = re.findall(r"listed by +(select .*)", told)
     assert len(published.execute(query).fetchall()) == volume > 0
+    listed = published.execute(
+        "select metric_id, rows_sql from catalogue.metrics "
+        "where rows_sql is not null and rows_left_out is null order by all"
+    ).fetchall()
+    assert {"R06", "R08", "R11"} <= {metric for metric, _ in listed}
+    for metric, sql in listed:
+        at = published.execute(
+            "select org_code, period_start_on, denominator, "
+            "  case when unit like '%1,000%' then 1000 else 1 end as scale "
+            "from marts.rpt_metrics_monthly inner join catalogue.metrics using (metric_id) "
+            "where metric_id = ? and org_level = 'party' and modality_group = 'All' "
+            "and org_code = ? order by period_start_on desc limit 1",
+            [metric, party],
+        ).fetchone()
+        if at is not None:
+            rows = published.execute(sql.format(party=party, month=f"{at[1]:%Y-%m-01}")).fetchall()
+            assert len(rows) == pytest.approx(at[2] * at[3]), metric
     empty = demo.imaging("trace", "benefit", "B08", "--month", "2019-01")
     assert empty.returncode == 0 and "no month in 2019-01 after a go-live" in empty.stdout
     wrong = demo.imaging("trace", "benefit", "B20")
