@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.defs.gate.warehouse_audit import CHARTED
-from pipelines.defs.statistics.spc import store_spc
+from pipelines.defs.gate.warehouse_audit import CHARTED, differing_charts
+from pipelines.defs.statistics.spc import VALUES, store_spc
 from pipelines.metrics import Metric
 from pipelines.statistics import spc
 from pipelines.statistics.control_charts import CHARTS, POINTS, SERIES, control_charts
@@ -400,7 +400,19 @@ def test_the_gate_sees_a_point_that_is_not_in_the_marts(warehouse):
     assert warehouse.sql(CHARTED).fetchall() == []
     warehouse.execute("delete from statistics.spc_points where metric_id = 'R01' and value < 3")
     warehouse.execute("update statistics.spc_points set value = 0 where value = 10")
-    assert warehouse.sql(CHARTED).fetchall() == [("R01", 4), ("T01", 2)]
+    found = warehouse.sql(CHARTED).fetchall()
+    assert [row[:2] for row in found] == [("R01", 4), ("T01", 2)]
+    first, _ = differing_charts(warehouse)
+    assert "R01: 4 months" in first.message and "RMC, CT, January 2020" in first.message
+    assert "imaging run --force" in first.message
+
+
+def test_the_gate_reads_the_marts_by_a_query_of_its_own(warehouse, monkeypatch):
+    """Failing means that the gate agrees with the charts about months that the charts never read."""
+    half = VALUES.replace("modality_group <> 'Unknown'", "period_start_on < date '2020-06-01'")
+    monkeypatch.setattr("pipelines.defs.statistics.spc.VALUES", half)
+    store_spc(warehouse, registry(("T01", "increase"), ("R01", "decrease")))
+    assert {metric for metric, *_ in warehouse.sql(CHARTED).fetchall()} == {"R01", "T01"}
 
 
 def test_the_stored_tables_have_the_types_that_are_described(warehouse):
