@@ -15,12 +15,14 @@ import polars as pl
 
 from pipelines.statistics.appraisal import DRAWS, in_prices_of
 from pipelines.statistics.benefits import (
+    LEFT_OUT,
     Drawn,
     balance_by_party,
     benefits_by_month,
     costs_by_month,
     counted_lines,
     counted_once,
+    first_months,
     interval_of_sum,
     line_faults,
 )
@@ -98,7 +100,8 @@ def ledger_of(evidence: Evidence, generator: np.random.Generator, *, draws: int 
     costs, unpriced = _costs(evidence, until)
     by_month = _with_reasons(counted_once(found), evidence.estimates)
     lines = _lines(evidence, by_month, faults, drawn)
-    balance = balance_by_party(by_month, costs, unpriced).with_columns(
+    left_out = _left_out(evidence, by_month, faults)
+    balance = balance_by_party(by_month, costs, unpriced, left_out).with_columns(
         price_year=evidence.price_year
     )
     realised = by_month.with_columns(price_year=evidence.price_year)
@@ -224,13 +227,45 @@ def _with_reasons(by_month: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFra
     )
 
 
+def _standing(register: pl.DataFrame, by_month: pl.DataFrame) -> dict[str, str]:
+    """The line that counts, by double-count group.
+
+    Of a group of which no line has a month yet it is the first line, which shows nothing either.
+    """
+    firsts = register.drop_nulls("double_count_group").group_by("double_count_group")
+    return dict(firsts.agg(pl.col("benefit_id").min()).iter_rows()) | counted_lines(by_month)
+
+
+def _left_out(
+    evidence: Evidence, by_month: pl.DataFrame, faults: Mapping[str, str]
+) -> pl.DataFrame:
+    """Cash-releasing lines that count and cannot be valued, by party, with their first month.
+
+    A line that does not say its go-live may have begun in any month.
+    """
+    standing = _standing(evidence.register, by_month)
+    live = first_months(evidence.go_lives)
+    rows = []
+    for line in evidence.register.filter(pl.col("benefit_class") == "CRB").iter_rows(named=True):
+        name = line["benefit_id"]
+        if name not in faults or standing.get(line["double_count_group"], name) != name:
+            continue
+        begun = dict.fromkeys(evidence.parties, date.min)
+        if line["go_live_type"]:
+            own = live.filter(pl.col("go_live_type") == line["go_live_type"])
+            begun = dict(own.select("party", "from_month").iter_rows())
+        rows += [
+            (name, party, month)
+            for party, month in sorted(begun.items())
+            if line["beneficiary"] in ("NETWORK", party)
+        ]
+    return pl.DataFrame(rows, LEFT_OUT, orient="row")
+
+
 def _lines(
     evidence: Evidence, by_month: pl.DataFrame, faults: Mapping[str, str], drawn: Drawn
 ) -> pl.DataFrame:
-    chosen = counted_lines(by_month)
-    firsts = evidence.register.drop_nulls("double_count_group").group_by("double_count_group")
-    # A group of which no line has a month yet: its first line, which shows nothing either.
-    standing = dict(firsts.agg(pl.col("benefit_id").min()).iter_rows()) | chosen
+    standing = _standing(evidence.register, by_month)
     rows = []
     for line in evidence.register.sort("benefit_id").iter_rows(named=True):
         months = by_month.filter(pl.col("benefit_id") == line["benefit_id"])

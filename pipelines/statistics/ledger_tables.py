@@ -160,7 +160,11 @@ BENEFIT_BALANCE: dict[str, Any] = {
     "columns": [
         ("party_code", "VARCHAR", "Party of the programme."),
         ("month_on", "DATE", "First day of the month."),
-        ("crb_gbp", "DOUBLE", "Realised, cash-releasing; empty where none can be told."),
+        (
+            "crb_gbp",
+            "DOUBLE",
+            "Realised, cash-releasing, of the lines that can be told; empty where none can.",
+        ),
         ("ncrb_gbp", "DOUBLE", "Realised, non-cash-releasing; likewise."),
         ("sb_gbp", "DOUBLE", "Realised, societal; likewise."),
         (
@@ -169,11 +173,17 @@ BENEFIT_BALANCE: dict[str, Any] = {
             "Costs of the programme, the network's shared equally; empty where one of them is not "
             "valued.",
         ),
-        ("net_cash_gbp", "DOUBLE", "crb_gbp less cost_gbp; empty where one of them is."),
+        (
+            "net_cash_gbp",
+            "DOUBLE",
+            "crb_gbp less cost_gbp, only where it is whole: every cash-releasing line that counts is told "
+            "in the month and every cost valued; else empty.",
+        ),
         (
             "net_cash_empty_because",
             "VARCHAR",
-            "Why the net is empty: which cost is not valued, and what to do; null without such a cost.",
+            "Why the net is empty: which line has no value, which cost is not valued; null where the net "
+            "is told.",
         ),
         PRICES,
     ],

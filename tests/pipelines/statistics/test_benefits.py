@@ -258,6 +258,7 @@ def test_classes_stand_beside_each_other_and_only_cash_pays_costs():
     assert first["net_cash_gbp"] == pytest.approx(30)
     other = got.filter(pl.col("party") == "RWJ").row(0, named=True)
     assert (other["crb_gbp"], other["net_cash_gbp"], other["cost_gbp"]) == (None, None, 5)
+    assert "no cash-releasing line" in other["net_cash_empty_because"]
     assert {n for n in got.columns if n.endswith("_gbp")} == {
         "crb_gbp", "ncrb_gbp", "sb_gbp", "cost_gbp", "net_cash_gbp",
     }  # fmt: skip

@@ -241,6 +241,28 @@ def test_classes_stand_side_by_side_and_no_table_has_a_sum_of_them():
     assert measures(evidence({}, ncrb), "realised", "cash and non-cash")["pv_benefits"] == 800
 
 
+def test_the_cash_balance_is_told_only_where_it_is_whole():
+    """Failing means that one line's saving less all costs is told as the programme's balance."""
+    given = evidence({}, {"benefit_id": "B06", "measure_metric_id": "C02"})
+    assert told(given).balance["net_cash_gbp"].drop_nulls().to_list() == [180.0] * 4
+    half = replace(given, effects=given.effects.filter(
+        (pl.col("metric_id") == "R06") | (pl.col("month") == MONTHS[0])))  # fmt: skip
+    rows = told(half).balance.filter(pl.col("party_code") == "RMC")
+    assert rows["crb_gbp"].to_list() == [200, 100, None, None]
+    assert rows["net_cash_gbp"].to_list() == [180, None, None, None]
+    because = rows["net_cash_empty_because"].to_list()
+    assert because[0] is None and because[1].startswith("B06 has no value in the month")
+    assert because[2].startswith("B02, B06 has no value")
+    # a line that cannot be valued at all is no line that saved nothing
+    for change in ({"ramp_months": None}, {"go_live_type": None}):
+        broken = told(evidence({}, {"benefit_id": "B06"} | change)).balance
+        assert broken["net_cash_gbp"].null_count() == len(broken)
+        assert broken["net_cash_empty_because"].str.starts_with("B06 cannot be valued").any()
+    shadowed = [{"double_count_group": "g"}, {"benefit_id": "B06", "ramp_months": None,
+                                              "double_count_group": "g"}]  # fmt: skip
+    assert told(evidence(*shadowed)).balance["net_cash_gbp"].null_count() == 8
+
+
 def test_pounds_of_another_year_are_brought_into_prices_of_the_index():
     """Failing means that real and nominal pounds are added up."""
     usable, faults = in_one_price(lines({"price_base_year": 2023}), PRICES)
