@@ -6,8 +6,8 @@ from typing import Any
 import duckdb
 
 Section = tuple[str, list[tuple[str, str]]]
-# What one month of one party varies by itself is not in it (docs/benefit_evidence.md).
-MOVED = "95 %, of the mean effect moved here"
+# How it is made: docs/benefit_evidence.md.
+INTERVAL = "95 % interval of this month"
 
 
 def benefit_trace(
@@ -87,7 +87,7 @@ def _pounds(row: dict[str, Any]) -> Section:
     )
     rows = [
         ("realised", row["empty_because"] or _pound(row["realised_gbp"])),
-        (MOVED, _span(row)),
+        (INTERVAL, _span(row)),
         ("planned, forecast", f"{_pound(row['planned_gbp'])}, {_pound(row['forecast_gbp'])}"),
         ("= attributed units", _number(row["attributed_units"])),
         ("x unit value", value),
@@ -114,7 +114,7 @@ def _effect(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Secti
     )
     rows = [
         ("effect", f"{_number(row['effect'])} in the unit of the metric"),
-        (MOVED, f"{_number(row['ci_low'])} to {_number(row['ci_high'])}"),
+        (INTERVAL, f"{_number(row['ci_low'])} to {_number(row['ci_high'])}"),
         ("verdict", row["verdict"] or "none"),
         ("evidence", row["evidence_grade"]),
     ]

@@ -5,7 +5,7 @@ and forecast are kept apart in every flow. Columns: pipelines/statistics/ledger_
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipelines.statistics.appraisal import (
     benefit_sensitivities,
     simulate,
 )
-from pipelines.statistics.benefits import MONETISED, Drawn, interval_of_sum
+from pipelines.statistics.benefits import INTERVAL, MONETISED, Drawn, drawn_sum, value_key
 from pipelines.statistics.ledger_tables import (
     APPRAISAL,
     APPRAISAL_FLOWS,
@@ -66,7 +66,11 @@ class Appraised:
 
 @dataclass(frozen=True)
 class _Line:
-    """One line of benefits from one source, with how far all of it may be off."""
+    """One line of benefits from one source, with how far all of it may be off.
+
+    `drawn`: draws of the multiplier of all of it, None without spread. Lines share the draws of what
+    they share: the effect of a metric, the value of a unit.
+    """
 
     line_id: str
     benefit_class: str
@@ -74,7 +78,7 @@ class _Line:
     by_year: dict[int, float]
     low: float = 1.0
     high: float = 1.0
-    degrees: int = 1
+    drawn: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -171,7 +175,7 @@ def _basis(
     else:
         realised = realised.clear()
     benefits = [_realised_line(rows, drawn) for rows in _by_line(realised)]
-    benefits += [_forecast_line(rows) for rows in _by_line(forecast)]
+    benefits += [_forecast_line(rows, drawn) for rows in _by_line(forecast)]
     paid = {
         str(rows["cost_id"][0]): _by_year(rows, "cost_gbp")
         for rows in costs.drop_nulls("cost_gbp")
@@ -211,30 +215,33 @@ def _realised_line(rows: pl.DataFrame, drawn: Drawn) -> _Line:
     """The multiplier is as uncertain as the sum of its months, effect and unit value together."""
     line = rows.row(0, named=True)
     total = float(rows["realised_gbp"].sum())
-    low, high = interval_of_sum(list(rows.iter_rows(named=True)), drawn)
+    pounds = drawn_sum(rows, drawn)
+    multiplied = pounds / total if pounds is not None and total else None
     ends = (1.0, 1.0)
-    if low is not None and high is not None and total:
-        # A harm is multiplied too: its larger end is the lower pound.
-        ends = (min(low / total, high / total, 1.0), max(low / total, high / total, 1.0))
+    if multiplied is not None:
+        # The figure itself may lie beyond an end where a logarithm makes the draws uneven.
+        low, high = np.quantile(multiplied, INTERVAL)
+        ends = (min(float(low), 1.0), max(float(high), 1.0))
     return _Line(
         line["benefit_id"],
         line["benefit_class"],
         "realised",
         _by_year(rows, "realised_gbp"),
         *ends,
-        line["degrees"],
+        multiplied,
     )
 
 
-def _forecast_line(rows: pl.DataFrame) -> _Line:
+def _forecast_line(rows: pl.DataFrame, drawn: Drawn) -> _Line:
     """The multiplier is the range of the unit value; without one the forecast is taken as it is."""
     line = rows.row(0, named=True)
     value = line["unit_value_gbp"]
-    ends = (
-        (line["unit_value_low_gbp"] / value, line["unit_value_high_gbp"] / value) if value else ()
-    )
     by_year = _by_year(rows, "forecast_gbp")
-    return _Line(line["benefit_id"], line["benefit_class"], "forecast", by_year, *ends)
+    found = _Line(line["benefit_id"], line["benefit_class"], "forecast", by_year)
+    if not value:
+        return found
+    ends = (line["unit_value_low_gbp"] / value, line["unit_value_high_gbp"] / value)
+    return replace(found, low=ends[0], high=ends[1], drawn=drawn.values[value_key(line)] / value)
 
 
 def _flow_rows(basis: _Basis) -> list[Row]:
@@ -360,6 +367,5 @@ def _uncertain(line: _Line, years: Sequence[int]) -> UncertainLine:
         _summed([line.by_year], years),
         low=line.low,
         high=line.high,
-        shape="normal" if line.source == "realised" else "triangular",
-        degrees=line.degrees,
+        drawn=line.drawn,
     )

@@ -10,8 +10,9 @@ other verdict; D no effect, or no interval. A line of A or B whose class is CRB 
 names no ledger line. Frames have one price base; months are their first day.
 """
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.statistics.appraisal import DRAWS, PARTIES_LESS_ONE, UncertainLine, multipliers
-from pipelines.statistics.intervals import SIGNIFICANCE, t_quantile
+from pipelines.statistics.intervals import SIGNIFICANCE
 
 # In the order in which they stand beside each other; UB has no pounds.
 MONETISED = ("CRB", "NCRB", "SB")
@@ -33,8 +34,8 @@ OF_LINE = (
     "source_status", "register_version",
 )  # fmt: skip
 OF_EFFECT = (
-    "volume", "price_factor", "effect", "ci_low", "ci_high", "degrees", "verdict", "units_of_effect",
-    "attributed_units",
+    "volume", "price_factor", "value", "effect", "is_logged", "se", "month_spread", "degrees", "verdict",
+    "units_of_effect", "attributed_units",
 )  # fmt: skip
 LINE_MONTH = ("benefit_id", "party", "month")
 BALANCE = (
@@ -43,6 +44,9 @@ BALANCE = (
 )  # fmt: skip
 LEFT_OUT = {"benefit_id": pl.String, "party": pl.String, "from_month": pl.Date}
 MONEY = ("planned_gbp", "forecast_gbp", "realised_gbp", "realised_low_gbp", "realised_high_gbp")
+ENDS = ("ci_low", "ci_high")
+# What the interval of an effect is made from.
+OF_INTERVAL = ("value", "effect", "se", "month_spread")
 
 
 class RegisterBroken(ValueError):
@@ -51,10 +55,21 @@ class RegisterBroken(ValueError):
 
 @dataclass(frozen=True)
 class Drawn:
-    """Draws shared by all pounds: standard scores by effect, pounds by unit value."""
+    """Draws shared by all pounds: standard scores by effect, pounds by unit value.
+
+    `seed` begins the draws of what single months vary by themselves.
+    """
 
     scores: dict[tuple[str, str], np.ndarray]
     values: dict[tuple[Any, ...], np.ndarray]
+    seed: int
+    count: int
+
+    def of_month(self, metric: str, kind: str, party: str, month: date) -> np.ndarray:
+        """Standard normal draws of one month of a party: the same for every line with the metric."""
+        name = f"{metric} {kind} {party} {month}".encode()
+        own = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())
+        return np.random.default_rng([self.seed, own]).standard_normal(self.count)
 
 
 def line_faults(register: pl.DataFrame) -> dict[str, str]:
@@ -117,18 +132,21 @@ def benefits_by_month(
     """One row per line of the register, party and month from the month after its go-live on.
 
     `register`: the lines of staging.stg_finance__benefits, with `beneficiary`; pounds in prices of
-    one year. `effects`: metric_id, go_live_type, party, month, effect (what the metric is less what
-    it would be, in its unit), ci_low, ci_high (95 %), degrees (of freedom of that interval),
-    verdict. `volumes`: metric_id, party, month, volume (denominator of the month; 1 for a metric
+    one year. `effects`: metric_id, go_live_type, party, month, value (of the metric), effect (value
+    less what it would be, in its unit), is_logged (whether it was estimated as a logarithm), se
+    (standard error of the mean effect) and month_spread (standard deviation of a single month of the
+    party), both in the scale of the estimate, degrees (of freedom of se), verdict. `volumes`: metric_id, party, month, volume (denominator of the month; 1 for a metric
     that is a count), price_factor (what its pounds are multiplied by to be in the prices of the
     register; 1 for a metric that is not in pounds, null where it is not known). `go_lives`: party, go_live_type, go_live_on. `until`: last month told, its
     first day.
 
-    The interval of pounds comes from `draws` draws of effect (Student's t with the degrees that
-    the 95 % interval was made with, so that a unit value without spread gives the interval of the
-    effect) and unit value (triangular).
-    One draw of an effect is that of every party and month of its metric and one of a unit value
-    that of every line with its assumption, so that errors do not cancel out. No effect, no volume,
+    The intervals of effect and pounds come from `draws` draws, made in the scale of the estimate: the
+    error of the mean effect (Student's t), what the month varies by itself (normal), and the unit
+    value (triangular). Of a logged metric both multiply what the metric would be, so that the
+    interval is longer on one side.
+    One error of an effect is that of every party and month of its metric and one unit value that of
+    every line with its assumption, so that these do not cancel out in a sum; what months vary by
+    themselves does. No effect, no volume,
     no price factor or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
     The forecast is the plan x attribution x confidence x (1 - optimism). Returned with the draws, for
     the interval of sums of rows (`interval_of_sum`). Raises RegisterBroken.
@@ -150,14 +168,10 @@ def benefits_by_month(
         )
     )  # fmt: skip
     drawn = _drawn_of(rows, generator, draws)
-    ends = [interval_of_sum([row], drawn) for row in rows.iter_rows(named=True)]
     found = (
-        rows.with_columns(
-            pl.Series("realised_low_gbp", [low for low, _ in ends], dtype=pl.Float64),
-            pl.Series("realised_high_gbp", [high for _, high in ends], dtype=pl.Float64),
-            _grade().alias("evidence_grade"),
-        )
-        .select(*LINE_MONTH, *OF_LINE, *OF_EFFECT, *MONEY, "evidence_grade")
+        rows.join(_ends(rows, drawn), on=LINE_MONTH, how="left")
+        .with_columns(_grade().alias("evidence_grade"))
+        .select(*LINE_MONTH, *OF_LINE, *OF_EFFECT, *ENDS, *MONEY, "evidence_grade")
         .sort(LINE_MONTH)
     )
     return found, drawn
@@ -230,6 +244,7 @@ def _grade() -> pl.Expr:
 
 
 def _drawn_of(rows: pl.DataFrame, generator: np.random.Generator, draws: int) -> Drawn:
+    seed = int(generator.integers(2**63))
     # Drawn in the order of their names, so that the order of the rows changes nothing.
     degrees = (
         rows.group_by("measure_metric_id", "go_live_type")
@@ -240,34 +255,86 @@ def _drawn_of(rows: pl.DataFrame, generator: np.random.Generator, draws: int) ->
         (metric, kind): generator.standard_t(freedom, draws)
         for metric, kind, freedom in degrees.iter_rows()
     }
-    return Drawn(scores, _drawn_values(rows, generator, draws))
+    return Drawn(scores, _drawn_values(rows, generator, draws), seed, draws)
 
 
-def interval_of_sum(
-    rows: Sequence[dict[str, Any]], drawn: Drawn
-) -> tuple[float, float] | tuple[None, None]:
+def effect_draws(rows: pl.DataFrame, drawn: Drawn) -> np.ndarray:
+    """Draws of the effect (row x draw) in the unit of the metric; nan where it has no interval.
+
+    `rows` of `benefits_by_month`. The error is drawn in the scale of the estimate. Of a logarithm it
+    multiplies the counterfactual, of which it takes away as much as the effect gains.
+    """
+    found = np.full((len(rows), drawn.count), np.nan)
+    for place, row in enumerate(rows.iter_rows(named=True)):
+        if any(row[name] is None or not math.isfinite(row[name]) for name in OF_INTERVAL):
+            continue
+        metric, kind = row["measure_metric_id"], row["go_live_type"]
+        error = row["se"] * drawn.scores[metric, kind]
+        if row["month_spread"]:
+            own = drawn.of_month(metric, kind, row["party"], row["month"])
+            error = error + row["month_spread"] * own
+        if row["is_logged"]:
+            error = -(row["value"] - row["effect"]) * np.expm1(-error)
+        found[place] = row["effect"] + error
+    return found
+
+
+def pound_draws(rows: pl.DataFrame, drawn: Drawn) -> np.ndarray:
+    """Draws of the realised pounds (row x draw); nan where a row has none or no interval."""
+    return _pounds_of(rows, effect_draws(rows, drawn), drawn)
+
+
+def _pounds_of(rows: pl.DataFrame, effects: np.ndarray, drawn: Drawn) -> np.ndarray:
+    nothing = np.full(drawn.count, np.nan)
+    keys = [value_key(row) for row in rows.iter_rows(named=True)]
+    values = np.array([drawn.values.get(key, nothing) for key in keys])
+    units, factors = (
+        rows[name].cast(pl.Float64).fill_null(math.nan).to_numpy()[:, None]
+        for name in ("units_of_effect", "price_factor")
+    )
+    return effects * units * values.reshape(effects.shape) * factors
+
+
+def _ends(rows: pl.DataFrame, drawn: Drawn) -> pl.DataFrame:
+    """The rows that have an effect, with the ends of the intervals of effect and pounds."""
+    parts = [pl.DataFrame(schema={name: rows.schema[name] for name in LINE_MONTH} | dict.fromkeys(
+        (*ENDS, *MONEY[-2:]), pl.Float64))]  # fmt: skip
+    # A line at a time: the draws of all of them would not fit in memory.
+    for line in rows.drop_nulls("effect").sort(LINE_MONTH).partition_by("benefit_id"):
+        effects = effect_draws(line, drawn)
+        ends = {}
+        for names, told in (
+            (ENDS, effects),
+            (MONEY[-2:], _pounds_of(line, effects, drawn)),
+        ):
+            for name, end in zip(names, np.quantile(told, INTERVAL, axis=1), strict=True):
+                ends[name] = pl.Series(name, end, dtype=pl.Float64).fill_nan(None)
+        parts.append(line.select(LINE_MONTH).with_columns(**ends))
+    return pl.concat(parts)
+
+
+def drawn_sum(rows: pl.DataFrame, drawn: Drawn) -> np.ndarray | None:
+    """Draws of the pounds of rows together; None where one has no interval, or there is no row."""
+    total = np.zeros(drawn.count)
+    for line in rows.sort(LINE_MONTH).partition_by("benefit_id"):
+        total = total + pound_draws(line, drawn).sum(axis=0)
+    return None if rows.is_empty() or np.isnan(total).any() else total
+
+
+def interval_of_sum(rows: pl.DataFrame, drawn: Drawn) -> tuple[float, float] | tuple[None, None]:
     """2.5 and 97.5 percentile of the pounds of some rows together.
 
     None where a row has no effect, no interval or no value, or there is no row.
     """
-    total: np.ndarray | None = None
-    for row in rows:
-        needed = (row["realised_gbp"], row["ci_low"], row["ci_high"])
-        if any(number is None or not math.isfinite(number) for number in needed):
-            return None, None
-        reach = 2 * t_quantile(1 - SIGNIFICANCE / 2, row["degrees"])
-        scores = drawn.scores[row["measure_metric_id"], row["go_live_type"]]
-        effect = row["effect"] + scores * ((row["ci_high"] - row["ci_low"]) / reach)
-        pounds = effect * row["units_of_effect"] * drawn.values[_value_key(row)]
-        pounds = pounds * row["price_factor"]
-        total = pounds if total is None else total + pounds
+    total = drawn_sum(rows, drawn)
     if total is None:
         return None, None
     low, high = np.quantile(total, INTERVAL)
     return float(low), float(high)
 
 
-def _value_key(row: dict[str, Any]) -> tuple[Any, ...]:
+def value_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What the draws of a unit value are kept by: assumption, low, value and high."""
     names = ("assumption_id", "unit_value_low_gbp", "unit_value_gbp", "unit_value_high_gbp")
     return tuple(row[name] for name in names)
 
@@ -275,7 +342,7 @@ def _value_key(row: dict[str, Any]) -> tuple[Any, ...]:
 def _drawn_values(
     rows: pl.DataFrame, generator: np.random.Generator, draws: int
 ) -> dict[tuple[Any, ...], np.ndarray]:
-    keys = {_value_key(row) for row in rows.iter_rows(named=True) if row["unit_value_gbp"]}
+    keys = {value_key(row) for row in rows.iter_rows(named=True) if row["unit_value_gbp"]}
     drawn = {}
     for key in sorted(keys, key=str):
         _, low, mode, high = key
@@ -283,7 +350,7 @@ def _drawn_values(
         drawn[key] = multipliers(line, generator, draws)
     # What is worth nothing is worth nothing in every draw.
     return drawn | {
-        _value_key(row): np.zeros(draws)
+        value_key(row): np.zeros(draws)
         for row in rows.iter_rows(named=True)
         if row["unit_value_gbp"] == 0
     }

@@ -96,8 +96,9 @@ GO_LIVE_EFFECTS_MONTHLY: dict[str, Any] = {
     "name": "go_live_effects_monthly",
     "description": "One row per metric, type of go-live, party and month after its go-live that "
     "can be compared: the metric, what it would have been, and the difference. The mean of the "
-    "rows is the estimate of statistics.go_live_effects. A single month has no interval of its "
-    "own: ci_low and ci_high carry that of the estimate, moved to the month's effect.",
+    "rows is the estimate of statistics.go_live_effects. ci_low and ci_high carry the interval of the "
+    "estimate, moved to the month's effect; what the month varies by itself is month_spread, and "
+    "statistics.realised_benefits has the interval with both.",
     "grain": "metric_id, go_live_type, party_code, month_on",
     "columns": [
         ("metric_id", "VARCHAR", "Metric of the registry."),
@@ -115,6 +116,12 @@ GO_LIVE_EFFECTS_MONTHLY: dict[str, Any] = {
             "a logged metric the counterfactual is divided by that reach.",
         ),
         ("ci_high", "DOUBLE", "Effect plus that reach; likewise."),
+        (
+            "month_spread",
+            "DOUBLE",
+            "Standard deviation of a single month of the party around the fit of its months before "
+            "go-live, in the scale of the estimate (is_logged): what a month varies by itself.",
+        ),
     ],
 }
 

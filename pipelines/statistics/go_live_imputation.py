@@ -226,6 +226,18 @@ class Fit:
         # A missing value has no weight: 0 keeps it out of every sum.
         return cls(series, design, np.nan_to_num(values), np.nan_to_num(values - fitted))
 
+    def month_spread(self) -> Floats:
+        """Standard deviation of a single month of each trust around the fit.
+
+        Of the months in which it was not live yet, raised by the degrees of freedom of the whole fit.
+        """
+        used = self.design.untreated
+        taken = float(np.einsum("ij,ji->", self.design.inverse, self.design.rows[used]))
+        free = max(int(used.sum()) - round(taken), 1)
+        squares = np.where(used, self.left, 0) ** 2
+        mean = squares.sum(axis=1) / np.maximum(used.sum(axis=1), 1)
+        return np.sqrt(mean * used.sum() / free)
+
     def effect(self, cells: Mask) -> "ToldEffect":
         """Mean effect over `cells` with its cluster-t interval."""
         weights = self.design.weights(cells)

@@ -290,7 +290,7 @@ def _lines(
 def _to_date(months: pl.DataFrame, drawn: Drawn) -> Row:
     """Sums over parties and months; empty where no month has a figure."""
     shown = months.filter(pl.col("realised_gbp").is_not_null())
-    low, high = interval_of_sum(list(shown.iter_rows(named=True)), drawn)
+    low, high = interval_of_sum(shown, drawn)
     row = months.row(0, named=True) if len(months) else {}
     return {
         "planned_to_date_gbp": _added(months, "planned_gbp"),

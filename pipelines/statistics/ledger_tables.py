@@ -48,8 +48,8 @@ REALISED_BENEFITS: dict[str, Any] = {
         (
             "realised_low_gbp",
             "DOUBLE",
-            "Lower end, from the 95 % interval of the mean effect moved to this month: what one month "
-            "of one party varies by itself is not in it.",
+            "Lower end of the 95 % interval: of draws of the error of the mean effect, of what one month of "
+            "one party varies by itself, and of the unit value.",
         ),
         ("realised_high_gbp", "DOUBLE", "Upper end."),
         ("empty_because", "VARCHAR", "Why realised is empty, in words; null where it is told."),
@@ -63,7 +63,11 @@ REALISED_BENEFITS: dict[str, Any] = {
         ("double_count_group", "VARCHAR", "Lines that may count the same benefit; or null."),
         ("is_counted", "BOOLEAN", "The line of its group that counts, or a line without a group."),
         ("effect", "DOUBLE", "The metric less what it would have been, in its unit."),
-        ("ci_low", "DOUBLE", "Lower end of its 95 % interval."),
+        (
+            "ci_low",
+            "DOUBLE",
+            "Lower end of its 95 % interval, in which is what the month varies by itself.",
+        ),
         ("ci_high", "DOUBLE", "Upper end."),
         ("volume", "DOUBLE", "Denominator of the metric in the month; 1 for a count."),
         (
@@ -117,7 +121,8 @@ BENEFIT_LEDGER: dict[str, Any] = {
         (
             "realised_low_gbp",
             "DOUBLE",
-            "Lower end, from the 95 % interval of the mean effect with one draw for all months.",
+            "Lower end of the 95 % interval: one draw of the error of the mean effect for all months, "
+            "and one for each of what it varies by itself.",
         ),
         ("realised_high_gbp", "DOUBLE", "Upper end."),
         ("realised_from_on", "DATE", "First month that realised covers."),

@@ -266,7 +266,7 @@ def _monthly(key: Key, panel: Panel, effect: GoLiveEffect) -> list[Row]:
     values = {(trust, month): value for trust, month, value in panel.rows.iter_rows()}
     reach = effect.ci_high - effect.att
     rows = []
-    for trust, since, change in effect.by_cell.iter_rows():
+    for trust, since, change, spread in effect.by_cell.iter_rows():
         start = panel.go_live[trust]
         assert start is not None, "a comparator has no month after go-live"
         month = next_month(start, since)
@@ -287,6 +287,7 @@ def _monthly(key: Key, panel: Panel, effect: GoLiveEffect) -> list[Row]:
                 "effect": told - counterfactuals[0],
                 "ci_low": told - counterfactuals[1],
                 "ci_high": told - counterfactuals[2],
+                "month_spread": spread,
             }
         )
     return rows

@@ -22,16 +22,18 @@ REGISTER = """
     from staging.stg_finance__benefits
     order by benefit_id
 """
-# The interval was made with as many degrees of freedom as there are parties and comparators, less one.
+# The error of the mean effect has as many degrees of freedom as there are parties and comparators, less one.
 EFFECTS = """
     select
         monthly.metric_id,
         monthly.go_live_type,
         monthly.party_code as party,
         monthly.month_on as month,
+        monthly.value,
         monthly.effect,
-        monthly.ci_low,
-        monthly.ci_high,
+        monthly.month_spread,
+        estimates.is_logged,
+        estimates.se,
         estimates.party_count
         + coalesce(len(string_split(estimates.comparator, ', ')), 0)
         - 1 as degrees,

@@ -57,9 +57,9 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
                 pl.DataFrame({"month_on": [MONTH, date(2022, 3, 1)], "is_complete": [True, False]}))  # fmt: skip
         for table, row in (
             (GO_LIVE_EFFECTS, {"party_count": 2, "comparator": "rest of England, Wales",
-                               "verdict": "not shown"}),
-            (GO_LIVE_EFFECTS_MONTHLY, {"month_on": MONTH, "effect": -0.1, "ci_low": -0.2,
-                                       "ci_high": 0.0}),
+                               "verdict": "not shown", "is_logged": False, "se": 0.04}),
+            (GO_LIVE_EFFECTS_MONTHLY, {"month_on": MONTH, "value": 0.2, "effect": -0.1,
+                                       "month_spread": 0.01}),
         ):  # fmt: skip
             columns = ", ".join(f"{name} {kind}" for name, kind, _ in table["columns"])
             connection.execute(f"create table statistics.{table['name']} ({columns})")

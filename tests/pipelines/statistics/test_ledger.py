@@ -85,15 +85,15 @@ def estimates(**reasons: str | None) -> pl.DataFrame:
 
 def monthly(metrics: tuple[str, ...], months: list[date]) -> pl.DataFrame:
     rows = [
-        (metric, "viewing", party, month, -0.1, -0.14, -0.06, 7, "not shown")
+        (metric, "viewing", party, month, 0.5, -0.1, False, 0.017, 0.0, 7, "not shown")
         for metric in metrics
         for party in ("RMC", "RBV")
         for month in months
     ]
     schema = {
         "metric_id": pl.String, "go_live_type": pl.String, "party": pl.String, "month": pl.Date,
-        "effect": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "degrees": pl.Int64,
-        "verdict": pl.String,
+        "value": pl.Float64, "effect": pl.Float64, "is_logged": pl.Boolean, "se": pl.Float64,
+        "month_spread": pl.Float64, "degrees": pl.Int64, "verdict": pl.String,
     }  # fmt: skip
     return pl.DataFrame(rows, schema, orient="row")
 
@@ -364,6 +364,19 @@ def test_the_measures_are_those_of_the_appraisal_of_the_same_flows():
     assert got["npsv_p50"] == pytest.approx(got["npsv"], abs=15)
     raised = measures(evidence(), "realised, then forecast", "cash only", OPTIMISM_BIASES[1])
     assert raised["pv_costs"] == pytest.approx(costs * 1.41)
+
+
+def test_lines_with_one_metric_share_the_draws_of_its_effect():
+    """Failing means that one error is drawn twice, and cancels out in the net present value."""
+    line = {"unit_value_low_gbp": 10.0, "unit_value_high_gbp": 10.0}
+
+    def width(*others: dict[str, Any]) -> float:
+        got = measures(evidence(line, *(line | other for other in others)), "realised", "cash only")
+        return got["npsv_p90"] - got["npsv_p10"]
+
+    alone = width()
+    assert width({"benefit_id": "B03"}) == pytest.approx(2 * alone)
+    assert width({"benefit_id": "B03", "measure_metric_id": "C02"}) < 1.7 * alone
 
 
 def test_without_costs_or_benefits_every_measure_says_why_it_is_empty():

@@ -106,6 +106,7 @@ def test_the_months_of_a_party_carry_the_interval_of_the_estimate():
     for end in ("ci_low", "ci_high"):
         apart = (months[end] - months["effect"]) - (row[end] - row["att"])
         assert apart.abs().max() < 1e-12
+    assert months["month_spread"].is_between(0.0013, 0.003).all(), "the noise of a month is 0.002"
     last = max(PARTIES.values())
     assert months["month_on"].max() < last, "nobody is left to compare with then"
     assert "P5" not in months["party_code"], "the last to go live is only compared with"
