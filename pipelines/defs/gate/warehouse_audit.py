@@ -62,7 +62,24 @@ def points_in_points_out(connection: duckdb.DuckDBPyConnection) -> list[GateFail
     A chart has one point for each value of the marts, of organisations and modalities that are
     known.
     """
-    return _exams(connection) + differing_charts(connection)
+    return _exams(connection) + values_that_are_no_number(connection) + differing_charts(connection)
+
+
+def values_that_are_no_number(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
+    """Failures where a monthly value is nan or infinite, by metric: a chart would leave it out."""
+    return [
+        GateFailure(
+            contract="rpt_metrics_monthly",
+            rule="values_are_numbers",
+            file_name="",
+            count=count,
+            rejects_path="",
+            message=f"{metric}: {count} monthly values are no number (nan or infinite), the first is {where}; "
+            "a figure that is not known has to be null: mend the model that makes it, then "
+            "`imaging run --force`",
+        )
+        for metric, count, where in connection.execute(NO_NUMBER).fetchall()
+    ]
 
 
 def differing_charts(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
@@ -145,10 +162,18 @@ KNOWN = "'Unknown' not in (org_code, modality_group)"
 WHERE = "concat(org_level, ' ', org_code, ', ', modality_group, ', ', {month})".format(
     month="strftime(period_start_on, '%B %Y')"
 )
+FIRST = f"arg_min({WHERE}, strftime(period_start_on, '%Y-%m') || {WHERE})"
+NO_NUMBER = f"""
+    select metric_id, count(*) as value_count, {FIRST} as first_at
+    from ({TOLD})
+    where not isfinite(value)
+    group by metric_id
+    order by metric_id
+"""
 # One row per metric with a difference: how many, and where the first is.
 CHARTED = f"""
     with sides as (
-        select *, 1 as told, 0 as charted from ({TOLD}) where {KNOWN} and value is not null
+        select *, 1 as told, 0 as charted from ({TOLD}) where {KNOWN} and isfinite(value)
         union all
         select metric_id, org_level, org_code, modality_group, period_start_on, value, 0, 1
         from statistics.spc_points
@@ -158,10 +183,7 @@ CHARTED = f"""
         from sides
         group by all
     )
-    select
-        metric_id,
-        count(*) as differing_count,
-        arg_min({WHERE}, strftime(period_start_on, '%Y-%m') || {WHERE}) as first_at
+    select metric_id, count(*) as differing_count, {FIRST} as first_at
     from months
     where told <> charted
     group by metric_id

@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.defs.gate.warehouse_audit import CHARTED, differing_charts
+from pipelines.defs.gate.warehouse_audit import (
+    CHARTED,
+    differing_charts,
+    values_that_are_no_number,
+)
 from pipelines.defs.statistics.spc import VALUES, store_spc
 from pipelines.metrics import Metric
 from pipelines.statistics import spc
@@ -405,6 +409,17 @@ def test_the_gate_sees_a_point_that_is_not_in_the_marts(warehouse):
     first, _ = differing_charts(warehouse)
     assert "R01: 4 months" in first.message and "RMC, CT, January 2020" in first.message
     assert "imaging run --force" in first.message
+
+
+def test_a_value_that_is_no_number_is_told_with_metric_party_month_and_next_step(warehouse):
+    """Failing means that a division by nothing reads as months that differ, and nobody knows where."""
+    warehouse.execute("update marts.rpt_metrics_monthly set value = 'nan' where value = 4")
+    store_spc(warehouse, registry(("T01", "increase"), ("R01", "decrease")))
+    assert differing_charts(warehouse) == []
+    (failure,) = values_that_are_no_number(warehouse)
+    assert (failure.rule, failure.count) == ("values_are_numbers", 1)
+    assert failure.message.startswith("T01: 1 monthly values are no number (nan or infinite)")
+    assert "party RMC, CT, April 2020" in failure.message and "imaging run" in failure.message
 
 
 def test_the_gate_reads_the_marts_by_a_query_of_its_own(warehouse, monkeypatch):
