@@ -92,7 +92,7 @@ QUERIES: list[dict[str, Any]] = [
         "call": "from metric_months",
         "description": "One row per metric, organisation, modality group and month, with names, "
         "unit and the target of the month: marts.rpt_metrics_monthly, and the median of "
-        "statistics.turnaround_survival as R01. Holds every level and All beside each modality: "
+        "statistics.metric_estimates (R01). Holds every level and All beside each modality: "
         "choose one of each.",
         "columns": [
             _METRIC,

@@ -109,22 +109,26 @@ def _exams(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
             rejects_path="",
             message=f"{level} {code} {modality}: marts count {marts} exams, {table} {statistics}",
         )
-        for table, rows, levels in COUNTED
+        for table, size, rows, levels in COUNTED
         for level, code, modality, marts, statistics in connection.execute(
-            COUNTS.format(table=table, rows=rows, levels=levels)
+            COUNTS.format(table=table, size=size, rows=rows, levels=levels)
         ).fetchall()
     ]
 
 
-# Statistics, which of their rows hold every exam once, and the levels they have.
+# Statistics, the column that counts exams, which of their rows hold every exam once, and the levels
+# they have.
 COUNTED = (
-    ("turnaround_survival", "true", "true"),
-    (
-        "turnaround_by_patient_group",
-        "patient_group_kind = 'deprivation_quintile'",
-        "org_level <> 'party'",
+    ("turnaround_survival", "exam_count", "true", "true"),
+    *(
+        (
+            "turnaround_by_patient_group",
+            "denominator",
+            f"patient_group_kind = '{kind}'",
+            "org_level <> 'party'",
+        )
+        for kind in ("deprivation_quintile", "ethnic_group")
     ),
-    ("turnaround_by_patient_group", "patient_group_kind = 'ethnic_group'", "org_level <> 'party'"),
 )
 COUNTS = """
     select
@@ -140,7 +144,7 @@ COUNTS = """
         group by all
     ) as marts
     full outer join (
-        select org_level, org_code, modality_group, sum(exam_count) as exam_count
+        select org_level, org_code, modality_group, sum({size}) as exam_count
         from statistics.{table}
         where {rows}
         group by all

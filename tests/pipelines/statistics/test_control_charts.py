@@ -18,6 +18,7 @@ from pipelines.metrics import Metric
 from pipelines.statistics import spc
 from pipelines.statistics.control_charts import CHARTS, POINTS, SERIES, control_charts
 from pipelines.statistics.tables import SPC_CHARTS, SPC_POINTS
+from pipelines.statistics.turnaround import as_metric
 from tests.target_rows import ranked
 
 METRICS = pl.DataFrame(
@@ -351,8 +352,10 @@ def warehouse():
     with duckdb.connect() as connection:
         for schema in ("marts", "statistics", "intermediate"):
             connection.execute(f"create schema {schema}")
+        estimates = as_metric(medians.filter(pl.col("acquired_month_on") <= month(9)))
         for name, table in (
             ("marts.rpt_metrics_monthly", told),
+            ("statistics.metric_estimates", estimates),
             ("statistics.turnaround_survival", medians),
             ("marts.dim_target", targets()),
             ("intermediate.int_party_trusts", PARTIES.with_columns(valid_from=date(2000, 1, 1))),
@@ -394,7 +397,7 @@ def test_charts_are_stored_of_what_is_known_and_of_the_median_report(warehouse):
     assert found == [
         ("R01", "RMC", "CT", "decrease", month(9), 1, *reason),
         ("T01", "RMC", "CT", "increase", month(9), 0, *reason),
-    ], "R01 ends with the last whole month of the marts, and a median not reached is missing"
+    ], "R01 stands beside the marts, and a median not reached is missing"
     assert stored == {"spc_points": 19, "spc_charts": 2}
 
 
