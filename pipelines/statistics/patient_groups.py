@@ -24,10 +24,9 @@ def turnaround_by_patient_group(exams: pl.DataFrame) -> pl.DataFrame:
     `exams` has one row per exam and kind of group: trust_code, modality_group,
     patient_group_kind, the columns of GROUP, acquired_month_on, `hours` (to the report, or waited
     so far) and `is_reported`. The result has EVERYBODY, GROUP, what survival_by_group finds as metric
-    R01 (`as_metric`), the
-    share of exams whose group is known, and the median less that of the least deprived quintile
-    with the number of its exams; `is_withheld` is False here. Columns are described in
-    pipelines/statistics/tables.py.
+    R01 (`as_metric`), the share of exams whose group is known, and the median less that of the least
+    deprived quintile with the number of its exams; `is_withheld` is False here. Columns are described
+    in pipelines/statistics/tables.py.
     """
     found = survival_by_group(rolled_up(exams, LEVELS), (*EVERYBODY, *GROUP))
     known, count = pl.col("is_group_known"), pl.col("exam_count")
