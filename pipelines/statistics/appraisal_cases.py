@@ -20,7 +20,8 @@ from pipelines.statistics.appraisal import (
     benefit_sensitivities,
     simulate,
 )
-from pipelines.statistics.benefits import INTERVAL, MONETISED, Drawn, drawn_sum, value_key
+from pipelines.statistics.benefit_balance import MONETISED
+from pipelines.statistics.benefit_draws import INTERVAL, Drawn, drawn_sum, value_key
 from pipelines.statistics.ledger_tables import (
     APPRAISAL,
     APPRAISAL_FLOWS,

@@ -14,16 +14,13 @@ import numpy as np
 import polars as pl
 
 from pipelines.statistics.appraisal import DRAWS, in_prices_of
+from pipelines.statistics.benefit_balance import LEFT_OUT, balance_by_party, costs_by_month
+from pipelines.statistics.benefit_draws import Drawn, interval_of_sum
 from pipelines.statistics.benefits import (
-    LEFT_OUT,
-    Drawn,
-    balance_by_party,
     benefits_by_month,
-    costs_by_month,
     counted_lines,
     counted_once,
     first_months,
-    interval_of_sum,
     line_faults,
 )
 from pipelines.statistics.ledger_tables import BENEFIT_BALANCE, BENEFIT_LEDGER, REALISED_BENEFITS

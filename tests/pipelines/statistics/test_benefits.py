@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.statistics.benefit_balance import balance_by_party, costs_by_month
+from pipelines.statistics.benefit_draws import interval_of_sum
 from pipelines.statistics.benefits import (
     IMPROVED,
     RegisterBroken,
-    balance_by_party,
     benefits_by_month,
-    costs_by_month,
     counted_once,
-    interval_of_sum,
     line_faults,
 )
 from pipelines.statistics.intervals import t_quantile
