@@ -5,10 +5,8 @@ one for all lines with it; what a month of a party varies by itself is drawn for
 docs/benefit_evidence.md.
 """
 
-import hashlib
 import math
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,8 @@ from pipelines.statistics.intervals import SIGNIFICANCE
 INTERVAL = (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2)
 LINE_MONTH = ("benefit_id", "party", "month")
 ENDS = ("ci_low", "ci_high")
+# A month of a party in the estimate of an effect.
+CELL = ("measure_metric_id", "go_live_type", "party", "month")
 # What the interval of an effect is made from.
 OF_INTERVAL = ("value", "effect", "se", "month_spread")
 POUND_ENDS = ("realised_low_gbp", "realised_high_gbp")
@@ -27,26 +27,21 @@ POUND_ENDS = ("realised_low_gbp", "realised_high_gbp")
 
 @dataclass(frozen=True)
 class Drawn:
-    """Draws shared by all pounds: standard scores by effect, pounds by unit value.
+    """`count` draws of what pounds share.
 
-    `seed` begins the draws of what single months vary by themselves.
+    `scores`: standard scores of the error of an effect, by metric and type of go-live. `values`:
+    pounds, by what `value_key` says of a unit value. `months`: standard normal draws of what a month
+    varies by itself, by CELL; the same for every line with the metric.
     """
 
+    count: int
     scores: dict[tuple[str, str], np.ndarray]
     values: dict[tuple[Any, ...], np.ndarray]
-    seed: int
-    count: int
-
-    def of_month(self, metric: str, kind: str, party: str, month: date) -> np.ndarray:
-        """Standard normal draws of one month of a party: the same for every line with the metric."""
-        name = f"{metric} {kind} {party} {month}".encode()
-        own = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())
-        return np.random.default_rng([self.seed, own]).standard_normal(self.count)
+    months: dict[tuple[Any, ...], np.ndarray]
 
 
 def draws_of(rows: pl.DataFrame, generator: np.random.Generator, draws: int) -> Drawn:
     """The draws of the rows of `benefits_by_month`; the same in whatever order they come."""
-    seed = int(generator.integers(2**63))
     # Drawn in the order of their names, so that the order of the rows changes nothing.
     degrees = (
         rows.group_by("measure_metric_id", "go_live_type")
@@ -57,7 +52,12 @@ def draws_of(rows: pl.DataFrame, generator: np.random.Generator, draws: int) -> 
         (metric, kind): generator.standard_t(freedom, draws)
         for metric, kind, freedom in degrees.iter_rows()
     }
-    return Drawn(scores, _drawn_values(rows, generator, draws), seed, draws)
+    values = _drawn_values(rows, generator, draws)
+    cells = rows.filter(pl.col("effect").is_not_null() & (pl.col("month_spread") > 0))
+    cells = cells.select(CELL).unique().sort(CELL)
+    # Thousands of months: half the memory is precise enough.
+    own = generator.standard_normal((len(cells), draws), dtype=np.float32)
+    return Drawn(draws, scores, values, dict(zip(cells.iter_rows(), own, strict=True)))
 
 
 def effect_draws(rows: pl.DataFrame, drawn: Drawn) -> np.ndarray:
@@ -73,8 +73,7 @@ def effect_draws(rows: pl.DataFrame, drawn: Drawn) -> np.ndarray:
         metric, kind = row["measure_metric_id"], row["go_live_type"]
         error = row["se"] * drawn.scores[metric, kind]
         if row["month_spread"]:
-            own = drawn.of_month(metric, kind, row["party"], row["month"])
-            error = error + row["month_spread"] * own
+            error = error + row["month_spread"] * drawn.months[tuple(row[name] for name in CELL)]
         if row["is_logged"]:
             error = -(row["value"] - row["effect"]) * np.expm1(-error)
         found[place] = row["effect"] + error
