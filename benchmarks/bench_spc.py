@@ -139,11 +139,7 @@ def fill(
         .filter(pl.Series(rng.random(count) >= MISSING))
         .sort(*SERIES, MONTH)
     )
-    medians = values.filter(pl.col("metric_id") == keys[0][0]).select(
-        *SERIES[1:],
-        pl.col(MONTH).alias("acquired_month_on"),
-        pl.col("value").alias("p50_hours"),
-    )
+    medians = values.filter(pl.col("metric_id") == keys[0][0]).with_columns(metric_id=pl.lit("R01"))
     events = pl.DataFrame(
         [(f"P{n}", "go_live_viewing", go_live(n), f"Party {n}") for n in range(PARTIES)],
         schema=["scope_code", "event_type", "event_on", "label"],
@@ -165,7 +161,7 @@ def fill(
     )
     for name, table in {
         "marts.rpt_metrics_monthly": values,
-        "statistics.turnaround_survival": medians,
+        "statistics.metric_estimates": medians,
         "marts.dim_event": events,
         "marts.dim_target": targets,
         "intermediate.int_party_trusts": parties,

@@ -1,6 +1,7 @@
 """The metric registry, read from dbt's manifest: text and display rules, computes nothing."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,7 +13,9 @@ class Metric:
     """One metric as defined in the registry (rpt_metrics_monthly.yml, meta.metrics).
 
     A metric with is_percentile has no numerator and cannot be added up at all. One that is
-    semi_additive adds up over trusts and modalities, never over time.
+    semi_additive adds up over trusts and modalities, never over time. `rows`, of a metric whose
+    denominator counts exams or reports: the mart, its columns of party and day, `where` for which of
+    its rows, and in words what the denominator leaves out of them (`left_out`).
     """
 
     metric_id: str
@@ -29,6 +32,12 @@ class Metric:
     source_status: str
     semi_additive: bool
     is_percentile: bool = False
+    rows: Mapping[str, str] | None = None
+
+    @property
+    def is_money(self) -> bool:
+        """True where the unit is pounds, alone or for each of something."""
+        return self.unit.startswith("GBP")
 
     @property
     def over_time(self) -> str:
@@ -36,6 +45,18 @@ class Metric:
         if self.is_percentile:
             return "none"
         return "last" if self.semi_additive else "sum"
+
+    @property
+    def rows_sql(self) -> str | None:
+        """SQL that lists the exams or reports of a month; {party} and {month} are to be filled in."""
+        if self.rows is None:
+            return None
+        kept = f" and {self.rows['where']}" if "where" in self.rows else ""
+        return (
+            f"select exam_key from marts.{self.rows['table']} "
+            f"where {self.rows['party']} = '{{party}}' "
+            f"and date_trunc('month', {self.rows['month']}) = date '{{month}}'{kept}"
+        )
 
 
 def read_registry(manifest: Path) -> list[Metric]:

@@ -92,7 +92,7 @@ QUERIES: list[dict[str, Any]] = [
         "call": "from metric_months",
         "description": "One row per metric, organisation, modality group and month, with names, "
         "unit and the target of the month: marts.rpt_metrics_monthly, and the median of "
-        "statistics.turnaround_survival as R01. Holds every level and All beside each modality: "
+        "statistics.metric_estimates (R01). Holds every level and All beside each modality: "
         "choose one of each.",
         "columns": [
             _METRIC,
@@ -204,6 +204,9 @@ CATALOGUE: dict[str, tuple[str, dict[str, str]]] = {
             "semi_additive": "Adds up over trusts and modalities, never over time.",
             "is_percentile": "Adds up over nothing.",
             "over_time": _OVER_TIME[2],
+            "rows_sql": "SQL that lists the exams or reports that the denominator counts in a month, "
+            "{party} and {month} to be filled in; null where it counts something else.",
+            "rows_left_out": "What the denominator leaves out of these rows; or null.",
         },
     ),
     "queries": (

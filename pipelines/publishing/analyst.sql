@@ -18,18 +18,15 @@ with series as (
     union all
     -- an estimate over every exam of the group, kept beside the series
     select
-        'R01' as metric_id,
-        survival.org_level,
-        survival.org_code,
-        survival.modality_group,
-        survival.acquired_month_on as period_start_on,
+        estimates.metric_id,
+        estimates.org_level,
+        estimates.org_code,
+        estimates.modality_group,
+        estimates.period_start_on,
         null as numerator,
-        survival.exam_count as denominator,
-        survival.p50_hours as value
-    from statistics.turnaround_survival as survival
-    where
-        survival.acquired_month_on
-        <= (select max(months.period_start_on) from marts.rpt_metrics_monthly as months)
+        estimates.denominator,
+        estimates.value
+    from statistics.metric_estimates as estimates
 ),
 
 groups as (

@@ -6,28 +6,8 @@ from typing import Any
 import duckdb
 
 Section = tuple[str, list[tuple[str, str]]]
-REPORTS = (
-    "select exam_key from marts.fct_report where acquired_party_code = '{party}' "
-    "and date_trunc('month', verified_at_local) = date '{month}'"
-)
-EXAMS = (
-    "select exam_key from marts.fct_exam where party_code = '{party}' and is_completed "
-    "and date_trunc('month', performed_on) = date '{month}'"
-)
-# What one month of one party varies by itself is not in it (docs/benefit_evidence.md).
-MOVED = "95 %, of the mean effect moved here"
-# Rows of which the volume of a metric is made, and what of them the volume leaves out.
-ROWS = {
-    "R06": (REPORTS, None),
-    "R11": (REPORTS, None),
-    "R08": (REPORTS + " and reported_party_code is not null", None),
-    "R02": (EXAMS, "exams whose time to report cannot be told"),
-    "C02": (EXAMS, "exams without a usable NHS number or body region"),
-    "C03": (EXAMS, None),
-    "F05": (EXAMS, None),
-    "F06": (EXAMS, None),
-    "F07": (EXAMS, "nothing, but exams are counted by contract"),
-}
+# How it is made: docs/benefit_evidence.md.
+INTERVAL = "95 % interval of this month"
 
 
 def benefit_trace(
@@ -107,10 +87,11 @@ def _pounds(row: dict[str, Any]) -> Section:
     )
     rows = [
         ("realised", row["empty_because"] or _pound(row["realised_gbp"])),
-        (MOVED, _span(row)),
+        (INTERVAL, _span(row)),
         ("planned, forecast", f"{_pound(row['planned_gbp'])}, {_pound(row['forecast_gbp'])}"),
         ("= attributed units", _number(row["attributed_units"])),
         ("x unit value", value),
+        ("x price factor", _number(row["price_factor"])),
         ("attributed units", "effect x units of effect"),
         ("units of effect", f"{_number(row['units_of_effect'])} (volume x units x attribution)"),
         ("volume", f"{_number(row['volume'])}, the denominator of {row['measure_metric_id']}"),
@@ -133,7 +114,7 @@ def _effect(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Secti
     )
     rows = [
         ("effect", f"{_number(row['effect'])} in the unit of the metric"),
-        (MOVED, f"{_number(row['ci_low'])} to {_number(row['ci_high'])}"),
+        (INTERVAL, f"{_number(row['ci_low'])} to {_number(row['ci_high'])}"),
         ("verdict", row["verdict"] or "none"),
         ("evidence", row["evidence_grade"]),
     ]
@@ -188,18 +169,22 @@ def _feeds(connection: duckdb.DuckDBPyConnection, metric: str, party: str | None
 
 def _rows(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Section:
     metric = row["measure_metric_id"]
-    if metric not in ROWS:
+    told = _one(
+        connection,
+        "select rows_sql, rows_left_out from catalogue.metrics where metric_id = ?",
+        [metric],
+    )
+    if told is None or told["rows_sql"] is None:
         return "Rows", [("exams", f"{metric} is not counted in exams or reports")]
-    query, left_out = ROWS[metric]
-    sql = query.format(party=row["party_code"], month=f"{row['month_on']:%Y-%m-01}")
+    sql = told["rows_sql"].format(party=row["party_code"], month=f"{row['month_on']:%Y-%m-01}")
     try:
         (count,) = connection.execute(f"select count(*) from ({sql})").fetchall()[0]
     except duckdb.CatalogException:
         return "Rows", [("exams", "this file holds no rows of exams")]
-    noun = "reports" if query.startswith(REPORTS) else "exams"
+    noun = "reports" if "fct_report" in sql else "exams"
     rows = [(noun, f"{count:,}"), ("listed by", sql)]
-    if left_out:
-        rows.insert(1, ("the volume leaves out", left_out))
+    if told["rows_left_out"]:
+        rows.insert(1, ("the volume leaves out", told["rows_left_out"]))
     return "Rows", rows
 
 

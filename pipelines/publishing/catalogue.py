@@ -101,5 +101,18 @@ def column_rows(models: list[dict], statistics: list[dict]) -> pl.DataFrame:
 
 
 def metric_rows(metrics: list[Metric]) -> pl.DataFrame:
-    """One row per metric of the registry, with how its months become a longer period."""
-    return pl.DataFrame([metric.__dict__ | {"over_time": metric.over_time} for metric in metrics])
+    """One row per metric of the registry, with how its months become a longer period.
+
+    rows_sql and rows_left_out are null where the metric is not counted in exams or reports.
+    """
+    told = [
+        {name: value for name, value in metric.__dict__.items() if name != "rows"}
+        | {
+            "over_time": metric.over_time,
+            "rows_sql": metric.rows_sql,
+            "rows_left_out": (metric.rows or {}).get("left_out"),
+        }
+        for metric in metrics
+    ]
+    texts = {"rows_sql": pl.String, "rows_left_out": pl.String}
+    return pl.DataFrame(told, schema_overrides=texts, infer_schema_length=None)

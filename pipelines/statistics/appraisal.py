@@ -7,7 +7,7 @@ shows RATES_VINTAGE beside it.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -185,6 +185,8 @@ class UncertainLine:
     low, mode and high multiply the whole line; `shape` is the distribution of that multiplier. Of
     `normal`, low and high are a 95 % interval, of a mean whose
     standard error has `degrees` of freedom. A line of monetised health (QALY) takes the schedule health.
+    `drawn`: draws of the multiplier made elsewhere, where lines share an uncertainty; low and high are
+    then only the ends of its swing.
     """
 
     name: str
@@ -196,6 +198,7 @@ class UncertainLine:
     shape: Shape = "triangular"
     schedule: Schedule = "standard"
     degrees: int = PARTIES_LESS_ONE
+    drawn: np.ndarray | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -233,11 +236,12 @@ def simulate(
     mitigation: float = 0.0,
     draws: int = DRAWS,
 ) -> Simulation:
-    """Draw the multiplier of every line, independently, and add the present values up.
+    """Draw the multiplier of every line and add the present values up.
 
-    `generator` comes seeded from the caller, so that a figure can be had again. Raises ValueError
+    Lines are drawn independently of each other but for those that come with draws of their own, which
+    are taken in their order. `generator` comes seeded from the caller, so that a figure can be had again. Raises ValueError
     on no line, lines of unequal length or one name, an order other than low <= mode <= high, no
-    draws, and as `appraise`.
+    draws or another number of a line's own, and as `appraise`.
     """
     _check_lines(lines)
     if draws < 1:
@@ -246,7 +250,7 @@ def simulate(
     worth = [_signed_worth(line, uplift) for line in lines]
     modes = [line.mode for line in lines]
     total = _added(worth, modes)
-    drawn = _added(worth, [multipliers(line, generator, draws) for line in lines])
+    drawn = _added(worth, [_multiplied(line, generator, draws) for line in lines])
     swings = []
     for at, line in enumerate(lines):
         low, high = (
@@ -308,6 +312,14 @@ def _check_multiplier(line: UncertainLine) -> None:
         raise ValueError(f"{line.name}: low <= mode <= high does not hold")
     if line.degrees < 1:
         raise ValueError(f"{line.name}: {line.degrees} degrees of freedom are none")
+
+
+def _multiplied(line: UncertainLine, generator: np.random.Generator, draws: int) -> np.ndarray:
+    if line.drawn is None:
+        return multipliers(line, generator, draws)
+    if line.drawn.shape != (draws,):
+        raise ValueError(f"{line.name}: {line.drawn.shape} draws of its own, not {draws}")
+    return line.drawn
 
 
 def multipliers(line: UncertainLine, generator: np.random.Generator, draws: int) -> np.ndarray:

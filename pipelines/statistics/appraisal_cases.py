@@ -4,8 +4,8 @@ Years are financial years from April, the first with a cost or a benefit is the 
 and forecast are kept apart in every flow. Columns: pipelines/statistics/ledger_tables.py.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -20,7 +20,8 @@ from pipelines.statistics.appraisal import (
     benefit_sensitivities,
     simulate,
 )
-from pipelines.statistics.benefits import MONETISED, Drawn, interval_of_sum
+from pipelines.statistics.benefit_balance import MONETISED
+from pipelines.statistics.benefit_draws import INTERVAL, Drawn, drawn_sum, value_key
 from pipelines.statistics.ledger_tables import (
     APPRAISAL,
     APPRAISAL_FLOWS,
@@ -66,7 +67,11 @@ class Appraised:
 
 @dataclass(frozen=True)
 class _Line:
-    """One line of benefits from one source, with how far all of it may be off."""
+    """One line of benefits from one source, with how far all of it may be off.
+
+    `drawn`: draws of the multiplier of all of it, None without spread. Lines share the draws of what
+    they share: the effect of a metric, the value of a unit.
+    """
 
     line_id: str
     benefit_class: str
@@ -74,7 +79,7 @@ class _Line:
     by_year: dict[int, float]
     low: float = 1.0
     high: float = 1.0
-    degrees: int = 1
+    drawn: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -86,6 +91,7 @@ class _Basis:
     """Benefits and costs of one basis, over the same years.
 
     `months`: benefit_class and is_told of every line that counts, party and month up to the last.
+    `unpriced`: why costs of these months are not valued; they are in no flow.
     """
 
     name: str
@@ -93,6 +99,7 @@ class _Basis:
     costs: dict[str, dict[int, float]]
     last_month_on: date | None
     months: pl.DataFrame
+    unpriced: list[str]
 
     @property
     def years(self) -> list[int]:
@@ -108,18 +115,20 @@ def appraised(
     generator: np.random.Generator,
     *,
     price_year: int,
+    unpriced: Mapping[str, str] | None = None,
     draws: int = DRAWS,
 ) -> Appraised:
     """Appraise every basis, selection of classes and optimism bias.
 
     `by_month` of `counted_once` and `costs` of `costs_by_month`, both in real pounds of
-    `price_year`; `drawn` of the same rows. Only lines that count are read.
+    `price_year`; `drawn` of the same rows. Only lines that count are read. A basis with a cost that
+    is not valued (empty cost_gbp; `unpriced` says why, by cost) has no figure that costs are part of.
     """
     flows: list[Row] = []
     measures: list[Row] = []
     checks: list[Row] = []
     for name in BASES:
-        basis = _basis(name, by_month, costs, drawn)
+        basis = _basis(name, by_month, costs, drawn, unpriced or {})
         flows += [row | {"basis": name, "price_year": price_year} for row in _flow_rows(basis)]
         for selection, classes in SELECTIONS.items():
             for bias in OPTIMISM_BIASES:
@@ -144,7 +153,13 @@ def _frame(rows: list[Row], table: Row) -> pl.DataFrame:
     return pl.DataFrame([[row.get(name) for name in schema] for row in rows], schema, orient="row")
 
 
-def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn) -> _Basis:
+def _basis(
+    name: str,
+    by_month: pl.DataFrame,
+    costs: pl.DataFrame,
+    drawn: Drawn,
+    unpriced: Mapping[str, str],
+) -> _Basis:
     counted = by_month.filter(pl.col("is_counted") & pl.col("benefit_class").is_in(list(MONETISED)))
     is_realised, is_forecast = (
         pl.col(name).is_not_null() for name in ("realised_gbp", "forecast_gbp")
@@ -161,10 +176,12 @@ def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn)
     else:
         realised = realised.clear()
     benefits = [_realised_line(rows, drawn) for rows in _by_line(realised)]
-    benefits += [_forecast_line(rows) for rows in _by_line(forecast)]
+    benefits += [_forecast_line(rows, drawn) for rows in _by_line(forecast)]
     paid = {
         str(rows["cost_id"][0]): _by_year(rows, "cost_gbp")
-        for rows in costs.sort("cost_id").partition_by("cost_id", maintain_order=True)
+        for rows in costs.drop_nulls("cost_gbp")
+        .sort("cost_id")
+        .partition_by("cost_id", maintain_order=True)
     }
     months = [
         found
@@ -173,8 +190,14 @@ def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn)
     ]
     last = max(months, default=None)
     after_go_live = counted.filter(pl.col("month") <= last) if last else counted.clear()
+    lacking = costs.filter(pl.col("cost_gbp").is_null())["cost_id"].unique().sort()
     return _Basis(
-        name, benefits, paid, last, after_go_live.select("benefit_class", is_told=is_told)
+        name,
+        benefits,
+        paid,
+        last,
+        after_go_live.select("benefit_class", is_told=is_told),
+        [unpriced.get(cost, f"cost {cost} is not valued") for cost in lacking],
     )
 
 
@@ -193,30 +216,33 @@ def _realised_line(rows: pl.DataFrame, drawn: Drawn) -> _Line:
     """The multiplier is as uncertain as the sum of its months, effect and unit value together."""
     line = rows.row(0, named=True)
     total = float(rows["realised_gbp"].sum())
-    low, high = interval_of_sum(list(rows.iter_rows(named=True)), drawn)
+    pounds = drawn_sum(rows, drawn)
+    multiplied = pounds / total if pounds is not None and total else None
     ends = (1.0, 1.0)
-    if low is not None and high is not None and total:
-        # A harm is multiplied too: its larger end is the lower pound.
-        ends = (min(low / total, high / total, 1.0), max(low / total, high / total, 1.0))
+    if multiplied is not None:
+        # The figure itself may lie beyond an end where a logarithm makes the draws uneven.
+        low, high = np.quantile(multiplied, INTERVAL)
+        ends = (min(float(low), 1.0), max(float(high), 1.0))
     return _Line(
         line["benefit_id"],
         line["benefit_class"],
         "realised",
         _by_year(rows, "realised_gbp"),
         *ends,
-        line["degrees"],
+        multiplied,
     )
 
 
-def _forecast_line(rows: pl.DataFrame) -> _Line:
+def _forecast_line(rows: pl.DataFrame, drawn: Drawn) -> _Line:
     """The multiplier is the range of the unit value; without one the forecast is taken as it is."""
     line = rows.row(0, named=True)
     value = line["unit_value_gbp"]
-    ends = (
-        (line["unit_value_low_gbp"] / value, line["unit_value_high_gbp"] / value) if value else ()
-    )
     by_year = _by_year(rows, "forecast_gbp")
-    return _Line(line["benefit_id"], line["benefit_class"], "forecast", by_year, *ends)
+    found = _Line(line["benefit_id"], line["benefit_class"], "forecast", by_year)
+    if not value:
+        return found
+    ends = (line["unit_value_low_gbp"] / value, line["unit_value_high_gbp"] / value)
+    return replace(found, low=ends[0], high=ends[1], drawn=drawn.values[value_key(line)] / value)
 
 
 def _flow_rows(basis: _Basis) -> list[Row]:
@@ -292,6 +318,10 @@ def _case(
         "undiscounted_payback_year": "not paid back by the last year",
         "discounted_payback_year": "not paid back by the last year",
     }
+    if basis.unpriced:
+        # What costs are part of would look better for the cost that is missing.
+        values = dict.fromkeys(values) | {"pv_benefits": found.pv_benefits}
+        notes = dict.fromkeys(values, "; ".join(basis.unpriced))
     told = [
         about
         | {
@@ -302,6 +332,8 @@ def _case(
         }
         for measure, value in values.items()
     ]
+    if basis.unpriced:
+        return told, []
     others = benefit_sensitivities(
         costs, benefits, optimism_bias=bias, mitigation=MITIGATION, schedule=SCHEDULE
     )
@@ -336,6 +368,5 @@ def _uncertain(line: _Line, years: Sequence[int]) -> UncertainLine:
         _summed([line.by_year], years),
         low=line.low,
         high=line.high,
-        shape="normal" if line.source == "realised" else "triangular",
-        degrees=line.degrees,
+        drawn=line.drawn,
     )

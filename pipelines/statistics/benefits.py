@@ -10,46 +10,38 @@ other verdict; D no effect, or no interval. A line of A or B whose class is CRB 
 names no ledger line. Frames have one price base; months are their first day.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from pipelines.statistics.appraisal import DRAWS, PARTIES_LESS_ONE, UncertainLine, multipliers
-from pipelines.statistics.intervals import SIGNIFICANCE, t_quantile
+from pipelines.statistics.appraisal import DRAWS
+from pipelines.statistics.benefit_draws import (
+    ENDS,
+    LINE_MONTH,
+    POUND_ENDS,
+    Drawn,
+    draws_of,
+    ends_of,
+)
 
-# In the order in which they stand beside each other; UB has no pounds.
-MONETISED = ("CRB", "NCRB", "SB")
 IMPROVED = "consistent with improvement"
 FINANCE_AGREED = ("verified", "local")
-INTERVAL = (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2)
 OF_LINE = (
     "measure_metric_id", "go_live_type", "benefit_class", "double_count_group", "assumption_id",
     "unit_value_low_gbp", "unit_value_gbp", "unit_value_high_gbp", "value_source_status",
     "source_status", "register_version",
 )  # fmt: skip
 OF_EFFECT = (
-    "volume", "effect", "ci_low", "ci_high", "degrees", "verdict", "units_of_effect",
-    "attributed_units",
+    "volume", "price_factor", "value", "effect", "is_logged", "se", "month_spread", "degrees", "verdict",
+    "units_of_effect", "attributed_units",
 )  # fmt: skip
-LINE_MONTH = ("benefit_id", "party", "month")
-MONEY = ("planned_gbp", "forecast_gbp", "realised_gbp", "realised_low_gbp", "realised_high_gbp")
+MONEY = ("planned_gbp", "forecast_gbp", "realised_gbp", *POUND_ENDS)
 
 
 class RegisterBroken(ValueError):
     """Lines of the register cannot be valued; the message has line, rule and next step of each."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Draws shared by all pounds: standard scores by effect, pounds by unit value."""
-
-    scores: dict[tuple[str, str], np.ndarray]
-    values: dict[tuple[Any, ...], np.ndarray]
 
 
 def line_faults(register: pl.DataFrame) -> dict[str, str]:
@@ -112,18 +104,22 @@ def benefits_by_month(
     """One row per line of the register, party and month from the month after its go-live on.
 
     `register`: the lines of staging.stg_finance__benefits, with `beneficiary`; pounds in prices of
-    one year. `effects`: metric_id, go_live_type, party, month, effect (what the metric is less what
-    it would be, in its unit), ci_low, ci_high (95 %), degrees (of freedom of that interval),
-    verdict. `volumes`: metric_id, party, month, volume (denominator of the month; 1 for a metric
-    that is a count). `go_lives`: party, go_live_type, go_live_on. `until`: last month told, its
+    one year. `effects`: metric_id, go_live_type, party, month, value (of the metric), effect (value
+    less what it would be, in its unit), is_logged (whether it was estimated as a logarithm), se
+    (standard error of the mean effect) and month_spread (standard deviation of a single month of the
+    party), both in the scale of the estimate, degrees (of freedom of se), verdict. `volumes`: metric_id, party, month, volume (denominator of the month; 1 for a metric
+    that is a count), price_factor (what its pounds are multiplied by to be in the prices of the
+    register; 1 for a metric that is not in pounds, null where it is not known). `go_lives`: party, go_live_type, go_live_on. `until`: last month told, its
     first day.
 
-    The interval of pounds comes from `draws` draws of effect (Student's t with the degrees that
-    the 95 % interval was made with, so that a unit value without spread gives the interval of the
-    effect) and unit value (triangular).
-    One draw of an effect is that of every party and month of its metric and one of a unit value
-    that of every line with its assumption, so that errors do not cancel out. No effect, no volume
-    or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
+    The intervals of effect and pounds come from `draws` draws, made in the scale of the estimate: the
+    error of the mean effect (Student's t), what the month varies by itself (normal), and the unit
+    value (triangular). Of a logged metric both multiply what the metric would be, so that the
+    interval is longer on one side.
+    One error of an effect is that of every party and month of its metric and one unit value that of
+    every line with its assumption, so that these do not cancel out in a sum; what months vary by
+    themselves does. No effect, no volume,
+    no price factor or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
     The forecast is the plan x attribution x confidence x (1 - optimism). Returned with the draws, for
     the interval of sums of rows (`interval_of_sum`). Raises RegisterBroken.
     """
@@ -138,21 +134,27 @@ def benefits_by_month(
         rows.with_columns(units.alias("units_of_effect"), value.alias("unit_value_gbp"))
         .with_columns((pl.col("effect") * pl.col("units_of_effect")).alias("attributed_units"))
         .with_columns(
-            (pl.col("attributed_units") * pl.col("unit_value_gbp")).alias("realised_gbp")
+            (
+                pl.col("attributed_units") * pl.col("unit_value_gbp") * pl.col("price_factor")
+            ).alias("realised_gbp")
         )
     )  # fmt: skip
-    drawn = _drawn_of(rows, generator, draws)
-    ends = [interval_of_sum([row], drawn) for row in rows.iter_rows(named=True)]
+    drawn = draws_of(rows, generator, draws)
     found = (
-        rows.with_columns(
-            pl.Series("realised_low_gbp", [low for low, _ in ends], dtype=pl.Float64),
-            pl.Series("realised_high_gbp", [high for _, high in ends], dtype=pl.Float64),
-            _grade().alias("evidence_grade"),
-        )
-        .select(*LINE_MONTH, *OF_LINE, *OF_EFFECT, *MONEY, "evidence_grade")
+        rows.join(ends_of(rows, drawn), on=LINE_MONTH, how="left")
+        .with_columns(_grade().alias("evidence_grade"))
+        .select(*LINE_MONTH, *OF_LINE, *OF_EFFECT, *ENDS, *MONEY, "evidence_grade")
         .sort(LINE_MONTH)
     )
     return found, drawn
+
+
+def first_months(go_lives: pl.DataFrame) -> pl.DataFrame:
+    """One row per party and type of go-live: from_month, the first full month after it."""
+    return go_lives.group_by("party", "go_live_type").agg(
+        pl.col("go_live_on").min().dt.offset_by("-1d").dt.month_start().dt.offset_by("1mo")
+        .alias("from_month")
+    )  # fmt: skip
 
 
 def _line_months(
@@ -163,12 +165,10 @@ def _line_months(
     until: date,
 ) -> pl.DataFrame:
     """Lines with the months after go-live, their plan, forecast, volume and effect."""
-    live = go_lives.group_by("party", "go_live_type").agg(
-        pl.col("go_live_on").min().dt.offset_by("-1d").dt.month_start().dt.offset_by("1mo")
-        .alias("from_month")
-    )  # fmt: skip
-    parties = live.join(register, on="go_live_type").filter(
-        (pl.col("beneficiary") == "NETWORK") | (pl.col("beneficiary") == pl.col("party"))
+    parties = (
+        first_months(go_lives)
+        .join(register, on="go_live_type")
+        .filter((pl.col("beneficiary") == "NETWORK") | (pl.col("beneficiary") == pl.col("party")))
     )
     shared = parties.with_columns(pl.len().over("benefit_id").alias("party_count"))
     months = (
@@ -215,65 +215,6 @@ def _grade() -> pl.Expr:
     )
 
 
-def _drawn_of(rows: pl.DataFrame, generator: np.random.Generator, draws: int) -> Drawn:
-    # Drawn in the order of their names, so that the order of the rows changes nothing.
-    degrees = (
-        rows.group_by("measure_metric_id", "go_live_type")
-        .agg(pl.col("degrees").max().fill_null(PARTIES_LESS_ONE))
-        .sort("measure_metric_id", "go_live_type")
-    )
-    scores = {
-        (metric, kind): generator.standard_t(freedom, draws)
-        for metric, kind, freedom in degrees.iter_rows()
-    }
-    return Drawn(scores, _drawn_values(rows, generator, draws))
-
-
-def interval_of_sum(
-    rows: Sequence[dict[str, Any]], drawn: Drawn
-) -> tuple[float, float] | tuple[None, None]:
-    """2.5 and 97.5 percentile of the pounds of some rows together.
-
-    None where a row has no effect, no interval or no value, or there is no row.
-    """
-    total: np.ndarray | None = None
-    for row in rows:
-        needed = (row["realised_gbp"], row["ci_low"], row["ci_high"])
-        if any(number is None or not math.isfinite(number) for number in needed):
-            return None, None
-        reach = 2 * t_quantile(1 - SIGNIFICANCE / 2, row["degrees"])
-        scores = drawn.scores[row["measure_metric_id"], row["go_live_type"]]
-        effect = row["effect"] + scores * ((row["ci_high"] - row["ci_low"]) / reach)
-        pounds = effect * row["units_of_effect"] * drawn.values[_value_key(row)]
-        total = pounds if total is None else total + pounds
-    if total is None:
-        return None, None
-    low, high = np.quantile(total, INTERVAL)
-    return float(low), float(high)
-
-
-def _value_key(row: dict[str, Any]) -> tuple[Any, ...]:
-    names = ("assumption_id", "unit_value_low_gbp", "unit_value_gbp", "unit_value_high_gbp")
-    return tuple(row[name] for name in names)
-
-
-def _drawn_values(
-    rows: pl.DataFrame, generator: np.random.Generator, draws: int
-) -> dict[tuple[Any, ...], np.ndarray]:
-    keys = {_value_key(row) for row in rows.iter_rows(named=True) if row["unit_value_gbp"]}
-    drawn = {}
-    for key in sorted(keys, key=str):
-        _, low, mode, high = key
-        line = UncertainLine(str(key), "benefit", (0.0,), low, mode, high)
-        drawn[key] = multipliers(line, generator, draws)
-    # What is worth nothing is worth nothing in every draw.
-    return drawn | {
-        _value_key(row): np.zeros(draws)
-        for row in rows.iter_rows(named=True)
-        if row["unit_value_gbp"] == 0
-    }
-
-
 def counted_once(by_month: pl.DataFrame) -> pl.DataFrame:
     """The rows of `benefits_by_month` with `is_counted`: one line of each double-count group.
 
@@ -299,57 +240,3 @@ def counted_lines(by_month: pl.DataFrame) -> dict[str, str]:
         .unique("double_count_group", keep="first", maintain_order=True)
     )  # fmt: skip
     return dict(order.select("double_count_group", "benefit_id").iter_rows())
-
-
-def balance_by_party(by_month: pl.DataFrame, costs: pl.DataFrame) -> pl.DataFrame:
-    """One row per party and month: realised by class, costs, and cash-releasing less costs.
-
-    `by_month` of `counted_once`, `costs` with party, month, cost_gbp (several rows of one month are
-    added up). crb_gbp, ncrb_gbp and sb_gbp stand beside each other and are never added; net_cash_gbp
-    is crb_gbp less cost_gbp. A class without a realised value is empty, and so is the net then; a
-    month without a cost row cost nothing.
-    """
-    counted = by_month.filter(pl.col("is_counted"))
-
-    def of_class(name: str) -> pl.Expr:
-        found = pl.col("realised_gbp").filter(pl.col("benefit_class") == name).drop_nulls()
-        return pl.when(found.len() > 0).then(found.sum()).alias(f"{name.lower()}_gbp")
-
-    gained = counted.group_by("party", "month").agg(of_class(name) for name in MONETISED)
-    paid = costs.group_by("party", "month").agg(pl.col("cost_gbp").sum())
-    return (
-        gained.join(paid, on=("party", "month"), how="full", coalesce=True)
-        .with_columns(pl.col("cost_gbp").fill_null(0.0))
-        .with_columns((pl.col("crb_gbp") - pl.col("cost_gbp")).alias("net_cash_gbp"))
-        .sort("party", "month")
-    )
-
-
-def costs_by_month(costs: pl.DataFrame, parties: pl.Series, *, until: date) -> pl.DataFrame:
-    """One row per cost, party and month up to `until`: cost_id, party, month, cost_gbp.
-
-    `costs` has the columns of the seed programme_costs; NETWORK is shared equally by `parties`. A
-    cost without a price year raises ValueError: it cannot be set against real benefits.
-    """
-    nameless = costs.filter(pl.col("price_base_year").is_null())["cost_id"].to_list()
-    if nameless:
-        raise ValueError(f"{', '.join(nameless)}: no price_base_year; ask finance which")
-    owners = pl.DataFrame({"party": parties})
-    months = costs.with_columns(
-        pl.date_ranges(
-            "from_month", pl.min_horizontal(pl.col("to_month").fill_null(until), until), "1mo"
-        ).alias("month")
-    ).explode("month")
-    is_owner = (pl.col("party_code") == "NETWORK") | (pl.col("party_code") == pl.col("party"))
-    return (
-        months.drop_nulls("month")
-        .join(owners, how="cross")
-        .filter(is_owner)
-        .select(
-            "cost_id",
-            "party",
-            "month",
-            (pl.col("gbp_per_month") / pl.len().over("cost_id", "month")).alias("cost_gbp"),
-        )
-        .sort("cost_id", "party", "month")
-    )

@@ -138,7 +138,11 @@ def _check(told: pl.DataFrame, metrics: pl.DataFrame) -> None:
         raise ValueError(f"{twice.select(*SERIES, MONTH).row(0)} has two values")
     infinite = told.filter(pl.col("value").is_infinite())
     if len(infinite):
-        raise ValueError(f"{infinite.select(*SERIES, MONTH).row(0)} has an infinite value")
+        metric, level, org, modality, month = infinite.select(*SERIES, MONTH).row(0)
+        raise ValueError(
+            f"{metric} of {level} {org}, {modality}, {month:%B %Y}: the value is infinite; a figure that is "
+            "not known has to be null: mend the model that makes it, then `imaging run --force`"
+        )
 
 
 def _months_missing() -> pl.Expr:

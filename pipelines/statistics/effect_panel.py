@@ -1,8 +1,9 @@
 """The panel of one metric for the effect of go-lives: which parties, months and comparators.
 
-A month that is missing stays missing: nothing is filled in. Since every party needs every month, a
-month without a value of one party is left out for all, and a party without a value in at least half
-of the months is left out itself; both are told.
+A month that is missing stays missing: nothing is filled in. Since every party of the programme needs
+every month, a month without a value of one of them is left out for all. A comparator that lacks a
+month takes it from those only who have nobody else to be compared with then. Who has no value in at
+least half of the months is left out itself. All of it is told.
 """
 
 import math
@@ -45,13 +46,14 @@ class Panel:
 
     `rows`: trust (party or comparator), month, value (logged where `is_logged`). `go_live`: first
     month with the effect; None is a comparator outside the programme. `missing`: months without a
-    value of somebody; `shocks`: months of common shocks, which are left out, kept, or none.
+    value of a party; `gaps`: by comparator the other months that it lacks; `shocks`: months of common shocks, which are left out, kept, or none.
     """
 
     rows: pl.DataFrame
     go_live: dict[str, date | None]
     is_logged: bool
     missing: frozenset[date]
+    gaps: Mapping[str, tuple[date, ...]]
     shocks: frozenset[date]
     shock_months: str
     left_out_parties: tuple[str, ...]
@@ -74,9 +76,21 @@ class Panel:
         return sorted(name for name, month in self.go_live.items() if month is None)
 
     @property
+    def last_go_live(self) -> date:
+        """First month with the effect of the last party to go live."""
+        return max(month for month in self.go_live.values() if month)
+
+    @property
     def is_all_live(self) -> bool:
         """The last party goes live within the panel."""
-        return max(month for month in self.go_live.values() if month) <= self.last_month_on
+        return self.last_go_live <= self.last_month_on
+
+    @property
+    def not_compared(self) -> list[date]:
+        """Months after the last go-live that every comparator lacks: nobody is left then."""
+        gaps = [set(self.gaps.get(name, ())) for name in self.comparators]
+        shared = set.intersection(*gaps) if gaps else set()
+        return sorted(month for month in shared if month >= self.last_go_live)
 
 
 def next_month(month: date, count: int = 1) -> date:
@@ -153,7 +167,9 @@ def panel_of(
             f"{first:%B %Y}; deliver the missing months"
         )
     known = known.filter(pl.col("party_code").is_in(kept))
-    full = known.group_by("month_on").len().filter(pl.col("len") == len(kept))
+    of_programme = known.filter(~pl.col("party_code").is_in(list(outside)))
+    counted = of_programme.group_by("month_on").len()
+    full = counted.filter(pl.col("len") == len(set(kept) - outside))
     missing = frozenset(months) - set(full["month_on"])
     shocked = shocks & frozenset(months)
     start = min(starts[party] for party in kept if party in starts)
@@ -172,12 +188,24 @@ def panel_of(
         go_live={name: None if name in outside else starts.get(name, later) for name in kept},
         is_logged=is_logged,
         missing=missing,
+        gaps=_gaps(rows, sorted(outside & set(kept)), frozenset(months) - missing),
         shocks=shocked,
         shock_months=_handled(months, missing, shocked, start),
         left_out_parties=left_out,
         first_month_on=first,
         last_month_on=last,
     )
+
+
+def _gaps(
+    rows: pl.DataFrame, comparators: list[str], months: frozenset[date]
+) -> dict[str, tuple[date, ...]]:
+    """Months that a comparator lacks, of those who lack any."""
+    told = {
+        name: set(rows.filter(pl.col("party_code") == name)["month_on"]) for name in comparators
+    }
+    found = {name: tuple(sorted(months - known)) for name, known in told.items()}
+    return {name: lacking for name, lacking in found.items() if lacking}
 
 
 def _handled(

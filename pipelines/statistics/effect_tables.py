@@ -70,7 +70,8 @@ GO_LIVE_EFFECTS: dict[str, Any] = {
         (
             "missing_month_count",
             "BIGINT",
-            "Months left out for all parties since one of them has no value.",
+            "Months left out for all parties since one of them has no value. A comparator that lacks "
+            "a month takes it from nobody who has another to be compared with: cannot_tell says which.",
         ),
         (
             "left_out_parties",
@@ -95,8 +96,9 @@ GO_LIVE_EFFECTS_MONTHLY: dict[str, Any] = {
     "name": "go_live_effects_monthly",
     "description": "One row per metric, type of go-live, party and month after its go-live that "
     "can be compared: the metric, what it would have been, and the difference. The mean of the "
-    "rows is the estimate of statistics.go_live_effects. A single month has no interval of its "
-    "own: ci_low and ci_high carry that of the estimate, moved to the month's effect.",
+    "rows is the estimate of statistics.go_live_effects. ci_low and ci_high carry the interval of the "
+    "estimate, moved to the month's effect; what the month varies by itself is month_spread, and "
+    "statistics.realised_benefits has the interval with both.",
     "grain": "metric_id, go_live_type, party_code, month_on",
     "columns": [
         ("metric_id", "VARCHAR", "Metric of the registry."),
@@ -114,6 +116,12 @@ GO_LIVE_EFFECTS_MONTHLY: dict[str, Any] = {
             "a logged metric the counterfactual is divided by that reach.",
         ),
         ("ci_high", "DOUBLE", "Effect plus that reach; likewise."),
+        (
+            "month_spread",
+            "DOUBLE",
+            "Standard deviation of a single month of the party around the fit of its months before "
+            "go-live, in the scale of the estimate (is_logged): what a month varies by itself.",
+        ),
     ],
 }
 
@@ -128,14 +136,19 @@ GO_LIVE_EFFECTS_CHECKS: dict[str, Any] = {
         (
             "check_name",
             "VARCHAR",
-            "placebo, leave one out, horizon, trends, not yet live or shock months.",
+            "placebo, leave one out, horizon, trends, not yet live, shock months or comparator gaps "
+            "(only where a comparator lacks a month).",
         ),
         ("variant", "VARCHAR", "What is done otherwise; for leave one out the party."),
         ("att", "DOUBLE", "The estimate then, in the scale of the estimate; or null, see note."),
         ("ci_low", "DOUBLE", "Lower end of its 95 % interval; null where none can be told."),
         ("ci_high", "DOUBLE", "Upper end; likewise."),
         ("n_effect_cells", "BIGINT", "Months of parties it stands on."),
-        ("note", "VARCHAR", "Why there is no estimate; or null."),
+        (
+            "note",
+            "VARCHAR",
+            "Why there is no estimate, or which months a comparator lacks; or null.",
+        ),
     ],
 }
 

@@ -64,7 +64,12 @@ BY_TRUST = {
     "att": pl.Float64,
     "n_effect_cells": pl.Int64,
 }
-BY_CELL = {"trust": pl.String, "months_since": pl.Int64, "effect": pl.Float64}
+BY_CELL = {
+    "trust": pl.String,
+    "months_since": pl.Int64,
+    "effect": pl.Float64,
+    "month_spread": pl.Float64,
+}
 BY_MONTH_SINCE = {"months_since": pl.Int64, "trust_count": pl.Int64, **_ESTIMATE}
 DIAGNOSTICS = {"check": pl.String, "variant": pl.String, **_ESTIMATE, "note": pl.String}
 
@@ -83,7 +88,8 @@ class GoLiveEffect:
     `by_trust`: one row per party with months after go-live. No interval: its only months after
     go-live are those that made the estimate.
     `by_cell`: one row per party and month after go-live: value less its imputation. Their mean is
-    `att`. No interval either.
+    `att`. No interval either, but `month_spread`: the standard deviation of a single month of the
+    party around the fit of its months before go-live.
     `by_month_since`: one row per month since go-live; negative ones are the placebo's. No interval
     for fewer than three parties. The months are of different parties.
     `diagnostics`: one row per check and variant; att is null where `note` says why.
@@ -129,7 +135,8 @@ def estimate(
     that counts months), `value` (finite; logged before where effects multiply). `go_live` holds the
     first month with the effect of every party of the panel, in the type of `month`; None is a party
     outside the programme, compared with and never permuted. A go-live after the panel's last month
-    makes a party one to compare with. `months_left_out` are not used for any party: a shock that
+    makes a party one to compare with. A party outside the programme may lack months: they are
+    compared without it, and where nobody else is left, not at all. `months_left_out` are not used for any party: a shock that
     met the parties unequally is not a common month. `promised` is the size of the effect
     somebody expected, in the unit of the values. More than nine parties of the programme need a
     `generator`, which draws the orders.
@@ -243,8 +250,14 @@ def _by_trust(series: Series, fit: Fit, cells: Mask) -> pl.DataFrame:
 
 def _by_cell(series: Series, fit: Fit, cells: Mask) -> pl.DataFrame:
     since = np.array(fit.design.months)[None, :] - np.array(series.starts)[:, None]
+    spread = fit.month_spread()
     rows = [
-        (series.trusts[place], int(since[place, column]), float(fit.left[place, column]))
+        (
+            series.trusts[place],
+            int(since[place, column]),
+            float(fit.left[place, column]),
+            float(spread[place]),
+        )
         for place, column in np.argwhere(cells)
     ]
     return pl.DataFrame(rows, schema=BY_CELL, orient="row")
@@ -324,9 +337,10 @@ def _not_yet_live(series: Series, horizon_months: int) -> Effect:
     differences = []
     for place, column in np.argwhere(cells):
         base = int(np.flatnonzero(design.untreated[place])[-1])
-        others = design.untreated[:, column]
+        others = design.untreated[:, column] & ~np.isnan(series.values[:, base])
         change = series.values[:, column] - series.values[:, base]
-        differences.append(change[place] - change[others].mean())
+        if others.any():
+            differences.append(change[place] - change[others].mean())
     att = float(np.mean(differences)) if differences else None
     return replace(NO_EFFECT, att=att, cell_count=len(differences))
 

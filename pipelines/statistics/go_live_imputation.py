@@ -28,7 +28,7 @@ ROUNDING = 1e-12
 class Series:
     """Values (party x month used) with the go-live of each party, months counted from the first.
 
-    `outside` are parties that are not of the programme. `end` is the first month not used.
+    `outside` are parties that are not of the programme; of them alone a value may be missing (NaN).
     """
 
     trusts: tuple[str, ...]
@@ -75,10 +75,10 @@ class Series:
             double = rows.filter(pl.struct("trust", "month").is_duplicated()).row(0)
             raise ValueError(f"{double[0]} {double[1]}: more than one value")
         for trust, month in itertools.product(trusts, months):
-            if (trust, month) not in places:
+            if (trust, month) not in places and go_live[trust] is not None:
                 told = _month_like(rows["month"][0], first + month)
                 raise ValueError(
-                    f"{trust} {told}: no value; every party needs every month, "
+                    f"{trust} {told}: no value; every party of the programme needs every month, "
                     "so deliver it or leave the month out for all"
                 )
         starts = tuple(
@@ -91,7 +91,9 @@ class Series:
             tuple(go_live[trust] is None for trust in trusts),
             months,
             length,
-            np.array([[places[trust, month] for month in months] for trust in trusts]),
+            np.array(
+                [[places.get((trust, month), math.nan) for month in months] for trust in trusts]
+            ),
         )
 
     def without(self, place: int) -> "Series":
@@ -108,7 +110,12 @@ class Series:
     @property
     def rounding(self) -> float:
         """Difference of two results of these values below which they are the same."""
-        return ROUNDING * float(np.abs(self.values).max(initial=0))
+        return ROUNDING * float(np.nanmax(np.abs(self.values), initial=0))
+
+    @property
+    def absent(self) -> tuple[tuple[int, int], ...]:
+        """Place of the trust and of the month of every missing value."""
+        return tuple((int(row), int(column)) for row, column in np.argwhere(np.isnan(self.values)))
 
 
 def _month_number(month: Month) -> int:
@@ -136,12 +143,12 @@ class Design:
     @classmethod
     def of(cls, series: Series, *, trends: bool) -> "Design":
         """The design of the go-lives of a series, with a trend of each party or without."""
-        return _designed(series.starts, series.months, series.length, trends)
+        return _designed(series.starts, series.months, series.length, trends, series.absent)
 
     def after(self, horizon_months: int) -> Mask:
         """The cells of the first months after go-live in which somebody was not live yet."""
         since = np.array(self.months)[None, :] - np.array(self.starts)[:, None]
-        return (since >= 0) & (since < horizon_months)
+        return (since >= 0) & (since < horizon_months) & self.untreated.any(axis=0)
 
     def weights(self, cells: Mask) -> Floats:
         """What each cell counts in the mean effect over `cells`; sums up with the values to it.
@@ -160,12 +167,19 @@ class Design:
 
 @lru_cache(maxsize=256)
 def _designed(
-    starts: tuple[int, ...], months: tuple[int, ...], length: int, trends: bool
+    starts: tuple[int, ...],
+    months: tuple[int, ...],
+    length: int,
+    trends: bool,
+    absent: tuple[tuple[int, int], ...],
 ) -> Design:
     """Cached: a list of metrics has one go-live calendar, and its subsets, again and again."""
     used = tuple(month for month in months if month < max(starts))
     trust_count, month_count = len(starts), len(used)
     untreated = np.array(used)[None, :] < np.array(starts)[:, None]
+    for place, column in absent:
+        if column < month_count:
+            untreated[place, column] = False
     trust = np.eye(trust_count)[:, None, :].repeat(month_count, axis=1)
     month = np.eye(month_count)[None, :, 1:].repeat(trust_count, axis=0)
     blocks = [trust, month]
@@ -206,10 +220,23 @@ class Fit:
         """Fit the untreated cells of a series."""
         values = series.values[:, : len(design.months)]
         # Levels and common months change no effect; without them less is lost to rounding.
-        values = values - values.mean(axis=1, keepdims=True)
-        values = values - values.mean(axis=0, keepdims=True)
+        values = values - np.nanmean(values, axis=1, keepdims=True)
+        values = values - np.nanmean(values, axis=0, keepdims=True)
         fitted = design.rows @ (design.inverse @ values[design.untreated])
-        return cls(series, design, values, values - fitted)
+        # A missing value has no weight: 0 keeps it out of every sum.
+        return cls(series, design, np.nan_to_num(values), np.nan_to_num(values - fitted))
+
+    def month_spread(self) -> Floats:
+        """Standard deviation of a single month of each trust around the fit.
+
+        Of the months in which it was not live yet, raised by the degrees of freedom of the whole fit.
+        """
+        used = self.design.untreated
+        taken = float(np.einsum("ij,ji->", self.design.inverse, self.design.rows[used]))
+        free = max(int(used.sum()) - round(taken), 1)
+        squares = np.where(used, self.left, 0) ** 2
+        mean = squares.sum(axis=1) / np.maximum(used.sum(axis=1), 1)
+        return np.sqrt(mean * used.sum() / free)
 
     def effect(self, cells: Mask) -> "ToldEffect":
         """Mean effect over `cells` with its cluster-t interval."""

@@ -42,13 +42,14 @@ REALISED_BENEFITS: dict[str, Any] = {
         (
             "realised_gbp",
             "DOUBLE",
-            "Attributed units x unit value; below 0 for a harm, empty where it cannot be told.",
+            "Attributed units x unit value x price factor; below 0 for a harm, empty where it cannot be "
+            "told.",
         ),
         (
             "realised_low_gbp",
             "DOUBLE",
-            "Lower end, from the 95 % interval of the mean effect moved to this month: what one month "
-            "of one party varies by itself is not in it.",
+            "Lower end of the 95 % interval: of draws of the error of the mean effect, of what one month of "
+            "one party varies by itself, and of the unit value.",
         ),
         ("realised_high_gbp", "DOUBLE", "Upper end."),
         ("empty_because", "VARCHAR", "Why realised is empty, in words; null where it is told."),
@@ -62,7 +63,11 @@ REALISED_BENEFITS: dict[str, Any] = {
         ("double_count_group", "VARCHAR", "Lines that may count the same benefit; or null."),
         ("is_counted", "BOOLEAN", "The line of its group that counts, or a line without a group."),
         ("effect", "DOUBLE", "The metric less what it would have been, in its unit."),
-        ("ci_low", "DOUBLE", "Lower end of its 95 % interval."),
+        (
+            "ci_low",
+            "DOUBLE",
+            "Lower end of its 95 % interval, in which is what the month varies by itself.",
+        ),
         ("ci_high", "DOUBLE", "Upper end."),
         ("volume", "DOUBLE", "Denominator of the metric in the month; 1 for a count."),
         (
@@ -71,6 +76,12 @@ REALISED_BENEFITS: dict[str, Any] = {
             "Volume x units per effect x attribution; below 0 where less of the metric is better.",
         ),
         ("attributed_units", "DOUBLE", "Effect x units_of_effect: what is valued."),
+        (
+            "price_factor",
+            "DOUBLE",
+            "Of a metric in pounds (F05, F06, F07): from prices of the month's year to those of "
+            "price_year, by the seed gdp_deflator; empty where it lacks the year. Else 1.",
+        ),
         ("assumption_id", "VARCHAR", "Unit cost the value rests on."),
         ("unit_value_low_gbp", "DOUBLE", "Low value of a unit."),
         ("unit_value_gbp", "DOUBLE", "Value of a unit."),
@@ -110,7 +121,8 @@ BENEFIT_LEDGER: dict[str, Any] = {
         (
             "realised_low_gbp",
             "DOUBLE",
-            "Lower end, from the 95 % interval of the mean effect with one draw for all months.",
+            "Lower end of the 95 % interval: one draw of the error of the mean effect for all months, "
+            "and one for each of what it varies by itself.",
         ),
         ("realised_high_gbp", "DOUBLE", "Upper end."),
         ("realised_from_on", "DATE", "First month that realised covers."),
@@ -153,11 +165,31 @@ BENEFIT_BALANCE: dict[str, Any] = {
     "columns": [
         ("party_code", "VARCHAR", "Party of the programme."),
         ("month_on", "DATE", "First day of the month."),
-        ("crb_gbp", "DOUBLE", "Realised, cash-releasing; empty where none can be told."),
+        (
+            "crb_gbp",
+            "DOUBLE",
+            "Realised, cash-releasing, of the lines that can be told; empty where none can.",
+        ),
         ("ncrb_gbp", "DOUBLE", "Realised, non-cash-releasing; likewise."),
         ("sb_gbp", "DOUBLE", "Realised, societal; likewise."),
-        ("cost_gbp", "DOUBLE", "Costs of the programme, the network's shared equally."),
-        ("net_cash_gbp", "DOUBLE", "crb_gbp less cost_gbp; empty where crb_gbp is."),
+        (
+            "cost_gbp",
+            "DOUBLE",
+            "Costs of the programme, the network's shared equally; empty where one of them is not "
+            "valued.",
+        ),
+        (
+            "net_cash_gbp",
+            "DOUBLE",
+            "crb_gbp less cost_gbp, only where it is whole: every cash-releasing line that counts is told "
+            "in the month and every cost valued; else empty.",
+        ),
+        (
+            "net_cash_empty_because",
+            "VARCHAR",
+            "Why the net is empty: which line has no value, which cost is not valued; null where the net "
+            "is told.",
+        ),
         PRICES,
     ],
 }
@@ -165,7 +197,8 @@ BENEFIT_BALANCE: dict[str, Any] = {
 APPRAISAL_FLOWS: dict[str, Any] = {
     "name": "appraisal_flows",
     "description": "One row per basis, line of benefit or cost, financial year and source: the "
-    "flows that statistics.appraisal stands on, undiscounted and without optimism bias.",
+    "flows that statistics.appraisal stands on, undiscounted and without optimism bias. A cost that is "
+    "not valued has no row; the note of statistics.appraisal names it.",
     "grain": "basis, line_id, year, source",
     "columns": [
         CASE[0],

@@ -41,6 +41,7 @@ TYPES = {
 }
 Key = tuple[str, str]
 Row = dict[str, Any]
+MONTHS_NAMED = 3
 SPILLOVER = (
     "Parties that share work are no strangers: what a party not live yet gains or loses by the "
     "others' go-lives counts as an effect."
@@ -170,12 +171,12 @@ def _described(measure: Measure, panel: Panel | None, calendar: Calendar) -> Row
 
 def _cannot_tell(measure: Measure, panel: Panel, calendar: Calendar) -> list[str]:
     told = []
-    last = max(month for month in panel.go_live.values() if month)
     if panel.is_all_live and not panel.comparators:
         told.append(
-            f"From {last:%B %Y} on every party is live, so that nothing later can be compared, "
+            f"From {panel.last_go_live:%B %Y} on every party is live, so that nothing later can be compared, "
             "and the last party's own effect is never known."
         )
+    told += _gap_words(panel)
     if panel.shock_months == "kept":
         told.append(
             f"The {len(panel.shocks)} months of {_shock_labels(calendar, panel)} are used, since "
@@ -192,6 +193,27 @@ def _cannot_tell(measure: Measure, panel: Panel, calendar: Calendar) -> list[str
             "the effect is of them together."
         )
     return [*told, SPILLOVER, CHOSEN_ORDER]
+
+
+def _gap_words(panel: Panel) -> list[str]:
+    """Months that a comparator lacks, and those that nobody can be compared in for it."""
+    told = [
+        f"{name} has no value in {_in_words(months)}, which are compared without it."
+        for name, months in sorted(panel.gaps.items())
+    ]
+    if panel.not_compared:
+        told.append(
+            f"After the last go-live nobody else is left: {_in_words(panel.not_compared)} cannot be "
+            "compared."
+        )
+    return told
+
+
+def _in_words(months: Sequence[date]) -> str:
+    """The first months by name, and how many more there are."""
+    named = ", ".join(f"{month:%B %Y}" for month in months[:MONTHS_NAMED])
+    more = len(months) - MONTHS_NAMED
+    return f"{named} and {more} more months" if more > 0 else named
 
 
 def _shock_labels(calendar: Calendar, panel: Panel) -> str:
@@ -244,7 +266,7 @@ def _monthly(key: Key, panel: Panel, effect: GoLiveEffect) -> list[Row]:
     values = {(trust, month): value for trust, month, value in panel.rows.iter_rows()}
     reach = effect.ci_high - effect.att
     rows = []
-    for trust, since, change in effect.by_cell.iter_rows():
+    for trust, since, change, spread in effect.by_cell.iter_rows():
         start = panel.go_live[trust]
         assert start is not None, "a comparator has no month after go-live"
         month = next_month(start, since)
@@ -265,6 +287,7 @@ def _monthly(key: Key, panel: Panel, effect: GoLiveEffect) -> list[Row]:
                 "effect": told - counterfactuals[0],
                 "ci_low": told - counterfactuals[1],
                 "ci_high": told - counterfactuals[2],
+                "month_spread": spread,
             }
         )
     return rows
@@ -277,7 +300,25 @@ def _checks(key: Key, panel: Panel, effect: GoLiveEffect) -> list[Row]:
         | {name: row[name] for name in ("variant", *names)}
         for row in effect.diagnostics.iter_rows(named=True)
     ]
-    return rows + _shock_check(key, panel)
+    return rows + _shock_check(key, panel) + _gap_check(key, panel)
+
+
+def _gap_check(key: Key, panel: Panel) -> list[Row]:
+    """The estimate with the months that a comparator lacks left out for all parties."""
+    if not panel.gaps:
+        return []
+    row: Row = {
+        "metric_id": key[0],
+        "go_live_type": key[1],
+        "check_name": "comparator gaps",
+        "variant": "left out for all",
+    }
+    lacking = frozenset(month for months in panel.gaps.values() for month in months)
+    try:
+        other = _effect_without(panel, panel.months_left_out | lacking)
+    except ValueError as problem:
+        return [row | {"n_effect_cells": 0, "note": str(problem)}]
+    return [row | _figures_of(other) | {"note": " ".join(_gap_words(panel))}]
 
 
 def _shock_check(key: Key, panel: Panel) -> list[Row]:
@@ -291,24 +332,26 @@ def _shock_check(key: Key, panel: Panel) -> list[Row]:
         "variant": "left out" if panel.shock_months == "kept" else "kept",
     }
     try:
-        other = _otherwise(panel)
+        # Kept, or without them, however few then remain.
+        is_kept = panel.shock_months == "kept"
+        other = _effect_without(panel, panel.missing | (panel.shocks if is_kept else frozenset()))
     except ValueError as problem:
         return [row | {"n_effect_cells": 0, "note": str(problem)}]
-    return [
-        row
-        | {
-            "att": other.att,
-            "ci_low": other.ci_low,
-            "ci_high": other.ci_high,
-            "n_effect_cells": other.cell_count,
-            "note": None if other.cell_count else "nobody is left to compare with",
-        }
-    ]
+    note = None if other.cell_count else "nobody is left to compare with"
+    return [row | _figures_of(other) | {"note": note}]
 
 
-def _otherwise(panel: Panel) -> Effect:
-    """The effect with the months of shocks kept, or without them, however few then remain."""
-    left_out = panel.missing | (panel.shocks if panel.shock_months == "kept" else frozenset())
+def _figures_of(effect: Effect) -> Row:
+    return {
+        "att": effect.att,
+        "ci_low": effect.ci_low,
+        "ci_high": effect.ci_high,
+        "n_effect_cells": effect.cell_count,
+    }
+
+
+def _effect_without(panel: Panel, left_out: frozenset[date]) -> Effect:
+    """The effect with other months left out."""
     series = Series.of(panel.rows, panel.go_live, left_out)
     design = Design.of(series, trends=True)
     cells = design.after(HORIZON_MONTHS)

@@ -26,39 +26,57 @@ TURNAROUND_SURVIVAL: dict[str, Any] = {
     ],
 }
 
+METRIC_ESTIMATES: dict[str, Any] = {
+    "name": "metric_estimates",
+    "description": "One row per metric that is an estimate over exams (R01), organisation, modality "
+    "group and complete month: what rpt_metrics_monthly has of the others. How it is made: "
+    "statistics.turnaround_survival.",
+    "grain": "metric_id, org_level, org_code, modality_group, period_start_on",
+    "columns": [
+        ("metric_id", "VARCHAR", "Metric of the registry."),
+        ("org_level", "VARCHAR", "network, party or trust."),
+        ("org_code", "VARCHAR", "NETWORK, party code or trust code."),
+        ("modality_group", "VARCHAR", "Modality group, or All."),
+        ("period_start_on", "DATE", "First day of the month; of R01 that of the acquisition."),
+        ("denominator", "BIGINT", "Exams that the estimate is over."),
+        ("value", "DOUBLE", "The metric, of R01 the median in hours; null where not reached."),
+    ],
+}
+
 TURNAROUND_BY_PATIENT_GROUP: dict[str, Any] = {
     "name": "turnaround_by_patient_group",
     "description": "One row per network or trust, modality group, patient group and month of "
     "acquisition: the percentiles of statistics.turnaround_survival (R01) by deprivation quintile "
     "and ethnic group. Readers get no figures of a group too small to be told (is_withheld).",
     "grain": "org_level, org_code, modality_group, patient_group_kind, patient_group, "
-    "acquired_month_on",
+    "period_start_on",
     "small_numbers": {
-        "size": "exam_count",
-        "within": ["patient_group_kind", "acquired_month_on"],
+        "size": "denominator",
+        "within": ["patient_group_kind", "period_start_on"],
         "figures": [
-            "exam_count",
+            "denominator",
             "open_count",
-            "p50_hours",
+            "value",
             "p90_hours",
             "p50_reached",
             "p90_reached",
             "gap_to_least_deprived",
         ],
-        "against_least_deprived": ["gap_to_least_deprived", "least_deprived_exam_count"],
+        "against_least_deprived": ["gap_to_least_deprived", "least_deprived_denominator"],
     },
     "columns": [
+        ("metric_id", "VARCHAR", "R01."),
         ("org_level", "VARCHAR", "network or trust; parties overlap with trusts."),
         ("org_code", "VARCHAR", "NETWORK or trust code."),
         ("modality_group", "VARCHAR", "Modality group, or All."),
         ("patient_group_kind", "VARCHAR", "deprivation_quintile or ethnic_group."),
-        ("acquired_month_on", "DATE", "First day of the month the exams were acquired in."),
+        ("period_start_on", "DATE", "First day of the month the exams were acquired in."),
         ("patient_group", "VARCHAR", "Quintile or ethnic group, as in rpt_equity_monthly."),
         ("group_order", "INTEGER", "Place of the group among those of its kind, from 1."),
         ("is_group_known", "BOOLEAN", "False for the group of those whose group is not known."),
-        ("exam_count", "BIGINT", "Exams acquired in the month; null where withheld."),
+        ("denominator", "BIGINT", "Exams acquired in the month; null where withheld."),
         ("open_count", "BIGINT", "Of these, without a verified report at the data's as-at."),
-        ("p50_hours", "DOUBLE", "Median turnaround in hours; null where not reached or withheld."),
+        ("value", "DOUBLE", "Median turnaround in hours; null where not reached or withheld."),
         ("p90_hours", "DOUBLE", "90th percentile in hours; null where not reached or withheld."),
         ("p50_reached", "BOOLEAN", "At least half of the exams are reported."),
         ("p90_reached", "BOOLEAN", "At least nine in ten are reported."),
@@ -75,7 +93,7 @@ TURNAROUND_BY_PATIENT_GROUP: dict[str, Any] = {
             "and where either is not told.",
         ),
         (
-            "least_deprived_exam_count",
+            "least_deprived_denominator",
             "BIGINT",
             "Exams of the least deprived quintile; null for ethnic groups and where withheld.",
         ),
@@ -291,6 +309,7 @@ METRIC_REVISIONS: dict[str, Any] = {
 
 STATISTICS_TABLES = [
     TURNAROUND_SURVIVAL,
+    METRIC_ESTIMATES,
     TURNAROUND_BY_PATIENT_GROUP,
     TRUST_SPREAD,
     *GO_LIVE_EFFECT_TABLES,

@@ -11,6 +11,14 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+METRIC_ID = "R01"
+# The estimate as a metric: what is its month, its denominator and its value.
+AS_METRIC = {
+    "acquired_month_on": "period_start_on",
+    "exam_count": "denominator",
+    "p50_hours": "value",
+}
+
 
 class _NotReached:
     """The value of a percentile that fewer reports than needed have reached."""
@@ -82,3 +90,12 @@ def survival_by_group(exams: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
         "p90_reached": pl.Boolean,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def as_metric(estimates: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `survival_by_group` as those of metric R01: metric_id, and the names of AS_METRIC.
+
+    The value is the median in hours, null where it is not reached; the denominator is its exams. The
+    month is that in which the exams were acquired, and `int_report_turnarounds` has complete ones only.
+    """
+    return estimates.rename(AS_METRIC).select(pl.lit(METRIC_ID).alias("metric_id"), pl.all())

@@ -391,9 +391,7 @@ def equity(parts: pl.DataFrame) -> dict[str, pl.DataFrame]:
         *told(30.0 - order, pl.col("waiting"), least, 1.0),
     )
     reports = rows.select(
-        *keys, *told(40.0 - order, pl.col("exams"), "least_deprived_exam_count", 1.0)
-    ).rename(
-        {"period_start_on": "acquired_month_on", "denominator": "exam_count", "value": "p50_hours"}
+        pl.lit("R01").alias("metric_id"), *keys, *told(40.0 - order, pl.col("exams"), least, 1.0)
     )
     network = rolled.filter((pl.col("org_level") == "network") & (pl.col("waiting") > 0))
     spread = network.join(pl.DataFrame({"metric_id": ["W02", "W05", "R01"]}), how="cross").select(

@@ -8,6 +8,7 @@ import pytest
 from pipelines.statistics.ledger_tables import LEDGER_TABLES
 
 RATES = "dbt_project/seeds/national/discount_rates.csv"
+DEFLATOR = "dbt_project/seeds/national/gdp_deflator.csv"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,8 @@ def test_realised_pounds_are_effect_times_volume_times_what_the_register_says(pu
         "with expected as (select lines.benefit_id, monthly.party_code, monthly.month_on, "
         "  case lines.improvement when 'increase' then 1 else -1 end * monthly.effect "
         "  * coalesce(metrics.denominator, 1) * lines.units_per_effect * lines.unit_value_gbp "
-        "  * lines.attribution_rate as gbp "
+        "  * lines.attribution_rate * case when lines.unit like 'GBP%' "
+        "    then max_by_year.price_index / prices.price_index else 1 end as gbp "
         f" from {register} as lines "
         " inner join statistics.go_live_effects_monthly as monthly "
         "  on lines.measure_metric_id = monthly.metric_id "
@@ -61,6 +63,9 @@ def test_realised_pounds_are_effect_times_volume_times_what_the_register_says(pu
         " inner join marts.rpt_metrics_monthly as metrics on metrics.metric_id = monthly.metric_id "
         "  and metrics.org_level = 'party' and metrics.modality_group = 'All' "
         "  and metrics.org_code = monthly.party_code and metrics.period_start_on = monthly.month_on "
+        f" left join read_csv('{DEFLATOR}') as prices on prices.year = year(monthly.month_on) "
+        f" cross join (select price_index from read_csv('{DEFLATOR}') order by year desc limit 1) "
+        "  as max_by_year "
         " where lines.unit_value_gbp is not null and lines.benefit_class <> 'UB') "
         "select count(*), count(*) filter (where coalesce(abs(gbp - realised_gbp) > 1e-9, true)) "
         "from expected full join (select * from statistics.realised_benefits "
@@ -125,6 +130,23 @@ def test_a_benefit_is_traced_to_the_rows_its_volume_counts(demo, published):
     assert f"Month {month} of {party}" in told and "signed off" in told
     (query,) = re.findall(r"listed by +(select .*)", told)
     assert len(published.execute(query).fetchall()) == volume > 0
+    listed = published.execute(
+        "select metric_id, rows_sql from catalogue.metrics "
+        "where rows_sql is not null and rows_left_out is null order by all"
+    ).fetchall()
+    assert {"R06", "R08", "R11"} <= {metric for metric, _ in listed}
+    for metric, sql in listed:
+        at = published.execute(
+            "select org_code, period_start_on, denominator, "
+            "  case when unit like '%1,000%' then 1000 else 1 end as scale "
+            "from marts.rpt_metrics_monthly inner join catalogue.metrics using (metric_id) "
+            "where metric_id = ? and org_level = 'party' and modality_group = 'All' "
+            "and org_code = ? order by period_start_on desc limit 1",
+            [metric, party],
+        ).fetchone()
+        if at is not None:
+            rows = published.execute(sql.format(party=party, month=f"{at[1]:%Y-%m-01}")).fetchall()
+            assert len(rows) == pytest.approx(at[2] * at[3]), metric
     empty = demo.imaging("trace", "benefit", "B08", "--month", "2019-01")
     assert empty.returncode == 0 and "no month in 2019-01 after a go-live" in empty.stdout
     wrong = demo.imaging("trace", "benefit", "B20")

@@ -153,6 +153,7 @@ def test_the_order_of_deliveries_decides_nothing(delivered, project, tmp_path_fa
         store_by_patient_group(connection)
         store_spread(connection)
         store_go_live_effects(connection)
-        store_spc(connection, read_registry(project.target / "manifest.json"))
-        store_benefit_ledger(connection)
+        registry = read_registry(project.target / "manifest.json")
+        store_spc(connection, registry)
+        store_benefit_ledger(connection, registry)
     assert differences(natural.path / WAREHOUSE, built, schemas=READ, seen_as=OF_ARRIVAL) == []

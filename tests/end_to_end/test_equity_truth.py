@@ -106,8 +106,8 @@ def test_days_from_request_to_test_agree_for_every_group(
 def test_time_to_the_report_agrees_for_every_group(demo, patients, warehouse, month, kind):
     """Open reports of a group must stay in its percentile."""
     rows = warehouse.execute(
-        "select patient_group, p50_hours, p90_hours from statistics.turnaround_by_patient_group "
-        "where patient_group_kind = ? and acquired_month_on = ? and org_level = 'network' "
+        "select patient_group, value, p90_hours from statistics.turnaround_by_patient_group "
+        "where patient_group_kind = ? and period_start_on = ? and org_level = 'network' "
         "and modality_group = 'All'",
         [kind, month],
     ).fetchall()
@@ -126,7 +126,7 @@ def test_no_reader_is_told_of_a_group_of_one_to_four(published, warehouse):
     """Whoever may not see a small group must find none in the file, nor the row that tells it."""
     for table, size in (
         ("marts.rpt_equity_monthly", "denominator"),
-        ("statistics.turnaround_by_patient_group", "exam_count"),
+        ("statistics.turnaround_by_patient_group", "denominator"),
     ):
         small = f"select count(*) from {table} where {size} between 1 and 4"
         assert warehouse.execute(small).fetchone()[0] > 0

@@ -36,7 +36,7 @@ REGISTRY_FIELDS = {
     "semi_additive",
 }
 # Said of some metrics only.
-REGISTRY_MARKS = {"is_percentile"}
+REGISTRY_MARKS = {"is_percentile", "rows"}
 # A list of columns may stand twice in a model; longer blocks are a macro or a list.
 MOST_LINES_TWICE = 12
 # sqlfluff leaves longer files out with a warning only (large_file_skip_byte_limit).
@@ -241,6 +241,17 @@ def test_every_metric_is_defined_in_full(manifest):
         if entry.get("is_percentile"):
             assert entry["unit"] in {"days", "hours"}, entry["metric_id"]
             assert not entry["semi_additive"], entry["metric_id"]
+
+
+def test_the_rows_of_a_metric_are_columns_of_a_published_mart(manifest):
+    """Failure: nobody can list the exams or reports behind a pound."""
+    named = [entry for entry in registry(manifest) if "rows" in entry]
+    assert named
+    for entry in named:
+        rows = entry["rows"]
+        assert set(rows) <= {"table", "party", "month", "where", "left_out"}, entry["metric_id"]
+        model = manifest["nodes"][f"model.imaging.{rows['table']}"]
+        assert {rows["party"], rows["month"], "exam_key"} <= set(model["columns"])
 
 
 def test_every_target_belongs_to_a_metric_of_the_registry(manifest):

@@ -7,42 +7,29 @@ import polars as pl
 from dashboards.data.filters import Filters
 from dashboards.data.published import Build, read
 
-# One shape for both tables, so that one figure draws either. R01 is drawn by its median.
-GROUPED = """
-    select
-        metric_id,
-        org_level,
-        org_code,
-        modality_group,
-        patient_group_kind,
-        patient_group,
-        group_order,
-        is_group_known,
-        period_start_on,
-        denominator,
-        value,
-        known_rate,
-        gap_to_least_deprived,
-        least_deprived_denominator,
-        is_withheld,
+# One shape for both tables, so that one figure draws either.
+COLUMNS = """
+    metric_id,
+    org_level,
+    org_code,
+    modality_group,
+    patient_group_kind,
+    patient_group,
+    group_order,
+    is_group_known,
+    period_start_on,
+    denominator,
+    value,
+    known_rate,
+    gap_to_least_deprived,
+    least_deprived_denominator,
+    is_withheld,
+"""
+GROUPED = f"""
+    select {COLUMNS}
     from marts.rpt_equity_monthly
     union all
-    select
-        'R01' as metric_id,
-        org_level,
-        org_code,
-        modality_group,
-        patient_group_kind,
-        patient_group,
-        group_order,
-        is_group_known,
-        acquired_month_on as period_start_on,
-        exam_count as denominator,
-        p50_hours as value,
-        known_rate,
-        gap_to_least_deprived,
-        least_deprived_exam_count as least_deprived_denominator,
-        is_withheld,
+    select {COLUMNS}
     from statistics.turnaround_by_patient_group
 """
 

@@ -4,7 +4,6 @@ import dagster as dg
 import duckdb
 
 from pipelines.defs.resources import Pipeline
-from pipelines.defs.statistics.spc import VALUES
 from pipelines.gate import GateFailure
 from pipelines.statistics.tables import METRIC_REVISIONS, STATISTICS_TABLES
 from pipelines.warehouse import read_stamp, write_stamp
@@ -63,10 +62,28 @@ def points_in_points_out(connection: duckdb.DuckDBPyConnection) -> list[GateFail
     A chart has one point for each value of the marts, of organisations and modalities that are
     known.
     """
-    return _exams(connection) + _charted(connection)
+    return _exams(connection) + values_that_are_no_number(connection) + differing_charts(connection)
 
 
-def _charted(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
+def values_that_are_no_number(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
+    """Failures where a monthly value is nan or infinite, by metric: a chart would leave it out."""
+    return [
+        GateFailure(
+            contract="rpt_metrics_monthly",
+            rule="values_are_numbers",
+            file_name="",
+            count=count,
+            rejects_path="",
+            message=f"{metric}: {count} monthly values are no number (nan or infinite), the first is {where}; "
+            "a figure that is not known has to be null: mend the model that makes it, then "
+            "`imaging run --force`",
+        )
+        for metric, count, where in connection.execute(NO_NUMBER).fetchall()
+    ]
+
+
+def differing_charts(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
+    """Failures where spc_points has other months or values than marts and estimates, by metric."""
     return [
         GateFailure(
             contract="spc_points",
@@ -74,9 +91,11 @@ def _charted(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
             file_name="",
             count=differing,
             rejects_path="",
-            message=f"{metric}: {differing} months of the marts and of spc_points differ",
+            message=f"{metric}: {differing} months of the marts and of spc_points differ, the first is "
+            f"{where}; run `imaging run --force`, and if it still differs, mend what "
+            "pipelines/defs/statistics/spc.py reads",
         )
-        for metric, differing in connection.execute(CHARTED).fetchall()
+        for metric, differing, where in connection.execute(CHARTED).fetchall()
     ]
 
 
@@ -90,22 +109,26 @@ def _exams(connection: duckdb.DuckDBPyConnection) -> list[GateFailure]:
             rejects_path="",
             message=f"{level} {code} {modality}: marts count {marts} exams, {table} {statistics}",
         )
-        for table, rows, levels in COUNTED
+        for table, size, rows, levels in COUNTED
         for level, code, modality, marts, statistics in connection.execute(
-            COUNTS.format(table=table, rows=rows, levels=levels)
+            COUNTS.format(table=table, size=size, rows=rows, levels=levels)
         ).fetchall()
     ]
 
 
-# Statistics, which of their rows hold every exam once, and the levels they have.
+# Statistics, the column that counts exams, which of their rows hold every exam once, and the levels
+# they have.
 COUNTED = (
-    ("turnaround_survival", "true", "true"),
-    (
-        "turnaround_by_patient_group",
-        "patient_group_kind = 'deprivation_quintile'",
-        "org_level <> 'party'",
+    ("turnaround_survival", "exam_count", "true", "true"),
+    *(
+        (
+            "turnaround_by_patient_group",
+            "denominator",
+            f"patient_group_kind = '{kind}'",
+            "org_level <> 'party'",
+        )
+        for kind in ("deprivation_quintile", "ethnic_group")
     ),
-    ("turnaround_by_patient_group", "patient_group_kind = 'ethnic_group'", "org_level <> 'party'"),
 )
 COUNTS = """
     select
@@ -121,24 +144,52 @@ COUNTS = """
         group by all
     ) as marts
     full outer join (
-        select org_level, org_code, modality_group, sum(exam_count) as exam_count
+        select org_level, org_code, modality_group, sum({size}) as exam_count
         from statistics.{table}
         where {rows}
         group by all
     ) as estimates using (org_level, org_code, modality_group)
     where coalesce(marts.exam_count, 0) <> coalesce(estimates.exam_count, 0)
 """
-POINTS = """
+# What is to be charted, said anew: a check that read by the query of the charts would agree with it
+# where it is wrong.
+TOLD = """
     select metric_id, org_level, org_code, modality_group, period_start_on, value
-    from statistics.spc_points
+    from marts.rpt_metrics_monthly
+    union all
+    select 'R01', org_level, org_code, modality_group, acquired_month_on, p50_hours
+    from statistics.turnaround_survival
+    inner join (select max(period_start_on) as until_on from marts.rpt_metrics_monthly)
+        on acquired_month_on <= until_on
 """
+KNOWN = "'Unknown' not in (org_code, modality_group)"
+WHERE = "concat(org_level, ' ', org_code, ', ', modality_group, ', ', {month})".format(
+    month="strftime(period_start_on, '%B %Y')"
+)
+FIRST = f"arg_min({WHERE}, strftime(period_start_on, '%Y-%m') || {WHERE})"
+NO_NUMBER = f"""
+    select metric_id, count(*) as value_count, {FIRST} as first_at
+    from ({TOLD})
+    where not isfinite(value)
+    group by metric_id
+    order by metric_id
+"""
+# One row per metric with a difference: how many, and where the first is.
 CHARTED = f"""
-    select metric_id, count(*) as differing_count
-    from (
-        (from ({VALUES}) where value is not null except all from ({POINTS}))
+    with sides as (
+        select *, 1 as told, 0 as charted from ({TOLD}) where {KNOWN} and isfinite(value)
         union all
-        (from ({POINTS}) except all from ({VALUES}) where value is not null)
+        select metric_id, org_level, org_code, modality_group, period_start_on, value, 0, 1
+        from statistics.spc_points
+    ),
+    months as (
+        select * exclude (told, charted), sum(told) as told, sum(charted) as charted
+        from sides
+        group by all
     )
+    select metric_id, count(*) as differing_count, {FIRST} as first_at
+    from months
+    where told <> charted
     group by metric_id
     order by metric_id
 """

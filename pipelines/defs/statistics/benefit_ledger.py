@@ -1,6 +1,7 @@
 """The benefit ledger and the appraisal of the programme, over register, effects and marts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import dagster as dg
 import duckdb
@@ -9,9 +10,11 @@ import numpy as np
 from pipelines.defs.resources import Pipeline
 from pipelines.defs.statistics.storing import each_materialized, specs, store_each
 from pipelines.journal import Journal
+from pipelines.metrics import Metric, read_registry
 from pipelines.statistics.appraisal_cases import appraised
 from pipelines.statistics.ledger import Evidence, ledger_of
 from pipelines.statistics.ledger_tables import LEDGER_TABLES
+from pipelines.warehouse import manifest_path
 
 SEED = 20261127
 REGISTER = """
@@ -19,16 +22,18 @@ REGISTER = """
     from staging.stg_finance__benefits
     order by benefit_id
 """
-# The interval was made with as many degrees of freedom as there are parties and comparators, less one.
+# The error of the mean effect has as many degrees of freedom as there are parties and comparators, less one.
 EFFECTS = """
     select
         monthly.metric_id,
         monthly.go_live_type,
         monthly.party_code as party,
         monthly.month_on as month,
+        monthly.value,
         monthly.effect,
-        monthly.ci_low,
-        monthly.ci_high,
+        monthly.month_spread,
+        estimates.is_logged,
+        estimates.se,
         estimates.party_count
         + coalesce(len(string_split(estimates.comparator, ', ')), 0)
         - 1 as degrees,
@@ -81,10 +86,14 @@ def benefit_ledger(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
 ) -> Iterator[dg.MaterializeResult]:
     """Read register, effects, volumes and costs, value, appraise, store."""
-    yield from each_materialized(pipeline, journal, "benefit_ledger", store_benefit_ledger)
+    registry = read_registry(manifest_path(pipeline.settings.dbt_project))
+    compute = partial(store_benefit_ledger, registry=registry)
+    yield from each_materialized(pipeline, journal, "benefit_ledger", compute)
 
 
-def store_benefit_ledger(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+def store_benefit_ledger(
+    connection: duckdb.DuckDBPyConnection, registry: Sequence[Metric]
+) -> dict[str, int]:
     """Write the tables of the benefit ledger and the appraisal of an open warehouse.
 
     Reads the stored effects of go-lives. Returns the rows of each table, by its name.
@@ -101,10 +110,16 @@ def store_benefit_ledger(connection: duckdb.DuckDBPyConnection) -> dict[str, int
         parties=connection.sql(PARTIES).pl()["party_code"],
         prices=dict(connection.sql(PRICES).fetchall()),
         until=until,
+        money_metrics=frozenset(metric.metric_id for metric in registry if metric.is_money),
     )
     ledger = ledger_of(evidence, generator)
     case = appraised(
-        ledger.by_month, ledger.costs, ledger.drawn, generator, price_year=evidence.price_year
+        ledger.by_month,
+        ledger.costs,
+        ledger.drawn,
+        generator,
+        price_year=evidence.price_year,
+        unpriced=ledger.unpriced,
     )
     frames = (
         ledger.realised, ledger.lines, ledger.balance, case.flows, case.appraisal,

@@ -9,22 +9,20 @@ import polars as pl
 
 from pipelines.defs.resources import Pipeline
 from pipelines.defs.statistics.storing import each_materialized, specs, store_each
-from pipelines.defs.statistics.turnaround import R01
 from pipelines.journal import Journal
 from pipelines.metrics import Metric, read_registry
 from pipelines.statistics.control_charts import control_charts
 from pipelines.statistics.tables import SPC_CHARTS, SPC_POINTS
 from pipelines.warehouse import manifest_path
 
-# The mart has whole months only; R01 is told up to the same month.
-VALUES = f"""
+# Both have whole months only.
+VALUES = """
     with months as (
         select metric_id, org_level, org_code, modality_group, period_start_on, value
         from marts.rpt_metrics_monthly
         union all
         select metric_id, org_level, org_code, modality_group, period_start_on, value
-        from ({R01})
-        where period_start_on <= (select max(period_start_on) from marts.rpt_metrics_monthly)
+        from statistics.metric_estimates
     )
 
     select * from months where org_code <> 'Unknown' and modality_group <> 'Unknown'
@@ -42,7 +40,7 @@ TRUST_PARTIES = """
 """
 READ = (
     ("marts", "rpt_metrics_monthly"),
-    ("statistics", "turnaround_survival"),
+    ("statistics", "metric_estimates"),
     ("marts", "dim_event"),
     ("marts", "dim_target"),
     ("intermediate", "int_party_trusts"),

@@ -5,12 +5,11 @@ import duckdb
 
 from pipelines.defs.resources import Pipeline
 from pipelines.defs.statistics.storing import materialized, store
-from pipelines.defs.statistics.turnaround import R01
 from pipelines.journal import Journal
 from pipelines.statistics.spread import between_trusts
 from pipelines.statistics.tables import TRUST_SPREAD
 
-VALUES = f"""
+VALUES = """
     select
         metric_id,
         modality_group,
@@ -27,8 +26,8 @@ VALUES = f"""
         period_start_on,
         org_code as trust_code,
         value,
-        cast(exam_count as double) as size
-    from ({R01})
+        cast(denominator as double) as size
+    from statistics.metric_estimates
     where org_level = 'trust' and org_code <> 'Unknown'
 """
 
@@ -41,7 +40,7 @@ VALUES = f"""
     kinds={"python", "duckdb"},
     deps=[
         dg.AssetKey(["marts", "rpt_metrics_monthly"]),
-        dg.AssetKey(["statistics", "turnaround_survival"]),
+        dg.AssetKey(["statistics", "metric_estimates"]),
     ],
 )
 def trust_spread(

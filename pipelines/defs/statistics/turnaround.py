@@ -1,47 +1,35 @@
 """Turnaround percentiles with open reports kept, over the marts."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import duckdb
 
 from pipelines.defs.resources import Pipeline
-from pipelines.defs.statistics.storing import materialized, store
+from pipelines.defs.statistics.storing import each_materialized, specs, store_each
 from pipelines.journal import Journal
 from pipelines.statistics.roll_up import rolled_up
-from pipelines.statistics.tables import TURNAROUND_SURVIVAL
-from pipelines.statistics.turnaround import survival_by_group
+from pipelines.statistics.tables import METRIC_ESTIMATES, TURNAROUND_SURVIVAL
+from pipelines.statistics.turnaround import as_metric, survival_by_group
 
-# The median of the estimate, as the monthly series of metric R01.
-R01 = """
-    select
-        'R01' as metric_id,
-        org_level,
-        org_code,
-        modality_group,
-        acquired_month_on as period_start_on,
-        exam_count,
-        p50_hours as value
-    from statistics.turnaround_survival
-"""
 KEYS = ("org_level", "org_code", "modality_group", "acquired_month_on")
 
 
-@dg.asset(
-    key=["statistics", "turnaround_survival"],
-    group_name="statistics",
-    description=TURNAROUND_SURVIVAL["description"],
-    owners=["team:imaging-analytics"],
-    kinds={"python", "duckdb"},
-    deps=[dg.AssetKey(["intermediate", "int_report_turnarounds"])],
-)
+STORED = (TURNAROUND_SURVIVAL, METRIC_ESTIMATES)
+READ = (("intermediate", "int_report_turnarounds"),)
+
+
+@dg.multi_asset(name="turnaround_survival", specs=specs(STORED, READ))
 def turnaround_survival(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
-) -> dg.MaterializeResult:
+) -> Iterator[dg.MaterializeResult]:
     """Read exams with their organisations, estimate, store."""
-    return materialized(pipeline, journal, "turnaround_survival", store_survival)
+    yield from each_materialized(pipeline, journal, "turnaround_survival", store_survival)
 
 
 def store_survival(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Write statistics.turnaround_survival of an open warehouse; returns its rows and exams."""
+    """Write turnaround_survival and metric_estimates of an open warehouse; returns the rows of each."""
     exams = connection.sql("select * from intermediate.int_report_turnarounds").pl()
-    result = survival_by_group(rolled_up(exams), KEYS)
-    return store(connection, "turnaround_survival", result) | {"exams": len(exams)}
+    found = survival_by_group(rolled_up(exams), KEYS)
+    names = [name for name, *_ in METRIC_ESTIMATES["columns"]]
+    return store_each(connection, STORED, (found, as_metric(found).select(names)))

@@ -45,9 +45,9 @@ create table marts.dim_target as select
     'W02' as metric_id, 'national' as scope, '<=' as comparator, 0.01::double as target_value,
     'verified' as source_status, null::date as valid_from, null::date as valid_to,
     1 as preference;
-create table statistics.turnaround_survival as select
-    'trust' as org_level, 'RMC' as org_code, 'All' as modality_group, 3 as exam_count,
-    date '2026-01-01' as acquired_month_on, 1.0 as p50_hours where false;
+create table statistics.metric_estimates as select
+    'R01' as metric_id, 'trust' as org_level, 'RMC' as org_code, 'All' as modality_group,
+    date '2026-01-01' as period_start_on, 3 as denominator, 1.0 as value where false;
 """
 
 

@@ -1,6 +1,7 @@
 """What the ledger reads of a warehouse; a failure here values the rows of another party or month."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import date
 
 import duckdb
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 
 from pipelines.defs.statistics.benefit_ledger import store_benefit_ledger
+from pipelines.metrics import Metric
 from pipelines.statistics.effect_tables import GO_LIVE_EFFECTS, GO_LIVE_EFFECTS_MONTHLY
 from pipelines.statistics.ledger_tables import LEDGER_TABLES
 from tests.pipelines.statistics.test_ledger import COST, lines
@@ -55,9 +57,9 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
                 pl.DataFrame({"month_on": [MONTH, date(2022, 3, 1)], "is_complete": [True, False]}))  # fmt: skip
         for table, row in (
             (GO_LIVE_EFFECTS, {"party_count": 2, "comparator": "rest of England, Wales",
-                               "verdict": "not shown"}),
-            (GO_LIVE_EFFECTS_MONTHLY, {"month_on": MONTH, "effect": -0.1, "ci_low": -0.2,
-                                       "ci_high": 0.0}),
+                               "verdict": "not shown", "is_logged": False, "se": 0.04}),
+            (GO_LIVE_EFFECTS_MONTHLY, {"month_on": MONTH, "value": 0.2, "effect": -0.1,
+                                       "month_spread": 0.01}),
         ):  # fmt: skip
             columns = ", ".join(f"{name} {kind}" for name, kind, _ in table["columns"])
             connection.execute(f"create table statistics.{table['name']} ({columns})")
@@ -73,9 +75,15 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+def registry(unit: str = "rate") -> list[Metric]:
+    """R06 in a unit."""
+    words = dict.fromkeys((field.name for field in fields(Metric)), "")
+    return [Metric(**(words | {"metric_id": "R06", "unit": unit}))]
+
+
 def test_a_line_is_valued_by_the_volume_of_its_own_party(warehouse):
     """Failing means that a trust, a modality or an unknown party is multiplied with an effect."""
-    counts = store_benefit_ledger(warehouse)
+    counts = store_benefit_ledger(warehouse, registry())
     assert counts["benefit_ledger"] == 1
     rows = warehouse.sql(
         "select party_code, month_on, volume, realised_gbp from statistics.realised_benefits "
@@ -86,12 +94,25 @@ def test_a_line_is_valued_by_the_volume_of_its_own_party(warehouse):
     assert last == (MONTH,), "a month that is not complete is not told"
 
 
+def test_pounds_of_a_month_are_brought_into_the_prices_of_the_ledger(warehouse):
+    """Failing means that pounds as invoiced are added to pounds of another year."""
+    warehouse.execute("insert into seeds.gdp_deflator values (2022, 80)")
+    for unit, factor in (("rate", 1), ("GBP per exam", 1.25)):
+        store_benefit_ledger(warehouse, registry(unit))
+        rows = warehouse.sql(
+            "select realised_gbp, price_factor, unit_value_gbp, price_year "
+            "from statistics.realised_benefits "
+            "where party_code = 'RMC' and realised_gbp is not null"
+        ).fetchall()
+        assert rows == [(pytest.approx(100 * factor), factor, 10, 2024)]
+
+
 def test_a_warehouse_without_a_register_has_the_tables_and_no_line(warehouse):
     """Failing means that a network which has promised nothing cannot be published."""
     warehouse.execute("delete from staging.stg_finance__benefits")
     warehouse.execute("delete from statistics.go_live_effects")
     warehouse.execute("delete from statistics.go_live_effects_monthly")
-    counts = store_benefit_ledger(warehouse)
+    counts = store_benefit_ledger(warehouse, registry())
     assert counts["benefit_ledger"] == counts["realised_benefits"] == 0
     for table in LEDGER_TABLES:
         found = warehouse.sql(f"describe statistics.{table['name']}").fetchall()

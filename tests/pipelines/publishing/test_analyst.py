@@ -61,7 +61,7 @@ NEWER = (
     .with_columns(target_value=pl.lit(0.04), source_status=pl.lit("verified"))
 )
 TABLES = ["marts.rpt_metrics_monthly", "marts.dim_target", "marts.dim_organisation"]
-TABLES += ["statistics.turnaround_survival"]
+TABLES += ["statistics.metric_estimates"]
 
 
 def registry() -> list[Metric]:
@@ -110,13 +110,14 @@ def series() -> pl.DataFrame:
 def write(folder: Path, rows: pl.DataFrame) -> Path:
     """A published file of these rows, as the publisher writes it."""
     warehouse, target = folder / "warehouse.duckdb", folder / "demo_b.duckdb"
-    survival = rows.filter(pl.col("metric_id") == "W05").select(
+    estimates = rows.filter(pl.col("metric_id") == "W05").select(
+        pl.lit("R01").alias("metric_id"),
         "org_level",
         "org_code",
         "modality_group",
-        pl.col("period_start_on").alias("acquired_month_on"),
-        pl.lit(7).alias("exam_count"),
-        pl.col("value").alias("p50_hours"),
+        "period_start_on",
+        pl.lit(7).alias("denominator"),
+        "value",
     )
     organisations = pl.DataFrame(ORGANISATIONS, schema=["org_level", "org_code"], orient="row")
     tables = dict(
@@ -126,7 +127,7 @@ def write(folder: Path, rows: pl.DataFrame) -> Path:
                 rows,
                 ranked(pl.concat([seeded(), NEWER], how="diagonal").drop("preference")),
                 organisations.with_columns(org_name=pl.col("org_code")),
-                survival,
+                estimates,
             ),
             strict=True,
         )
@@ -409,9 +410,9 @@ def test_everything_in_the_file_says_what_it_is(ask):
     assert macros["comment"].null_count() == 0
     units = ask(
         "select comment from duckdb_columns() "
-        "where table_name = 'turnaround_survival' and column_name = 'p50_hours'"
+        "where table_name = 'metric_estimates' and column_name = 'period_start_on'"
     )
-    assert units.item() == "What it holds. Unit: hours."
+    assert units.item() == "What it holds. Unit: local date."
     tables = ask("select comment from duckdb_tables() where table_name = 'dim_target'")
     assert tables.item() == "One row per site's key. Grain: see description."
 

@@ -185,7 +185,7 @@ def test_without_spread_the_simulation_is_the_deterministic_answer(flows, data):
         st.lists(st.sampled_from(["cost", "benefit"]), min_size=len(flows), max_size=len(flows))
     )
     lines = [
-        UncertainLine(f"line {at}", kind, line)
+        UncertainLine(f"line {at}", kind, line, drawn=np.ones(50) if at % 2 else None)
         for at, (kind, line) in enumerate(zip(kinds, flows, strict=True))
     ]
     found = simulated(lines, draws=50)
@@ -271,6 +271,7 @@ def test_the_multipliers_have_the_mean_of_their_distribution(shape, mean, sd):
         ([UncertainLine("a", "cost", [1], degrees=0)], "degrees"),
         ([UncertainLine("a", "cost", [1], shape="uniform")], "shape"),  # ty: ignore
         ([UncertainLine("a", "cost", [math.nan])], "a of year 0"),
+        ([UncertainLine("a", "cost", [1], drawn=np.ones(3))], "draws of its own"),
     ],
 )
 def test_lines_that_cannot_be_simulated_are_refused(lines, told):

@@ -1,5 +1,6 @@
 """From effect to pounds; a failure here tells a board of money that was never saved."""
 
+import math
 import re
 from datetime import date
 from pathlib import Path
@@ -10,15 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.statistics.benefit_balance import balance_by_party, costs_by_month
+from pipelines.statistics.benefit_draws import interval_of_sum
 from pipelines.statistics.benefits import (
     IMPROVED,
     RegisterBroken,
-    balance_by_party,
     benefits_by_month,
-    costs_by_month,
     counted_once,
     line_faults,
 )
+from pipelines.statistics.intervals import t_quantile
 
 ROOT = Path(__file__).parents[3]
 SEEDS = ROOT / "dbt_project/seeds/network"
@@ -70,28 +72,39 @@ def register(*lines: dict) -> pl.DataFrame:
 
 
 def effects(
-    effect: float | None = -0.1, half: float | None = 0.04, *, metric="R06", verdict=IMPROVED
+    effect: float | None = -0.1,
+    half: float | None = 0.04,
+    *,
+    metric="R06",
+    verdict=IMPROVED,
+    value: float = 0.5,
+    is_logged: bool = False,
+    spread: float = 0.0,
 ):
-    ends = (None, None) if effect is None or half is None else (effect - half, effect + half)
+    """Effects with `half` the width of the 95 % interval of their mean, in the scale of the estimate."""
+    se = None if effect is None or half is None else half / t_quantile(0.975, 7)
     rows = [
-        (metric, "viewing", party, month, effect, *ends, 7, verdict)
+        (metric, "viewing", party, month, value, effect, is_logged, se, spread, 7, verdict)
         for party in ("RMC", "RBV")
         for month in MONTHS
     ]
     schema = {
         "metric_id": pl.String, "go_live_type": pl.String, "party": pl.String, "month": pl.Date,
-        "effect": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "degrees": pl.Int64,
-        "verdict": pl.String,
+        "value": pl.Float64, "effect": pl.Float64, "is_logged": pl.Boolean, "se": pl.Float64,
+        "month_spread": pl.Float64, "degrees": pl.Int64, "verdict": pl.String,
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def volumes(metric: str = "R06") -> pl.DataFrame:
     return pl.DataFrame(
-        [(metric, party, month, 100.0) for party in ("RMC", "RBV") for month in MONTHS],
-        schema={"metric_id": pl.String, "party": pl.String, "month": pl.Date, "volume": pl.Float64},
+        [(metric, party, month, 100.0, 1.0) for party in ("RMC", "RBV") for month in MONTHS],
+        schema={
+            "metric_id": pl.String, "party": pl.String, "month": pl.Date, "volume": pl.Float64,
+            "price_factor": pl.Float64,
+        },
         orient="row",
-    )
+    )  # fmt: skip
 
 
 # RMC is live on the first of a month and counts from it, RBV a day later and from the next.
@@ -158,14 +171,57 @@ def test_the_interval_of_the_effect_is_carried_to_pounds():
     assert wider["realised_gbp"][0] == row["realised_gbp"]
 
 
-@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 100))
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 100), st.booleans())
 @settings(max_examples=15, deadline=None)
-def test_without_spread_the_interval_is_the_deterministic_answer(effect, share, value):
+def test_without_spread_the_interval_is_the_deterministic_answer(effect, share, value, is_logged):
     """Failing means that the simulation is of another formula than the figure."""
     line = {f"unit_value_{name}gbp": value for name in ("low_", "", "high_")}
-    got = found(register(line | {"attribution_rate": share}), effects(effect, 0.0))
+    told = effects(effect, 0.0, is_logged=is_logged)
+    got = found(register(line | {"attribution_rate": share}), told)
     for end in ("realised_low_gbp", "realised_high_gbp"):
-        assert got[end].to_list() == pytest.approx(got["realised_gbp"].to_list(), rel=1e-12)
+        assert got[end].to_list() == got["realised_gbp"].to_list()
+    for end in ("ci_low", "ci_high"):
+        assert got[end].to_list() == got["effect"].to_list()
+
+
+def test_the_interval_of_a_logged_effect_is_longer_where_the_counterfactual_grows():
+    """Failing means that an error which multiplies is told as one that adds."""
+    told = effects(-10.0, 0.3, value=90.0, is_logged=True)
+    row = found(register(), told).row(0, named=True)
+    # it would have been 100, give or take a factor of exp(0.3)
+    low, high = (90 - 100 * math.exp(end) for end in (0.3, -0.3))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=2)
+    assert (row["realised_low_gbp"], row["realised_high_gbp"]) == pytest.approx(
+        (-1000 * high, -1000 * low), rel=0.06
+    )
+    apart = [abs(row[f"realised_{end}_gbp"] - row["realised_gbp"]) for end in ("low", "high")]
+    assert apart[1] > 1.2 * apart[0]
+
+
+def test_in_a_sum_of_months_the_common_error_stays_and_their_own_cancels():
+    """Failing means that a year looks as sure as independent months, or a month as sure as the mean."""
+
+    def widths(half: float, spread: float) -> tuple[float, float]:
+        """Of one month and of the three months of a party."""
+        generator = np.random.default_rng(1)
+        rows, drawn = benefits_by_month(
+            register(), effects(-0.1, half, spread=spread), volumes(), GO_LIVES, generator,
+            until=MONTHS[-1], draws=20_000,
+        )  # fmt: skip
+        own = rows.filter(pl.col("party") == "RMC")
+        low, high = interval_of_sum(own, drawn)
+        assert low is not None and high is not None
+        month = own.row(0, named=True)
+        return month["realised_high_gbp"] - month["realised_low_gbp"], high - low
+
+    month, three = widths(0.04, 0.0)
+    assert three == pytest.approx(3 * month)
+    month_alone, three_alone = widths(0.0, 0.02)
+    assert three_alone == pytest.approx(math.sqrt(3) * month_alone, rel=0.04)
+    # 0.02 of 100 reports of two units, of 10 pounds and half the programme's
+    assert month_alone == pytest.approx(2 * 1.96 * 20, rel=0.04)
+    both, three_both = widths(0.04, 0.02)
+    assert both > 1.1 * month and math.sqrt(3) * both < three_both < 3 * both
 
 
 def test_the_figures_can_be_had_again_in_whatever_order_the_rows_come():
@@ -239,7 +295,12 @@ def test_classes_stand_beside_each_other_and_only_cash_pays_costs():
     """Failing means that time saved is told as money released."""
     lines = register({}, {"benefit_id": "B05", "benefit_class": "NCRB", "ledger_line": None})
     costs = pl.DataFrame(
-        {"party": ["RMC", "RMC", "RWJ"], "month": [MONTHS[0]] * 3, "cost_gbp": [30.0, 40, 5]}
+        {
+            "cost_id": ["P01", "P02", "P01"],
+            "party": ["RMC", "RMC", "RWJ"],
+            "month": [MONTHS[0]] * 3,
+            "cost_gbp": [30.0, 40, 5],
+        }
     )
     got = balance_by_party(counted_once(found(lines, effects())), costs)
     first = got.filter((pl.col("party") == "RMC") & (pl.col("month") == MONTHS[0])).row(
@@ -250,6 +311,7 @@ def test_classes_stand_beside_each_other_and_only_cash_pays_costs():
     assert first["net_cash_gbp"] == pytest.approx(30)
     other = got.filter(pl.col("party") == "RWJ").row(0, named=True)
     assert (other["crb_gbp"], other["net_cash_gbp"], other["cost_gbp"]) == (None, None, 5)
+    assert "no cash-releasing line" in other["net_cash_empty_because"]
     assert {n for n in got.columns if n.endswith("_gbp")} == {
         "crb_gbp", "ncrb_gbp", "sb_gbp", "cost_gbp", "net_cash_gbp",
     }  # fmt: skip

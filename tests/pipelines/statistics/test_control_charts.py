@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.defs.gate.warehouse_audit import CHARTED
-from pipelines.defs.statistics.spc import store_spc
+from pipelines.defs.gate.warehouse_audit import (
+    CHARTED,
+    differing_charts,
+    values_that_are_no_number,
+)
+from pipelines.defs.statistics.spc import VALUES, store_spc
 from pipelines.metrics import Metric
 from pipelines.statistics import spc
 from pipelines.statistics.control_charts import CHARTS, POINTS, SERIES, control_charts
 from pipelines.statistics.tables import SPC_CHARTS, SPC_POINTS
+from pipelines.statistics.turnaround import as_metric
 from tests.target_rows import ranked
 
 METRICS = pl.DataFrame(
@@ -347,8 +352,10 @@ def warehouse():
     with duckdb.connect() as connection:
         for schema in ("marts", "statistics", "intermediate"):
             connection.execute(f"create schema {schema}")
+        estimates = as_metric(medians.filter(pl.col("acquired_month_on") <= month(9)))
         for name, table in (
             ("marts.rpt_metrics_monthly", told),
+            ("statistics.metric_estimates", estimates),
             ("statistics.turnaround_survival", medians),
             ("marts.dim_target", targets()),
             ("intermediate.int_party_trusts", PARTIES.with_columns(valid_from=date(2000, 1, 1))),
@@ -390,7 +397,7 @@ def test_charts_are_stored_of_what_is_known_and_of_the_median_report(warehouse):
     assert found == [
         ("R01", "RMC", "CT", "decrease", month(9), 1, *reason),
         ("T01", "RMC", "CT", "increase", month(9), 0, *reason),
-    ], "R01 ends with the last whole month of the marts, and a median not reached is missing"
+    ], "R01 stands beside the marts, and a median not reached is missing"
     assert stored == {"spc_points": 19, "spc_charts": 2}
 
 
@@ -400,7 +407,30 @@ def test_the_gate_sees_a_point_that_is_not_in_the_marts(warehouse):
     assert warehouse.sql(CHARTED).fetchall() == []
     warehouse.execute("delete from statistics.spc_points where metric_id = 'R01' and value < 3")
     warehouse.execute("update statistics.spc_points set value = 0 where value = 10")
-    assert warehouse.sql(CHARTED).fetchall() == [("R01", 4), ("T01", 2)]
+    found = warehouse.sql(CHARTED).fetchall()
+    assert [row[:2] for row in found] == [("R01", 4), ("T01", 2)]
+    first, _ = differing_charts(warehouse)
+    assert "R01: 4 months" in first.message and "RMC, CT, January 2020" in first.message
+    assert "imaging run --force" in first.message
+
+
+def test_a_value_that_is_no_number_is_told_with_metric_party_month_and_next_step(warehouse):
+    """Failing means that a division by nothing reads as months that differ, and nobody knows where."""
+    warehouse.execute("update marts.rpt_metrics_monthly set value = 'nan' where value = 4")
+    store_spc(warehouse, registry(("T01", "increase"), ("R01", "decrease")))
+    assert differing_charts(warehouse) == []
+    (failure,) = values_that_are_no_number(warehouse)
+    assert (failure.rule, failure.count) == ("values_are_numbers", 1)
+    assert failure.message.startswith("T01: 1 monthly values are no number (nan or infinite)")
+    assert "party RMC, CT, April 2020" in failure.message and "imaging run" in failure.message
+
+
+def test_the_gate_reads_the_marts_by_a_query_of_its_own(warehouse, monkeypatch):
+    """Failing means that the gate agrees with the charts about months that the charts never read."""
+    half = VALUES.replace("modality_group <> 'Unknown'", "period_start_on < date '2020-06-01'")
+    monkeypatch.setattr("pipelines.defs.statistics.spc.VALUES", half)
+    store_spc(warehouse, registry(("T01", "increase"), ("R01", "decrease")))
+    assert {metric for metric, *_ in warehouse.sql(CHARTED).fetchall()} == {"R01", "T01"}
 
 
 def test_the_stored_tables_have_the_types_that_are_described(warehouse):

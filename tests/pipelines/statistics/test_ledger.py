@@ -85,15 +85,15 @@ def estimates(**reasons: str | None) -> pl.DataFrame:
 
 def monthly(metrics: tuple[str, ...], months: list[date]) -> pl.DataFrame:
     rows = [
-        (metric, "viewing", party, month, -0.1, -0.14, -0.06, 7, "not shown")
+        (metric, "viewing", party, month, 0.5, -0.1, False, 0.017, 0.0, 7, "not shown")
         for metric in metrics
         for party in ("RMC", "RBV")
         for month in months
     ]
     schema = {
         "metric_id": pl.String, "go_live_type": pl.String, "party": pl.String, "month": pl.Date,
-        "effect": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "degrees": pl.Int64,
-        "verdict": pl.String,
+        "value": pl.Float64, "effect": pl.Float64, "is_logged": pl.Boolean, "se": pl.Float64,
+        "month_spread": pl.Float64, "degrees": pl.Int64, "verdict": pl.String,
     }  # fmt: skip
     return pl.DataFrame(rows, schema, orient="row")
 
@@ -136,7 +136,7 @@ def line_of(ledger: Ledger, line: str) -> dict[str, Any]:
 def case_of(ledger: Ledger) -> Any:
     return appraised(
         ledger.by_month, ledger.costs, ledger.drawn, np.random.default_rng(4), price_year=2024,
-        draws=2000,
+        unpriced=ledger.unpriced, draws=2000,
     )  # fmt: skip
 
 
@@ -241,6 +241,28 @@ def test_classes_stand_side_by_side_and_no_table_has_a_sum_of_them():
     assert measures(evidence({}, ncrb), "realised", "cash and non-cash")["pv_benefits"] == 800
 
 
+def test_the_cash_balance_is_told_only_where_it_is_whole():
+    """Failing means that one line's saving less all costs is told as the programme's balance."""
+    given = evidence({}, {"benefit_id": "B06", "measure_metric_id": "C02"})
+    assert told(given).balance["net_cash_gbp"].drop_nulls().to_list() == [180.0] * 4
+    half = replace(given, effects=given.effects.filter(
+        (pl.col("metric_id") == "R06") | (pl.col("month") == MONTHS[0])))  # fmt: skip
+    rows = told(half).balance.filter(pl.col("party_code") == "RMC")
+    assert rows["crb_gbp"].to_list() == [200, 100, None, None]
+    assert rows["net_cash_gbp"].to_list() == [180, None, None, None]
+    because = rows["net_cash_empty_because"].to_list()
+    assert because[0] is None and because[1].startswith("B06 has no value in the month")
+    assert because[2].startswith("B02, B06 has no value")
+    # a line that cannot be valued at all is no line that saved nothing
+    for change in ({"ramp_months": None}, {"go_live_type": None}):
+        broken = told(evidence({}, {"benefit_id": "B06"} | change)).balance
+        assert broken["net_cash_gbp"].null_count() == len(broken)
+        assert broken["net_cash_empty_because"].str.starts_with("B06 cannot be valued").any()
+    shadowed = [{"double_count_group": "g"}, {"benefit_id": "B06", "ramp_months": None,
+                                              "double_count_group": "g"}]  # fmt: skip
+    assert told(evidence(*shadowed)).balance["net_cash_gbp"].null_count() == 8
+
+
 def test_pounds_of_another_year_are_brought_into_prices_of_the_index():
     """Failing means that real and nominal pounds are added up."""
     usable, faults = in_one_price(lines({"price_base_year": 2023}), PRICES)
@@ -249,14 +271,50 @@ def test_pounds_of_another_year_are_brought_into_prices_of_the_index():
     assert usable["planned_value_gbp_per_year"][0] == pytest.approx(2400 * 100 / 90)
     dear = replace(evidence(), costs=evidence().costs.with_columns(price_base_year=pl.lit(2023)))
     assert told(dear).balance["cost_gbp"].sum() == pytest.approx(240 * 100 / 90)
-    late = replace(evidence(), costs=evidence().costs.with_columns(price_base_year=pl.lit(2031)))
-    with pytest.raises(ValueError, match=r"programme_costs, P01, price_base_year: .* no 2031"):
-        told(late)
     _, faults = in_one_price(lines({"unit_value_gbp": None, "price_base_year": None}), PRICES)
     assert "no price year" in faults["B02"], "a plan in pounds of no year is no plan"
     unplanned = {"planned_value_gbp_per_year": 0.0}
     usable, _ = in_one_price(lines(unplanned), PRICES)
     assert usable["planned_value_gbp_per_year"][0] is None
+
+
+def test_pounds_as_invoiced_are_brought_into_prices_of_the_index_by_their_month():
+    """Failing means that a saving of 2022 is added to one of 2024, or its pounds are moved twice."""
+    line = {"price_base_year": 2023, "unit_value_low_gbp": 1.0, "unit_value_gbp": 1.0,
+            "unit_value_high_gbp": 1.0}  # fmt: skip
+    given = replace(evidence(line), money_metrics=frozenset({"R06"}))
+    row = told(replace(given, prices=PRICES | {2022: 80.0})).realised.row(0, named=True)
+    assert (row["price_factor"], row["unit_value_gbp"], row["price_year"]) == (1.25, 1, 2024)
+    assert row["realised_gbp"] == pytest.approx(0.1 * 100 * 2 * 0.5 * 1.25)
+    assert row["realised_low_gbp"] < row["realised_gbp"] < row["realised_high_gbp"]
+    assert row["planned_gbp"] == pytest.approx(100 * 100 / 90)
+    unknown = line_of(told(given), "B02")
+    assert unknown["realised_to_date_gbp"] is None
+    assert "the price index has no 2022" in unknown["empty_because"]
+
+
+def test_a_cost_of_a_year_without_prices_is_told_and_stops_nothing():
+    """Failing means that one wrong year takes all figures from readers, or that a cost counts as none."""
+    other = COST | {"cost_id": "P02", "price_base_year": 2031, "from_month": MONTHS[1]}
+    costs = pl.DataFrame([COST, other], schema_overrides={"to_month": pl.Date})
+    got = told(replace(evidence(), costs=costs))
+    rows = got.balance.filter(pl.col("party_code") == "RMC")
+    assert rows["cost_gbp"].to_list() == [20, None, None, None]
+    because = rows["net_cash_empty_because"][1]
+    assert because == (
+        "cost P02 is not valued: seed programme_costs, P02, price_base_year: the price index has no 2031; "
+        "it ends in 2024; correct it, or add the year to the seed gdp_deflator"
+    )
+    assert rows["net_cash_gbp"].to_list() == [80, None, None, None]
+    case = case_of(got)
+    found = case.appraisal.filter(
+        (pl.col("basis") == "realised") & (pl.col("measure") != "pv_benefits")
+    )
+    assert found["value"].null_count() == len(found)
+    assert set(found.filter(pl.col("class_selection") == "cash only")["note"]) == {because}
+    gained = case.appraisal.filter(pl.col("measure") == "pv_benefits")
+    assert gained["value"].null_count() == 0
+    assert case.sensitivities.is_empty()
 
 
 def test_each_basis_takes_realised_and_forecast_as_it_says():
@@ -306,6 +364,19 @@ def test_the_measures_are_those_of_the_appraisal_of_the_same_flows():
     assert got["npsv_p50"] == pytest.approx(got["npsv"], abs=15)
     raised = measures(evidence(), "realised, then forecast", "cash only", OPTIMISM_BIASES[1])
     assert raised["pv_costs"] == pytest.approx(costs * 1.41)
+
+
+def test_lines_with_one_metric_share_the_draws_of_its_effect():
+    """Failing means that one error is drawn twice, and cancels out in the net present value."""
+    line = {"unit_value_low_gbp": 10.0, "unit_value_high_gbp": 10.0}
+
+    def width(*others: dict[str, Any]) -> float:
+        got = measures(evidence(line, *(line | other for other in others)), "realised", "cash only")
+        return got["npsv_p90"] - got["npsv_p10"]
+
+    alone = width()
+    assert width({"benefit_id": "B03"}) == pytest.approx(2 * alone)
+    assert width({"benefit_id": "B03", "measure_metric_id": "C02"}) < 1.7 * alone
 
 
 def test_without_costs_or_benefits_every_measure_says_why_it_is_empty():

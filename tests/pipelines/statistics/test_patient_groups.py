@@ -46,9 +46,13 @@ def test_the_most_deprived_stand_against_the_least_with_open_reports_kept():
     assert found.columns == [name for name, *_ in TURNAROUND_BY_PATIENT_GROUP["columns"]]
     network = found.filter((pl.col("org_level") == "network") & (pl.col("modality_group") == "All"))
     rows = {row["patient_group"]: row for row in network.iter_rows(named=True)}
-    assert (rows[most]["exam_count"], rows[most]["open_count"]) == (3, 1)
-    assert (rows[most]["p50_hours"], rows[most]["p90_hours"]) == (20, None)
-    assert (rows[most]["gap_to_least_deprived"], rows[most]["least_deprived_exam_count"]) == (12, 1)
+    assert (rows[most]["denominator"], rows[most]["open_count"]) == (3, 1)
+    assert (rows[most]["value"], rows[most]["p90_hours"]) == (20, None)
+    assert (rows[most]["gap_to_least_deprived"], rows[most]["least_deprived_denominator"]) == (
+        12,
+        1,
+    )
+    assert set(found["metric_id"]) == {"R01"}
     assert rows[least]["gap_to_least_deprived"] == 0
     assert rows[unknown]["gap_to_least_deprived"] is None
     assert {row["known_rate"] for row in rows.values()} == {0.8}

@@ -106,6 +106,7 @@ def test_the_months_of_a_party_carry_the_interval_of_the_estimate():
     for end in ("ci_low", "ci_high"):
         apart = (months[end] - months["effect"]) - (row[end] - row["att"])
         assert apart.abs().max() < 1e-12
+    assert months["month_spread"].is_between(0.0013, 0.003).all(), "the noise of a month is 0.002"
     last = max(PARTIES.values())
     assert months["month_on"].max() < last, "nobody is left to compare with then"
     assert "P5" not in months["party_code"], "the last to go live is only compared with"
@@ -284,6 +285,26 @@ def test_a_comparator_outside_gives_the_last_party_an_effect_and_no_order():
     last = found.monthly.filter(pl.col("party_code") == "P5")
     assert last["months_since"].to_list() == list(range(12))
     assert "nothing later can be compared" not in row["cannot_tell"]
+
+
+def test_a_month_that_the_comparator_lacks_is_lost_only_where_nobody_else_is_left():
+    """Failing means that a gap in the national return takes months from parties that tell them all."""
+    country = values(0.0).filter(pl.col("party_code") == "P0")
+    country = country.with_columns(party_code=pl.lit("rest of England"), is_outside=pl.lit(True))
+    early, late = next_month(START, 40), next_month(PARTIES["P5"], 2)
+    gaps = country.filter(~pl.col("month_on").is_in([early, late]))
+    full, found = (told(pl.concat([values(), rows]), calendar()) for rows in (country, gaps))
+    row = only(found)
+    assert row["missing_month_count"] == 0
+    keys = [set(one.monthly.select("party_code", "month_on").iter_rows()) for one in (full, found)]
+    assert keys[0] - keys[1] == {(party, late) for party in ("P2", "P3", "P4", "P5")}
+    assert row["att"] == pytest.approx(only(full)["att"], abs=0.002)
+    assert "rest of England has no value in May 2021, " in row["cannot_tell"]
+    assert f"nobody else is left: {late:%B %Y} cannot be compared." in row["cannot_tell"]
+    (check,) = found.checks.filter(pl.col("check_name") == "comparator gaps").to_dicts()
+    assert check["n_effect_cells"] < row["n_effect_cells"] < only(full)["n_effect_cells"]
+    assert "rest of England has no value" in check["note"]
+    assert "comparator gaps" not in full.checks["check_name"]
 
 
 def test_what_else_happened_in_the_months_compared_is_told():
