@@ -4,8 +4,8 @@ Years are financial years from April, the first with a cost or a benefit is the 
 and forecast are kept apart in every flow. Columns: pipelines/statistics/ledger_tables.py.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -52,6 +52,13 @@ UNITS = {
     "npsv_p90": "GBP",
     "npsv_above_zero_rate": "rate",
 }
+NOTES = {
+    "bcr": "no costs",
+    "eanc": "no year after the base year",
+    "undiscounted_payback_year": "not paid back by the last year",
+    "discounted_payback_year": "not paid back by the last year",
+}
+NOT_TOLD = "no benefit of these classes is told on this basis"
 Row = dict[str, Any]
 
 
@@ -79,6 +86,16 @@ class _Line:
     @property
     def name(self) -> str:
         return f"{self.line_id} {self.source}"
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One selection of classes: its lines, pounds by year, and measures by name; none without lines."""
+
+    lines: list[_Line]
+    costs: list[float]
+    benefits: list[float]
+    values: Row
 
 
 @dataclass(frozen=True)
@@ -139,12 +156,36 @@ def appraised(
     )
 
 
+def point_measures(
+    by_month: pl.DataFrame, costs: pl.DataFrame, names: Iterable[str], *, bias: float = 0.0
+) -> pl.DataFrame:
+    """One row per basis, selection of classes and measure: basis, class_selection, measure, unit,
+    value, note.
+
+    The values that `appraised` stores of the same rows, but for those of the simulation; `names`
+    are of them. Raises ValueError on a flow that is not finite.
+    """
+    schema = ("basis", "class_selection", "measure", "unit", "value", "note")
+    told = {name: kind for name, kind, _ in APPRAISAL["columns"] if name in schema}
+    rows = [
+        {"basis": name, "class_selection": selection} | row
+        for name in BASES
+        for basis in [_basis(name, by_month, costs)]
+        for selection, classes in SELECTIONS.items()
+        for row in _measures(_point(basis, classes, bias), names)
+    ]
+    return pl.DataFrame(rows, {name: TYPES[told[name]] for name in schema}, orient="row")
+
+
 def _frame(rows: list[Row], table: Row) -> pl.DataFrame:
     schema = {name: TYPES[kind] for name, kind, _ in table["columns"]}
     return pl.DataFrame([[row.get(name) for name in schema] for row in rows], schema, orient="row")
 
 
-def _basis(name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn) -> _Basis:
+def _basis(
+    name: str, by_month: pl.DataFrame, costs: pl.DataFrame, drawn: Drawn | None = None
+) -> _Basis:
+    """Flows of one basis; without draws no line of it is uncertain."""
     counted = by_month.filter(pl.col("is_counted") & pl.col("benefit_class").is_in(list(MONETISED)))
     is_realised, is_forecast = (
         pl.col(name).is_not_null() for name in ("realised_gbp", "forecast_gbp")
@@ -189,9 +230,12 @@ def _by_year(rows: pl.DataFrame, name: str) -> dict[int, float]:
     return dict(told.sort("year").iter_rows())
 
 
-def _realised_line(rows: pl.DataFrame, drawn: Drawn) -> _Line:
+def _realised_line(rows: pl.DataFrame, drawn: Drawn | None) -> _Line:
     """The multiplier is as uncertain as the sum of its months, effect and unit value together."""
     line = rows.row(0, named=True)
+    by_year = _by_year(rows, "realised_gbp")
+    if drawn is None:
+        return _Line(line["benefit_id"], line["benefit_class"], "realised", by_year)
     total = float(rows["realised_gbp"].sum())
     low, high = interval_of_sum(list(rows.iter_rows(named=True)), drawn)
     ends = (1.0, 1.0)
@@ -202,7 +246,7 @@ def _realised_line(rows: pl.DataFrame, drawn: Drawn) -> _Line:
         line["benefit_id"],
         line["benefit_class"],
         "realised",
-        _by_year(rows, "realised_gbp"),
+        by_year,
         *ends,
         line["degrees"],
     )
@@ -242,68 +286,40 @@ def _case(
     draws: int,
 ) -> tuple[list[Row], list[Row]]:
     """Measures and sensitivities of one selection of classes."""
-    lines = [line for line in basis.benefits if line.benefit_class in classes]
+    found = _point(basis, classes, bias)
     months = basis.months.filter(pl.col("benefit_class").is_in(list(classes)))
-    years = basis.years
     about = {
         "schedule": SCHEDULE,
         "mitigation": MITIGATION,
-        "first_year": years[0] if years else None,
-        "last_year": years[-1] if years else None,
+        "first_year": basis.years[0] if basis.years else None,
+        "last_year": basis.years[-1] if basis.years else None,
         "last_month_on": basis.last_month_on,
-        "benefit_ids": ", ".join(sorted({line.line_id for line in lines})) or None,
+        "benefit_ids": ", ".join(sorted({line.line_id for line in found.lines})) or None,
         "told_month_count": int(months["is_told"].sum()),
         "benefit_month_count": len(months),
         "rates_vintage": RATES_VINTAGE,
     }
-    if not lines:
-        because = "no benefit of these classes is told on this basis"
-        return [
-            about | {"measure": measure, "unit": unit, "note": because}
-            for measure, unit in UNITS.items()
-        ], []
-    costs = _summed(list(basis.costs.values()), years)
-    benefits = _summed([line.by_year for line in lines], years)
-    found = appraise(costs, benefits, optimism_bias=bias, mitigation=MITIGATION, schedule=SCHEDULE)
+    if not found.lines:
+        return [about | row for row in _measures(found, UNITS)], []
     drawn = simulate(
-        [*(_uncertain(line, years) for line in lines), UncertainLine("costs", "cost", costs)],
+        [
+            *(_uncertain(line, basis.years) for line in found.lines),
+            UncertainLine("costs", "cost", found.costs),
+        ],
         generator,
         optimism_bias=bias,
         mitigation=MITIGATION,
         draws=draws,
     )
-    undiscounted, discounted = found.undiscounted_payback_year, found.discounted_payback_year
-    values = {
-        "pv_costs": found.pv_costs,
-        "pv_benefits": found.pv_benefits,
-        "npsv": found.npsv,
-        "bcr": found.bcr,
-        "eanc": found.eanc,
-        "undiscounted_payback_year": None if undiscounted is None else years[undiscounted],
-        "discounted_payback_year": None if discounted is None else years[discounted],
+    simulated = {
         "npsv_p10": drawn.p10,
         "npsv_p50": drawn.p50,
         "npsv_p90": drawn.p90,
         "npsv_above_zero_rate": drawn.probability_above_zero,
     }
-    notes = {
-        "bcr": "no costs",
-        "eanc": "no year after the base year",
-        "undiscounted_payback_year": "not paid back by the last year",
-        "discounted_payback_year": "not paid back by the last year",
-    }
-    told = [
-        about
-        | {
-            "measure": measure,
-            "unit": UNITS[measure],
-            "value": value,
-            "note": notes[measure] if value is None else None,
-        }
-        for measure, value in values.items()
-    ]
+    told = [about | row for row in _measures(found, UNITS, simulated)]
     others = benefit_sensitivities(
-        costs, benefits, optimism_bias=bias, mitigation=MITIGATION, schedule=SCHEDULE
+        found.costs, found.benefits, optimism_bias=bias, mitigation=MITIGATION, schedule=SCHEDULE
     )
     tornado = [
         {
@@ -323,6 +339,39 @@ def _case(
         for case, one in others.items()
     ]
     return told, [*tornado, *switching, *shocked]
+
+
+def _point(basis: _Basis, classes: Sequence[str], bias: float) -> _Point:
+    """The appraisal of one selection of classes as given, without any draw."""
+    lines = [line for line in basis.benefits if line.benefit_class in classes]
+    if not lines:
+        return _Point([], [], [], {})
+    years = basis.years
+    costs = _summed(list(basis.costs.values()), years)
+    benefits = _summed([line.by_year for line in lines], years)
+    found = appraise(costs, benefits, optimism_bias=bias, mitigation=MITIGATION, schedule=SCHEDULE)
+    values: Row = asdict(found)
+    for name in ("undiscounted_payback_year", "discounted_payback_year"):
+        values[name] = None if values[name] is None else years[values[name]]
+    return _Point(lines, costs, benefits, values)
+
+
+def _measures(
+    found: _Point, names: Iterable[str], simulated: Mapping[str, float] | None = None
+) -> list[Row]:
+    """One row per measure: value, unit, and in note why there is none."""
+    values = found.values | dict(simulated or {})
+    return [
+        {
+            "measure": name,
+            "unit": UNITS[name],
+            "value": values.get(name),
+            "note": (NOTES[name] if found.lines else NOT_TOLD)
+            if values.get(name) is None
+            else None,
+        }
+        for name in names
+    ]
 
 
 def _summed(flows: Sequence[dict[int, float]], years: Sequence[int]) -> list[float]:

@@ -24,7 +24,12 @@ from pipelines.statistics.benefits import (
     interval_of_sum,
     line_faults,
 )
-from pipelines.statistics.ledger_tables import BENEFIT_BALANCE, BENEFIT_LEDGER, REALISED_BENEFITS
+from pipelines.statistics.ledger_tables import (
+    BENEFIT_BALANCE,
+    BENEFIT_LEDGER,
+    PROGRAMME_COSTS_MONTHLY,
+    REALISED_BENEFITS,
+)
 from pipelines.statistics.staged_effects import TYPES
 
 NO_EVIDENCE = "no evidence"
@@ -71,6 +76,7 @@ class Ledger:
     realised: pl.DataFrame
     lines: pl.DataFrame
     balance: pl.DataFrame
+    paid: pl.DataFrame
     by_month: pl.DataFrame
     costs: pl.DataFrame
     drawn: Drawn
@@ -95,12 +101,16 @@ def ledger_of(evidence: Evidence, generator: np.random.Generator, *, draws: int 
     costs = _costs(evidence, until)
     by_month = _with_reasons(counted_once(found), evidence.estimates)
     lines = _lines(evidence, by_month, faults, drawn)
-    balance = balance_by_party(by_month, costs).with_columns(price_year=evidence.price_year)
-    realised = by_month.with_columns(price_year=evidence.price_year)
+
+    def stored(frame: pl.DataFrame, table: dict[str, Any]) -> pl.DataFrame:
+        named = frame.rename({"party": "party_code", "month": "month_on"})
+        return typed(named.with_columns(price_year=evidence.price_year), table)
+
     return Ledger(
-        typed(realised.rename({"party": "party_code", "month": "month_on"}), REALISED_BENEFITS),
+        stored(by_month, REALISED_BENEFITS),
         lines,
-        typed(balance.rename({"party": "party_code", "month": "month_on"}), BENEFIT_BALANCE),
+        stored(balance_by_party(by_month, costs), BENEFIT_BALANCE),
+        stored(costs, PROGRAMME_COSTS_MONTHLY),
         by_month,
         costs,
         drawn,

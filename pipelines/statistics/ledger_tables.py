@@ -246,6 +246,25 @@ APPRAISAL_SENSITIVITIES: dict[str, Any] = {
     ],
 }
 
+PROGRAMME_COSTS_MONTHLY: dict[str, Any] = {
+    "name": "programme_costs_monthly",
+    "description": "One row per cost of the programme, party and month up to the last complete one: "
+    "the costs that statistics.appraisal stands on, without optimism bias. With "
+    "statistics.realised_benefits they are all that the appraisal reads.",
+    "grain": "cost_id, party_code, month_on",
+    "columns": [
+        ("cost_id", "VARCHAR", "Cost of the seed programme_costs."),
+        (
+            "party_code",
+            "VARCHAR",
+            "Party of the programme; the network's costs are shared equally.",
+        ),
+        ("month_on", "DATE", "First day of the month."),
+        ("cost_gbp", "DOUBLE", "Pounds of the month, above 0."),
+        PRICES,
+    ],
+}
+
 LEDGER_TABLES = [
     REALISED_BENEFITS,
     BENEFIT_LEDGER,
@@ -253,4 +272,5 @@ LEDGER_TABLES = [
     APPRAISAL_FLOWS,
     APPRAISAL,
     APPRAISAL_SENSITIVITIES,
+    PROGRAMME_COSTS_MONTHLY,
 ]

@@ -108,6 +108,6 @@ def store_benefit_ledger(connection: duckdb.DuckDBPyConnection) -> dict[str, int
     )
     frames = (
         ledger.realised, ledger.lines, ledger.balance, case.flows, case.appraisal,
-        case.sensitivities,
+        case.sensitivities, ledger.paid,
     )  # fmt: skip
     return store_each(connection, LEDGER_TABLES, frames)

@@ -345,7 +345,7 @@ def test_the_same_evidence_gives_the_same_tables_of_the_contract():
         ledger = told(evidence({}, {"benefit_id": "B05", "measure_metric_id": "C02"}))
         case = case_of(ledger)
         found.append([ledger.realised, ledger.lines, ledger.balance, case.flows, case.appraisal,
-                      case.sensitivities])  # fmt: skip
+                      case.sensitivities, ledger.paid])  # fmt: skip
     for table, first, second in zip(LEDGER_TABLES, *found, strict=True):
         assert first.equals(second)
         assert dict(first.schema) == {name: TYPES[kind] for name, kind, _ in table["columns"]}
