@@ -34,8 +34,8 @@ SELECTIONS = {
     "cash and non-cash": ("CRB", "NCRB"),
     "all monetised": MONETISED,
 }
-# As budgeted, and the upper bound for outsourced information technology (Mott MacDonald 2002).
-# Which of them is right is for the reader to say; nothing is mitigated.
+# As budgeted, and that of costs in the seed optimism_biases (a test holds the two together), the
+# upper bound for outsourced information technology. Which of them is right is for the reader to say.
 OPTIMISM_BIASES = (0.0, 0.41)
 MITIGATION = 0.0
 SCHEDULE = "standard"

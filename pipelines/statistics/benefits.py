@@ -37,7 +37,10 @@ OF_EFFECT = (
     "attributed_units",
 )  # fmt: skip
 LINE_MONTH = ("benefit_id", "party", "month")
-MONEY = ("planned_gbp", "forecast_gbp", "realised_gbp", "realised_low_gbp", "realised_high_gbp")
+MONEY = (
+    "planned_gbp", "planned_adjusted_gbp", "forecast_gbp", "realised_gbp", "realised_low_gbp",
+    "realised_high_gbp",
+)  # fmt: skip
 
 
 class RegisterBroken(ValueError):
@@ -124,7 +127,7 @@ def benefits_by_month(
     One draw of an effect is that of every party and month of its metric and one of a unit value
     that of every line with its assumption, so that errors do not cancel out. No effect, no volume
     or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
-    The forecast is the plan x attribution x confidence x (1 - optimism). Returned with the draws, for
+    The adjusted plan is the plan x (1 - optimism), the forecast that x attribution x confidence. Returned with the draws, for
     the interval of sums of rows (`interval_of_sum`). Raises RegisterBroken.
     """
     faults = line_faults(register)
@@ -187,8 +190,13 @@ def _line_months(
     plan = pl.col("planned_value_gbp_per_year") / 12 / pl.col("party_count") * ramp
     likely = pl.col("attribution_rate") * pl.col("confidence_rate") * (1 - pl.col("optimism_rate"))
     key = ("measure_metric_id", "party", "month")
+    hoped = plan * (1 - pl.col("optimism_rate"))
     return (
-        months.with_columns(plan.alias("planned_gbp"), (plan * likely).alias("forecast_gbp"))
+        months.with_columns(
+            plan.alias("planned_gbp"),
+            hoped.alias("planned_adjusted_gbp"),
+            (plan * likely).alias("forecast_gbp"),
+        )
         .join(volumes.rename({"metric_id": "measure_metric_id"}), on=key, how="left")
         .join(
             effects.rename({"metric_id": "measure_metric_id"}),

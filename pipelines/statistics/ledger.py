@@ -228,6 +228,8 @@ def _to_date(months: pl.DataFrame, drawn: Drawn) -> Row:
         "planned_to_date_gbp": _added(months, "planned_gbp"),
         "forecast_to_date_gbp": _added(months, "forecast_gbp"),
         "planned_compared_gbp": _added(shown, "planned_gbp"),
+        "planned_adjusted_to_date_gbp": _added(months, "planned_adjusted_gbp"),
+        "planned_adjusted_compared_gbp": _added(shown, "planned_adjusted_gbp"),
         "realised_to_date_gbp": _added(shown, "realised_gbp"),
         "realised_low_gbp": low,
         "realised_high_gbp": high,

@@ -34,6 +34,7 @@ REALISED_BENEFITS: dict[str, Any] = {
         ("measure_metric_id", "VARCHAR", "Metric that shows it."),
         ("go_live_type", "VARCHAR", "Go-live that can cause it."),
         ("planned_gbp", "DOUBLE", "The plan of the month, ramped; empty without a plan in money."),
+        ("planned_adjusted_gbp", "DOUBLE", "Plan x (1 - optimism)."),
         (
             "forecast_gbp",
             "DOUBLE",
@@ -106,6 +107,14 @@ BENEFIT_LEDGER: dict[str, Any] = {
         ("planned_until_on", "DATE", "Last month of it."),
         ("forecast_to_date_gbp", "DOUBLE", "Forecast of these months."),
         ("planned_compared_gbp", "DOUBLE", "Plan of the months that realised covers."),
+        (
+            "optimism_rate",
+            "DOUBLE",
+            "Share of the plan that is taken off for optimism (rpt_benefits_summary says where it "
+            "comes from); realised never reads it.",
+        ),
+        ("planned_adjusted_to_date_gbp", "DOUBLE", "planned_to_date_gbp x (1 - optimism_rate)."),
+        ("planned_adjusted_compared_gbp", "DOUBLE", "planned_compared_gbp x (1 - optimism_rate)."),
         ("realised_to_date_gbp", "DOUBLE", "Realised; empty, never 0, where it cannot be told."),
         (
             "realised_low_gbp",
