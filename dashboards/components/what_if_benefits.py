@@ -96,6 +96,17 @@ def answer(frame: pl.DataFrame, asked: list[str], problem: str, *, is_changed: b
         )
         for basis, rows in groupby(frame.to_dicts(), key=lambda row: row["basis"])
     ]
+    first = frame.row(0, named=True) if frame.height else {}
+    rests_on = (
+        (
+            f"Both columns: financial years from {first['first_year']}, up to "
+            f"{wording.month(first['last_month_on'])} for what is realised, prices of "
+            f"{first['price_year']}, discounted by the {first['schedule']} schedule "
+            f"({first['rates_vintage']}), costs as budgeted, without optimism bias."
+        )
+        if first
+        else ""
+    )
     return Figure(
         title=title,
         takeaway=_takeaway(frame, problem, is_changed=is_changed),
@@ -112,6 +123,7 @@ def answer(frame: pl.DataFrame, asked: list[str], problem: str, *, is_changed: b
             "without a unit value stays.",
             "Counted from statistics.realised_benefits and statistics.programme_costs_monthly of this "
             "build, by the rules of the stored appraisal: unchanged numbers give the stored ones.",
+            *filter(None, [rests_on]),
         ],
         nothing="The register and the costs give nothing to appraise yet.",
     )

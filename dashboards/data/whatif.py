@@ -81,7 +81,7 @@ class Doubts:
     The delay is in `delay_unit` (months or years). Each is of all benefits, of a class or of a line.
     """
 
-    delay: float = 0
+    delay: int = 0
     delay_unit: str = "months"
     delay_of: str = benefit_what_if.ALL
     haircut_percent: float = 0.0
@@ -92,6 +92,7 @@ class Doubts:
 
 NOTHING_CHANGED = Doubts()
 MONTHS_OF = {"months": 1, "years": 12}
+BASES = ("realised", "realised, then forecast", "forecast")
 # Of each figure: the measure and the selection of classes it is of.
 APPRAISED = (
     ("npsv", "all monetised"),
@@ -99,18 +100,19 @@ APPRAISED = (
     ("bcr", "cash only"),
     ("discounted_payback_year", "all monetised"),
 )
+BESIDE = ("stored_value", "stored_note", "changed_value", "changed_note")
+RESTS_ON = ("first_year", "last_month_on", "price_year", "schedule", "rates_vintage")
 
 
 def compared(build: Build, doubts: Doubts) -> tuple[pl.DataFrame, str]:
-    """One row per basis and figure of APPRAISED: stored and changed value, each with its note.
+    """One row per basis and figure of APPRAISED: stored and changed value, each with its note, and
+    what both rest on.
 
     Beside it why nothing is changed, in words; empty where the changed values are counted. Costs
     are as budgeted in both. See pipelines.statistics.benefit_what_if.
     """
     case = ["basis", "class_selection", "measure"]
-    stored = benefits.appraisal(build).select(
-        *case, "unit", pl.col("value").alias("stored_value"), pl.col("note").alias("stored_note")
-    )
+    stored = benefits.appraisal(build).rename({"value": "stored_value", "note": "stored_note"})
     problem, changed = "", pl.DataFrame()
     try:
         changed = benefit_what_if.appraised_again(
@@ -146,6 +148,6 @@ def compared(build: Build, doubts: Doubts) -> tuple[pl.DataFrame, str]:
             on=case,
             how="left",
         )
-        .sort("basis", "place", descending=[True, False])
+        .sort(pl.col("basis").cast(pl.Enum(BASES)), "place")
     )
-    return found.drop("place"), problem
+    return found.select(*case, "unit", *BESIDE, *RESTS_ON), problem
