@@ -66,7 +66,7 @@ ENTRIES = (
         view="what_if",
         title="What if",
         icon=":material/tune:",
-        question="What capacity would bring the waiting list to its target?",
+        question="What would bring the waiting list to its target, and what if benefits came late?",
         pick_months=False,
     ),
     Entry(

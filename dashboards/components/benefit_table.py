@@ -33,6 +33,7 @@ APPRAISAL_HEADINGS = (
     "Benefit-cost ratio (BCR)",
 )
 NO_EVIDENCE = "no evidence"
+REGISTER = "benefit register"
 MONEY_PER = "GBP per "
 # Units that are written out behind the number.
 _WRITTEN_OUT = {"nights", "TB"}
@@ -117,13 +118,26 @@ def planned(frame: pl.DataFrame, *, title: str) -> Figure:
                 hovertemplate="%{y}: %{text} a year<extra></extra>",
             )
         )
+    adjusted = priced.drop_nulls("planned_adjusted_gbp_per_year")
+    chart.add_trace(
+        go.Scatter(
+            x=adjusted["planned_adjusted_gbp_per_year"].to_list(),
+            y=[f"{row['benefit_id']} {row['title']}" for row in adjusted.to_dicts()],
+            mode="markers",
+            name="After optimism",
+            marker={"symbol": "line-ns", "size": 20, "line": {"width": 3, "color": theme.INK}},
+            text=[wording.number(v, "gbp") for v in adjusted["planned_adjusted_gbp_per_year"]],
+            hovertemplate="%{y}: %{text} a year after optimism<extra></extra>",
+        )
+    )
     theme.lay_out(chart, title=title, height=110 + 34 * max(priced.height, 1))
     chart.update_layout(showlegend=True, margin={"r": 90}, bargap=0.35)
     chart.update_xaxes(tickformat=",", tickprefix="£", rangemode="tozero", nticks=6)
     chart.update_yaxes(autorange="reversed", showgrid=False)
     takeaway = "Planned values are promises, not results; the classes must not be added together."
     names = "; ".join(
-        f"{row['title']} {wording.number(row['planned_value_gbp_per_year'], 'gbp')}"
+        f"{row['title']} {wording.number(row['planned_value_gbp_per_year'], 'gbp')}, after optimism "
+        f"{wording.number(row['planned_adjusted_gbp_per_year'], 'gbp')}"
         for row in priced.to_dicts()
     )
     table = priced.select(
@@ -131,6 +145,10 @@ def planned(frame: pl.DataFrame, *, title: str) -> Figure:
         "title",
         "benefit_class",
         "planned_value_gbp_per_year",
+        "optimism_rate",
+        "optimism_source",
+        "optimism_source_status",
+        "planned_adjusted_gbp_per_year",
         "planned_to_date_gbp",
         "source_status",
         "unit_cost_source_status",
@@ -141,6 +159,10 @@ def planned(frame: pl.DataFrame, *, title: str) -> Figure:
         + "."
         for status in priced["source_status"].unique(maintain_order=True)
     ]
+    notes.append(
+        "The black mark is the plan after optimism: less a share that the line of the register gives "
+        "itself, else that of its class. What is realised is never reduced by it."
+    )
     return Figure(
         title=title,
         takeaway=takeaway,
@@ -156,6 +178,7 @@ def _line(row: dict[str, Any]) -> str:
     money = "no planned value"
     if value is not None:
         money = f"{wording.number(value, 'gbp')}{_quiet(wording.status(row['source_status']))}"
+        money += _quiet(_adjusted(row))
     cost = wording.status(row["unit_cost_source_status"]) if value is not None else "not used"
     cells = (money, _target(row), _measured(row), _realised(row), _quiet(cost))
     return (
@@ -167,6 +190,18 @@ def _line(row: dict[str, Any]) -> str:
         )
         + "</tr>"
     )
+
+
+def _adjusted(row: dict[str, Any]) -> str:
+    """What is left of the plan after optimism, by which share and whose."""
+    if row["optimism_rate"] is None:
+        return "Optimism: no share is set."
+    left = wording.number(row["planned_adjusted_gbp_per_year"], "gbp")
+    share = wording.number(row["optimism_rate"], "rate")
+    whose = "the line's own"
+    if row["optimism_source"] != REGISTER:
+        whose = f"of its class, {wording.status(row['optimism_source_status'])}"
+    return f"After {share} for optimism ({whose}): {left}."
 
 
 def _detail(row: dict[str, Any]) -> str:
@@ -190,9 +225,10 @@ def _realised(row: dict[str, Any]) -> str:
         return f"{_tag(tag)}{_quiet(f'No value: {because}.')}{group}"
     low, high = (wording.number(row[f"realised_{end}_gbp"], "gbp") for end in ("low", "high"))
     plan = wording.number(row["planned_compared_gbp"], "gbp")
+    hoped = wording.number(row["planned_adjusted_compared_gbp"], "gbp")
     since, until = (wording.month(row[f"realised_{end}_on"]) for end in ("from", "until"))
     detail = (
-        f"95 % interval {low} to {high}; {plan} was planned for the same months. {since} to {until}, "
+        f"95 % interval {low} to {high}; {plan} was planned for the same months, {hoped} after optimism. {since} to {until}, "
         f"prices of {row['price_year']}."
     )
     value = wording.number(row["realised_to_date_gbp"], "gbp")

@@ -28,6 +28,7 @@ class Figure:
     A wide drawing keeps its width on a phone and is scrolled sideways. reading is the table as
     HTML where a grid would cut it (see plain_table); the rows stand below it as they are stored.
     nothing says what it means that there is no row, where that is not for want of data.
+    asked are the reader's own numbers, one line each, which head the download.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Figure:
         "Nothing is stored for this choice. Choose another organisation, more months or all "
         "modalities."
     )
+    asked: Sequence[str] = field(default_factory=tuple)
 
 
 def show(
@@ -144,7 +146,7 @@ def footer(
         with st.expander(label, key=f"{key}_rows", type="compact"):
             if not is_grid:
                 show_table(figure.table, alt=figure.title, key=f"{key}_table")
-            head = downloads.header(figure.title, definitions, provenance)
+            head = downloads.header(figure.title, definitions, [*figure.asked, *provenance])
             downloads.buttons(figure.table, head, file_stem=key)
     with st.expander("How this is counted", key=f"{key}_counted", type="compact"):
         for row in definitions.iter_rows(named=True):

@@ -8,8 +8,8 @@ import polars as pl
 
 from dashboards.data.filters import Filters
 from dashboards.data.published import Build
-from dashboards.data.queries import metrics
-from pipelines.statistics import waiting_list
+from dashboards.data.queries import benefits, metrics
+from pipelines.statistics import benefit_what_if, waiting_list
 from pipelines.statistics.waiting_list import WEEKS_TO_TARGET, ListPlan
 
 TARGET_WEEKS = waiting_list.LONG_WAIT_DAYS / waiting_list.DAYS_A_WEEK
@@ -72,3 +72,82 @@ def plan(asked: Asked) -> ListPlan:
         asked.target_wait,
         time_to_target=asked.time_to_target,
     )
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """How a reader would have the benefits; as begun with, nothing is changed.
+
+    The delay is in `delay_unit` (months or years). Each is of all benefits, of a class or of a line.
+    """
+
+    delay: int = 0
+    delay_unit: str = "months"
+    delay_of: str = benefit_what_if.ALL
+    haircut_percent: float = 0.0
+    haircut_of: str = benefit_what_if.ALL
+    price: float = 1.0
+    price_of: str = benefit_what_if.ALL
+
+
+NOTHING_CHANGED = Doubts()
+MONTHS_OF = {"months": 1, "years": 12}
+BASES = ("realised", "realised, then forecast", "forecast")
+# Of each figure: the measure and the selection of classes it is of.
+APPRAISED = (
+    ("npsv", "all monetised"),
+    ("bcr", "all monetised"),
+    ("bcr", "cash only"),
+    ("discounted_payback_year", "all monetised"),
+)
+BESIDE = ("stored_value", "stored_note", "changed_value", "changed_note")
+RESTS_ON = ("first_year", "last_month_on", "price_year", "schedule", "rates_vintage")
+
+
+def compared(build: Build, doubts: Doubts) -> tuple[pl.DataFrame, str]:
+    """One row per basis and figure of APPRAISED: stored and changed value, each with its note, and
+    what both rest on.
+
+    Beside it why nothing is changed, in words; empty where the changed values are counted. Costs
+    are as budgeted in both. See pipelines.statistics.benefit_what_if.
+    """
+    case = ["basis", "class_selection", "measure"]
+    stored = benefits.appraisal(build).rename({"value": "stored_value", "note": "stored_note"})
+    problem, changed = "", pl.DataFrame()
+    try:
+        changed = benefit_what_if.appraised_again(
+            benefits.by_month(build),
+            benefits.costs_by_month(build),
+            benefit_what_if.Change(
+                delay_months=doubts.delay * MONTHS_OF[doubts.delay_unit],
+                delay_of=doubts.delay_of,
+                haircut_rate=doubts.haircut_percent / 100,
+                haircut_of=doubts.haircut_of,
+                value_factor=doubts.price,
+                value_of=doubts.price_of,
+            ),
+        )
+    except ValueError as refused:
+        problem = str(refused)
+        changed = stored.select(
+            *case, pl.lit(None, pl.Float64).alias("value"), pl.lit("not counted").alias("note")
+        )
+    shown = pl.DataFrame(
+        [(place, *figure) for place, figure in enumerate(APPRAISED)],
+        ["place", "measure", "class_selection"],
+        orient="row",
+    )
+    found = (
+        stored.join(shown, on=["measure", "class_selection"])
+        .join(
+            changed.select(
+                *case,
+                pl.col("value").alias("changed_value"),
+                pl.col("note").alias("changed_note"),
+            ),
+            on=case,
+            how="left",
+        )
+        .sort(pl.col("basis").cast(pl.Enum(BASES)), "place")
+    )
+    return found.select(*case, "unit", *BESIDE, *RESTS_ON), problem

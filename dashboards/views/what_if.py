@@ -1,25 +1,40 @@
-"""One row per question about a waiting list, answered from the reader's own numbers."""
+"""One row per question about a waiting list, and per figure of the appraisal, from own numbers."""
 
 from dataclasses import asdict, replace
 
 import streamlit as st
 
+from dashboards.components import what_if_benefits
 from dashboards.components import what_if_figures as draw
 from dashboards.data import whatif
+from dashboards.data.queries import benefits
 from dashboards.page import current_page
 
 page = current_page()
+page.section("Waiting list", "What would bring the list you chose to its target?")
 start = whatif.start(page.build, page.filters)
 if start is None:
     st.info("No waiting list is stored for this choice. Choose another organisation or modality.")
-    st.stop()
-filters = page.filters
-list_of = f"{filters.org_level}_{filters.org_code}_{filters.modality_group}_{start.census}"
-asked = draw.inputs(asdict(start), list_of)
-plan = whatif.plan(replace(start, **asked))
+else:
+    filters = page.filters
+    list_of = f"{filters.org_level}_{filters.org_code}_{filters.modality_group}_{start.census}"
+    asked = draw.inputs(asdict(start), list_of)
+    plan = whatif.plan(replace(start, **asked))
+    page.figure(
+        draw.answer(plan, asked, page.where, start),
+        metrics=["W01", "W07", "W08"],
+        source="marts.rpt_metrics_monthly",
+        filtered_by=("Organisation", "Modality"),
+    )
+page.section(
+    "Benefits", "What if the promised benefits came later, were smaller, or at another price?"
+)
+numbers, words = what_if_benefits.inputs(
+    benefits.lines_that_count(page.build), whatif.NOTHING_CHANGED.delay_of
+)
+doubts = whatif.Doubts(**numbers)
+compared, problem = whatif.compared(page.build, doubts)
 page.figure(
-    draw.answer(plan, asked, page.where, start),
-    metrics=["W01", "W07", "W08"],
-    source="marts.rpt_metrics_monthly",
-    filtered_by=("Organisation", "Modality"),
+    what_if_benefits.answer(compared, words, problem, is_changed=doubts != whatif.NOTHING_CHANGED),
+    source="statistics.appraisal",
 )

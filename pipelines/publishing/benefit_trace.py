@@ -72,6 +72,7 @@ def _line(told: dict[str, Any]) -> Section:
         ("promise", f"{told['promise']} (owner: {told['owner_role']})"),
         ("class", f"{told['benefit_class']}; never added to another class"),
         ("planned to date", _pound(told["planned_to_date_gbp"])),
+        ("after optimism", _pound(told["planned_adjusted_to_date_gbp"])),
         ("realised to date", told["empty_because"] or _pound(told[realised])),
         ("95 % interval", _span(told)),
         ("evidence", told["evidence"]),

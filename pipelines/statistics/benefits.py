@@ -37,7 +37,7 @@ OF_EFFECT = (
     "volume", "price_factor", "value", "effect", "is_logged", "se", "month_spread", "degrees", "verdict",
     "units_of_effect", "attributed_units",
 )  # fmt: skip
-MONEY = ("planned_gbp", "forecast_gbp", "realised_gbp", *POUND_ENDS)
+MONEY = ("planned_gbp", "planned_adjusted_gbp", "forecast_gbp", "realised_gbp", *POUND_ENDS)
 
 
 class RegisterBroken(ValueError):
@@ -115,12 +115,11 @@ def benefits_by_month(
     The intervals of effect and pounds come from `draws` draws, made in the scale of the estimate: the
     error of the mean effect (Student's t), what the month varies by itself (normal), and the unit
     value (triangular). Of a logged metric both multiply what the metric would be, so that the
-    interval is longer on one side.
-    One error of an effect is that of every party and month of its metric and one unit value that of
-    every line with its assumption, so that these do not cancel out in a sum; what months vary by
-    themselves does. No effect, no volume,
-    no price factor or no unit value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
-    The forecast is the plan x attribution x confidence x (1 - optimism). Returned with the draws, for
+    interval is longer on one side. One error of an effect is that of every party and month of its
+    metric and one unit value that of every line with its assumption, so that these do not cancel out
+    in a sum; what months vary by themselves does. No effect, no volume, no price factor or no unit
+    value leaves realised empty, never 0; a benefit that turned out a harm is below 0.
+    The adjusted plan is the plan x (1 - optimism), the forecast that x attribution x confidence. Returned with the draws, for
     the interval of sums of rows (`interval_of_sum`). Raises RegisterBroken.
     """
     faults = line_faults(register)
@@ -187,8 +186,13 @@ def _line_months(
     plan = pl.col("planned_value_gbp_per_year") / 12 / pl.col("party_count") * ramp
     likely = pl.col("attribution_rate") * pl.col("confidence_rate") * (1 - pl.col("optimism_rate"))
     key = ("measure_metric_id", "party", "month")
+    hoped = plan * (1 - pl.col("optimism_rate"))
     return (
-        months.with_columns(plan.alias("planned_gbp"), (plan * likely).alias("forecast_gbp"))
+        months.with_columns(
+            plan.alias("planned_gbp"),
+            hoped.alias("planned_adjusted_gbp"),
+            (plan * likely).alias("forecast_gbp"),
+        )
         .join(volumes.rename({"metric_id": "measure_metric_id"}), on=key, how="left")
         .join(
             effects.rename({"metric_id": "measure_metric_id"}),

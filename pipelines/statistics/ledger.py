@@ -23,7 +23,12 @@ from pipelines.statistics.benefits import (
     first_months,
     line_faults,
 )
-from pipelines.statistics.ledger_tables import BENEFIT_BALANCE, BENEFIT_LEDGER, REALISED_BENEFITS
+from pipelines.statistics.ledger_tables import (
+    BENEFIT_BALANCE,
+    BENEFIT_LEDGER,
+    PROGRAMME_COSTS_MONTHLY,
+    REALISED_BENEFITS,
+)
 from pipelines.statistics.staged_effects import TYPES
 
 NO_EVIDENCE = "no evidence"
@@ -75,6 +80,7 @@ class Ledger:
     realised: pl.DataFrame
     lines: pl.DataFrame
     balance: pl.DataFrame
+    paid: pl.DataFrame
     by_month: pl.DataFrame
     costs: pl.DataFrame
     drawn: Drawn
@@ -98,14 +104,16 @@ def ledger_of(evidence: Evidence, generator: np.random.Generator, *, draws: int 
     by_month = _with_reasons(counted_once(found), evidence.estimates)
     lines = _lines(evidence, by_month, faults, drawn)
     left_out = _left_out(evidence, by_month, faults)
-    balance = balance_by_party(by_month, costs, unpriced, left_out).with_columns(
-        price_year=evidence.price_year
-    )
-    realised = by_month.with_columns(price_year=evidence.price_year)
+
+    def stored(frame: pl.DataFrame, table: dict[str, Any]) -> pl.DataFrame:
+        named = frame.rename({"party": "party_code", "month": "month_on"})
+        return typed(named.with_columns(price_year=evidence.price_year), table)
+
     return Ledger(
-        typed(realised.rename({"party": "party_code", "month": "month_on"}), REALISED_BENEFITS),
+        stored(by_month, REALISED_BENEFITS),
         lines,
-        typed(balance.rename({"party": "party_code", "month": "month_on"}), BENEFIT_BALANCE),
+        stored(balance_by_party(by_month, costs, unpriced, left_out), BENEFIT_BALANCE),
+        stored(costs, PROGRAMME_COSTS_MONTHLY),
         by_month,
         costs,
         drawn,
@@ -293,6 +301,8 @@ def _to_date(months: pl.DataFrame, drawn: Drawn) -> Row:
         "planned_to_date_gbp": _added(months, "planned_gbp"),
         "forecast_to_date_gbp": _added(months, "forecast_gbp"),
         "planned_compared_gbp": _added(shown, "planned_gbp"),
+        "planned_adjusted_to_date_gbp": _added(months, "planned_adjusted_gbp"),
+        "planned_adjusted_compared_gbp": _added(shown, "planned_adjusted_gbp"),
         "realised_to_date_gbp": _added(shown, "realised_gbp"),
         "realised_low_gbp": low,
         "realised_high_gbp": high,

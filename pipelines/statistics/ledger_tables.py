@@ -34,6 +34,7 @@ REALISED_BENEFITS: dict[str, Any] = {
         ("measure_metric_id", "VARCHAR", "Metric that shows it."),
         ("go_live_type", "VARCHAR", "Go-live that can cause it."),
         ("planned_gbp", "DOUBLE", "The plan of the month, ramped; empty without a plan in money."),
+        ("planned_adjusted_gbp", "DOUBLE", "Plan x (1 - optimism)."),
         (
             "forecast_gbp",
             "DOUBLE",
@@ -117,6 +118,14 @@ BENEFIT_LEDGER: dict[str, Any] = {
         ("planned_until_on", "DATE", "Last month of it."),
         ("forecast_to_date_gbp", "DOUBLE", "Forecast of these months."),
         ("planned_compared_gbp", "DOUBLE", "Plan of the months that realised covers."),
+        (
+            "optimism_rate",
+            "DOUBLE",
+            "Share of the plan that is taken off for optimism (rpt_benefits_summary says where it "
+            "comes from); realised never reads it.",
+        ),
+        ("planned_adjusted_to_date_gbp", "DOUBLE", "planned_to_date_gbp x (1 - optimism_rate)."),
+        ("planned_adjusted_compared_gbp", "DOUBLE", "planned_compared_gbp x (1 - optimism_rate)."),
         ("realised_to_date_gbp", "DOUBLE", "Realised; empty, never 0, where it cannot be told."),
         (
             "realised_low_gbp",
@@ -279,6 +288,25 @@ APPRAISAL_SENSITIVITIES: dict[str, Any] = {
     ],
 }
 
+PROGRAMME_COSTS_MONTHLY: dict[str, Any] = {
+    "name": "programme_costs_monthly",
+    "description": "One row per cost of the programme, party and month up to the last complete one: "
+    "the costs that statistics.appraisal stands on, without optimism bias. With "
+    "statistics.realised_benefits they are all that the appraisal reads.",
+    "grain": "cost_id, party_code, month_on",
+    "columns": [
+        ("cost_id", "VARCHAR", "Cost of the seed programme_costs."),
+        (
+            "party_code",
+            "VARCHAR",
+            "Party of the programme; the network's costs are shared equally.",
+        ),
+        ("month_on", "DATE", "First day of the month."),
+        ("cost_gbp", "DOUBLE", "Pounds of the month, above 0."),
+        PRICES,
+    ],
+}
+
 LEDGER_TABLES = [
     REALISED_BENEFITS,
     BENEFIT_LEDGER,
@@ -286,4 +314,5 @@ LEDGER_TABLES = [
     APPRAISAL_FLOWS,
     APPRAISAL,
     APPRAISAL_SENSITIVITIES,
+    PROGRAMME_COSTS_MONTHLY,
 ]

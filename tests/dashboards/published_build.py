@@ -16,6 +16,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from pipelines.statistics.appraisal_cases import NOT_TOLD, point_measures
 from tests.target_rows import seeded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -809,6 +810,10 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
                 else moved(change, improvement),
                 "is_target_met": reached(last, target, improvement) if known and target else None,
                 "planned_value_gbp_per_year": planned,
+                "optimism_rate": None if kind == "UB" else 0.2,
+                "optimism_source": "benefit register" if kind == "CRB" else "no general value",
+                "optimism_source_status": "synthetic" if kind == "CRB" else "illustrative",
+                "planned_adjusted_gbp_per_year": None if planned is None else 0.8 * planned,
                 "double_count_group": "B01_B02" if benefit in {"B01", "B02"} else None,
                 "source_status": "synthetic",
                 "status": "open",
@@ -832,12 +837,23 @@ def benefits(metrics: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def ledger(summary: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """The first line realised, the second shadowed by it, the others without evidence."""
-    lines = summary.select("benefit_id").with_row_index("number")
+    lines = summary.select("benefit_id", "title", "benefit_class").with_row_index("number")
     is_first, is_second = pl.col("number") == 0, pl.col("number") == 1
-    pounds = {"planned_to_date": 50_000.0, "planned_compared": 9000.0, "realised_to_date": 1034.4}
+    pounds = {
+        "planned_to_date": 50_000.0,
+        "planned_compared": 9000.0,
+        "planned_adjusted_compared": 7200.0,
+        "realised_to_date": 1034.4,
+    }
     pounds |= {"realised_low": -85.2, "realised_high": 2153.7}
     told = lines.select(
         "benefit_id",
+        "title",
+        "benefit_class",
+        ~is_second.alias("is_counted"),
+        pl.when(pl.col("benefit_id").is_in(["B06", "B07"]))
+        .then(180_000.0)
+        .alias("forecast_to_date_gbp"),
         *[
             pl.when(is_first).then(value).otherwise(None).alias(f"{name}_gbp")
             for name, value in pounds.items()
@@ -850,22 +866,22 @@ def ledger(summary: pl.DataFrame) -> dict[str, pl.DataFrame]:
         pl.when(is_second).then(pl.col("benefit_id").first()).alias("shadowed_by"),
         price_year=2024,
     )
-    values = {"pv_costs": 1_000_000.0, "pv_benefits": 850_000.0, "npsv": -150_000.0, "bcr": 0.85}
-    values |= {"npsv_p10": -400_000.0, "npsv_p90": 90_000.0, "npsv_above_zero_rate": 0.21}
-    units = {"bcr": "ratio", "npsv_above_zero_rate": "rate"}
-    cases = [
-        (basis, classes, measure, value if basis == "realised" else None)
-        for basis in ("realised", "forecast")
-        for classes in ("cash only", "all monetised")
+    flows, costs = benefit_flows()
+    names = {"party_code": "party", "month_on": "month"}
+    counted = ("pv_costs", "pv_benefits", "npsv", "bcr", "discounted_payback_year")
+    found = point_measures(flows.rename(names), costs.rename(names), counted)
+    values = {"npsv_p10": -400_000.0, "npsv_p90": 90_000.0, "npsv_above_zero_rate": 0.21}
+    is_told = found.filter(pl.col("measure") == "npsv").select(
+        "basis", "class_selection", pl.col("value").is_not_null()
+    )
+    simulated = [
+        (basis, classes, measure, "rate" if measure.endswith("rate") else "GBP",
+         value if told else None, None if told else NOT_TOLD)
+        for basis, classes, told in is_told.iter_rows()
         for measure, value in values.items()
-    ]
-    appraisal = pl.DataFrame(
-        cases, ["basis", "class_selection", "measure", "value"], orient="row"
-    ).with_columns(
-        pl.col("measure").replace_strict(units, default="GBP").alias("unit"),
-        pl.when(pl.col("value").is_null())
-        .then(pl.lit("no benefit of these classes is told on this basis"))
-        .alias("note"),
+    ]  # fmt: skip
+    cases = [*found.rows(), *simulated]
+    appraisal = pl.DataFrame(cases, found.schema, orient="row").with_columns(
         optimism_bias=0.0,
         schedule=pl.lit("standard"),
         first_year=2020,
@@ -877,7 +893,43 @@ def ledger(summary: pl.DataFrame) -> dict[str, pl.DataFrame]:
         told_month_count=9,
         benefit_month_count=24,
     )
-    return {"statistics.benefit_ledger": told, "statistics.appraisal": appraisal}
+    return {
+        "statistics.benefit_ledger": told,
+        "statistics.appraisal": appraisal,
+        "statistics.realised_benefits": flows,
+        "statistics.programme_costs_monthly": costs,
+    }
+
+
+def benefit_flows() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Benefits and costs of one party by month of 2021: B01 measured, B06 and B07 forecast.
+
+    Realised is 850,000 of 1,000,000 in the first financial year; B07 rests on no unit value.
+    """
+    schema = {"benefit_id": pl.String, "benefit_class": pl.String, "month_on": pl.Date,
+              "unit_value_gbp": pl.Float64, "forecast_gbp": pl.Float64, "realised_gbp": pl.Float64}  # fmt: skip
+    rows = [
+        (line, kind, date(2021, month, 1), value, forecast, realised if month == 2 else None)
+        for line, kind, value, forecast, realised in (
+            ("B01", "NCRB", 10.0, None, 850_000.0),
+            ("B06", "CRB", 10.0, 60_000.0, None),
+            ("B07", "NCRB", None, 15_000.0, None),
+        )
+        for month in range(1, 13)
+    ]
+    unit_value = pl.col("unit_value_gbp")
+    flows = pl.DataFrame(rows, schema, orient="row").with_columns(
+        party_code=pl.lit("RMC"),
+        is_counted=True,
+        unit_value_low_gbp=unit_value,
+        unit_value_high_gbp=unit_value,
+    )
+    costs = pl.DataFrame(
+        [("P01", "RMC", date(2021, 1, 1), 1_000_000.0), ("P01", "RMC", date(2021, 10, 1), 1e5)],
+        ["cost_id", "party_code", "month_on", "cost_gbp"],
+        orient="row",
+    )
+    return flows, costs
 
 
 def events() -> pl.DataFrame:

@@ -175,7 +175,8 @@ def test_the_realised_value_stands_with_interval_plan_and_evidence_or_a_reason(o
     text = text_of(open_view("benefits_summary"))
     assert "£1,034" in text and "evidence B: consistent with improvement" in text
     assert (
-        "95 % interval -£85 to £2,154; £9,000 was planned for the same months. January 2021 to "
+        "95 % interval -£85 to £2,154; £9,000 was planned for the same months, "
+        "£7,200 after optimism. January 2021 to "
         "December 2021, prices of 2024."
     ) in text
     assert text.count("No value: RMC has 7 months before go-live.") >= 8
@@ -211,6 +212,8 @@ def test_a_line_says_movement_target_certainty_and_owner_in_words(open_view):
         ">no baseline<",
         "at least 5.0% by 1 April 2026",
         "£410,000",
+        "After 20.0% for optimism (the line&#x27;s own): £328,000.",
+        "(of its class, illustrative, to be replaced by finance): £76,000.",
         ">invented for the demonstration<",
         "Certainty of the unit cost",
         "Owner: Programme director. Double-count group B01_B02",

@@ -5,6 +5,7 @@ import re
 import duckdb
 import pytest
 
+from pipelines.statistics.benefit_what_if import MEASURES, Change, appraised_again
 from pipelines.statistics.ledger_tables import LEDGER_TABLES
 
 RATES = "dbt_project/seeds/national/discount_rates.csv"
@@ -107,6 +108,22 @@ def test_the_present_values_are_those_of_the_published_flows(published):
     ).fetchall()
     assert len(rows) == 3
     assert all(found == pytest.approx(value) for _, found, value in rows)
+
+
+def test_without_a_change_the_published_months_give_the_published_appraisal(published):
+    """Failing means that a what-if is compared with a figure of other flows."""
+    names = {"party_code": "party", "month_on": "month"}
+    benefits, costs = (
+        published.sql(f"from statistics.{table}").pl().rename(names)
+        for table in ("realised_benefits", "programme_costs_monthly")
+    )
+    stored = published.execute(
+        "select basis, class_selection, measure, value from statistics.appraisal "
+        "where optimism_bias = 0 and list_contains(?, measure) order by all",
+        [list(MEASURES)],
+    ).fetchall()
+    found = appraised_again(benefits, costs, Change())
+    assert sorted(found.select("basis", "class_selection", "measure", "value").rows()) == stored
 
 
 def test_the_published_columns_are_those_of_the_contract(published):

@@ -39,8 +39,13 @@ def summary(build: Build) -> pl.DataFrame:
             benefits.target_on,
             benefits.is_target_met,
             benefits.planned_value_gbp_per_year,
+            benefits.optimism_rate,
+            benefits.optimism_source,
+            benefits.optimism_source_status,
+            benefits.planned_adjusted_gbp_per_year,
             ledger.planned_to_date_gbp,
             ledger.planned_compared_gbp,
+            ledger.planned_adjusted_compared_gbp,
             ledger.realised_to_date_gbp,
             ledger.realised_low_gbp,
             ledger.realised_high_gbp,
@@ -116,6 +121,65 @@ def appraisal(build: Build) -> pl.DataFrame:
             optimism_bias = 0
             and class_selection in ('cash only', 'all monetised')
         order by class_selection desc, basis, measure
+        """,
+    )
+
+
+def lines_that_count(build: Build) -> pl.DataFrame:
+    """One row per line that counts in the appraisal and has a value, by class and benefit id."""
+    return read(
+        build,
+        """
+        select
+            benefit_id,
+            title,
+            benefit_class,
+        from statistics.benefit_ledger
+        where
+            is_counted
+            and benefit_class in ('CRB', 'NCRB', 'SB')
+            and (forecast_to_date_gbp is not null or realised_to_date_gbp is not null)
+        order by
+            case benefit_class when 'CRB' then 1 when 'NCRB' then 2 else 3 end,
+            benefit_id
+        """,
+    )
+
+
+def by_month(build: Build) -> pl.DataFrame:
+    """One row per line of the register, party and month: forecast and realised pounds."""
+    return read(
+        build,
+        """
+        select
+            benefit_id,
+            party_code as party,
+            month_on as month,
+            benefit_class,
+            is_counted,
+            unit_value_low_gbp,
+            unit_value_gbp,
+            unit_value_high_gbp,
+            forecast_gbp,
+            realised_gbp,
+        from statistics.realised_benefits
+        order by benefit_id, party_code, month_on
+        """,
+    )
+
+
+def costs_by_month(build: Build) -> pl.DataFrame:
+    """One row per cost of the programme, party and month."""
+    return read(
+        build,
+        """
+        select
+            cost_id,
+            party_code as party,
+            month_on as month,
+            cost_gbp,
+        from statistics.programme_costs_monthly
+        order by cost_id, party_code, month_on
         """,
     )
 

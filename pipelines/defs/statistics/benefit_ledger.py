@@ -18,9 +18,13 @@ from pipelines.warehouse import manifest_path
 
 SEED = 20261127
 REGISTER = """
-    select * exclude (beneficiary_code, arrived_at), beneficiary_code as beneficiary
-    from staging.stg_finance__benefits
-    order by benefit_id
+    select
+        benefits.* exclude (beneficiary_code, arrived_at, optimism_rate),
+        benefits.beneficiary_code as beneficiary,
+        optimism.optimism_rate
+    from staging.stg_finance__benefits as benefits
+    left join intermediate.int_benefit_optimism as optimism using (benefit_id)
+    order by benefits.benefit_id
 """
 # The error of the mean effect has as many degrees of freedom as there are parties and comparators, less one.
 EFFECTS = """
@@ -69,6 +73,7 @@ UNTIL = "select max(month_on) from intermediate.int_months where is_complete"
 
 
 READ = (
+    ("intermediate", "int_benefit_optimism"),
     ("intermediate", "int_months"),
     ("marts", "dim_event"),
     ("marts", "dim_party"),
@@ -123,6 +128,6 @@ def store_benefit_ledger(
     )
     frames = (
         ledger.realised, ledger.lines, ledger.balance, case.flows, case.appraisal,
-        case.sensitivities,
+        case.sensitivities, ledger.paid,
     )  # fmt: skip
     return store_each(connection, LEDGER_TABLES, frames)

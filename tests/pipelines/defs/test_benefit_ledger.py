@@ -43,6 +43,8 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
         for schema in ("staging", "marts", "seeds", "intermediate", "statistics"):
             connection.execute(f"create schema {schema}")
         created(connection, "staging.stg_finance__benefits", register)
+        created(connection, "intermediate.int_benefit_optimism",
+                pl.DataFrame({"benefit_id": ["B02"], "optimism_rate": [0.25]}))  # fmt: skip
         created(connection, "marts.rpt_metrics_monthly",
                 pl.DataFrame(metrics, names, orient="row").with_columns(period_start_on=MONTH))  # fmt: skip
         created(connection, "marts.dim_party", pl.DataFrame({"party_code": ["RMC", "RBV"]}))
@@ -105,6 +107,28 @@ def test_pounds_of_a_month_are_brought_into_the_prices_of_the_ledger(warehouse):
             "where party_code = 'RMC' and realised_gbp is not null"
         ).fetchall()
         assert rows == [(pytest.approx(100 * factor), factor, 10, 2024)]
+
+
+def test_optimism_is_taken_off_the_plan_and_never_off_what_is_realised(warehouse):
+    """Failing means that a measured pound is haircut, or a promise is told without its doubt."""
+    found = {}
+    for rate in (0.25, 0.75):
+        warehouse.execute("update intermediate.int_benefit_optimism set optimism_rate = ?", [rate])
+        store_benefit_ledger(warehouse, registry())
+        found[rate] = warehouse.sql("from statistics.benefit_ledger").pl().row(0, named=True)
+    of_plan = {"optimism_rate", "planned_adjusted_to_date_gbp", "planned_adjusted_compared_gbp",
+               "forecast_to_date_gbp"}  # fmt: skip
+    moved = {name for name, value in found[0.25].items() if found[0.75][name] != value}
+    assert moved == of_plan
+    plan = found[0.25]["planned_to_date_gbp"]
+    assert found[0.25]["planned_adjusted_to_date_gbp"] == pytest.approx(0.75 * plan)
+    assert found[0.75]["forecast_to_date_gbp"] == pytest.approx(0.25 * plan * 0.5)
+    realised = "realised_gbp, realised_low_gbp, realised_high_gbp"
+    rows = warehouse.sql(f"select {realised} from statistics.realised_benefits order by all").pl()
+    warehouse.execute("update intermediate.int_benefit_optimism set optimism_rate = null")
+    store_benefit_ledger(warehouse, registry())
+    again = warehouse.sql(f"select {realised} from statistics.realised_benefits order by all").pl()
+    assert again.equals(rows) and rows["realised_gbp"].count() == 2
 
 
 def test_a_warehouse_without_a_register_has_the_tables_and_no_line(warehouse):

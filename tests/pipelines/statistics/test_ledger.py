@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from pipelines.statistics.appraisal_cases import (
     BASES,
+    MITIGATION,
     OPTIMISM_BIASES,
     SELECTIONS,
     UNITS,
@@ -397,6 +399,14 @@ def test_without_costs_or_benefits_every_measure_says_why_it_is_empty():
     assert len(case_of(neither).flows) == len(neither.balance) == 0
 
 
+def test_the_bias_of_costs_is_that_of_the_seed():
+    """Failing means that costs are raised by another bias than the one that is documented."""
+    rows = pl.read_csv(Path(__file__).parents[3] / "dbt_project/seeds/network/optimism_biases.csv")
+    costs = rows.filter(pl.col("subject") == "cost")
+    assert costs["optimism_bias"].to_list() == [bias for bias in OPTIMISM_BIASES if bias]
+    assert costs["mitigation"].to_list() == [MITIGATION]
+
+
 def test_a_harm_makes_the_value_less_and_its_swing_is_told_from_low_to_high():
     """Failing means that a worsening is cut off at 0 or reads as a gain."""
     harm = evidence({"improvement": "increase"})
@@ -416,7 +426,7 @@ def test_the_same_evidence_gives_the_same_tables_of_the_contract():
         ledger = told(evidence({}, {"benefit_id": "B05", "measure_metric_id": "C02"}))
         case = case_of(ledger)
         found.append([ledger.realised, ledger.lines, ledger.balance, case.flows, case.appraisal,
-                      case.sensitivities])  # fmt: skip
+                      case.sensitivities, ledger.paid])  # fmt: skip
     for table, first, second in zip(LEDGER_TABLES, *found, strict=True):
         assert first.equals(second)
         assert dict(first.schema) == {name: TYPES[kind] for name, kind, _ in table["columns"]}

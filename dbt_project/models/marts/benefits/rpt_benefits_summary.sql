@@ -31,6 +31,15 @@ unit_costs as (
     from {{ ref('stg_finance__unit_costs') }}
 ),
 
+optimism as (
+    select
+        benefit_id,
+        optimism_rate,
+        optimism_source,
+        optimism_source_status
+    from {{ ref('int_benefit_optimism') }}
+),
+
 needs as (
     select
         benefit_id,
@@ -144,6 +153,11 @@ select
         else latest.metric_latest_value <= benefits.target_value
     end as is_target_met,
     benefits.planned_value_gbp_per_year,
+    optimism.optimism_rate,
+    optimism.optimism_source,
+    optimism.optimism_source_status,
+    benefits.planned_value_gbp_per_year * (1 - optimism.optimism_rate)
+        as planned_adjusted_gbp_per_year,
     benefits.double_count_group,
     benefits.source_status,
     unit_costs.source_status as unit_cost_source_status,
@@ -153,3 +167,4 @@ left join latest on benefits.benefit_id = latest.benefit_id
 left join measured on benefits.benefit_id = measured.benefit_id
 left join evidence on benefits.benefit_id = evidence.benefit_id
 left join unit_costs on benefits.assumption_id = unit_costs.assumption_id
+left join optimism on benefits.benefit_id = optimism.benefit_id
