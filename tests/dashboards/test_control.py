@@ -29,4 +29,4 @@ def test_a_series_without_a_chart_is_drawn_as_before():
     frame = pl.DataFrame({"period_start_on": [], "value": []})
     events = pl.DataFrame()
     drawn = throughput_figures.exams_by_month(frame, "Bolton", events)
-    assert control.with_limits(drawn, pl.DataFrame()) is drawn
+    assert control.with_limits(drawn, pl.DataFrame(), pl.DataFrame()) is drawn
