@@ -65,6 +65,8 @@ def change(value: float | None, unit: str | None) -> str:
     """A stored change with its sign: of a rate in points, a relative one in per cent."""
     if value is None:
         return wording.NO_VALUE
+    # A minus before nothing would seem to say something.
+    value = value if abs(value) >= 0.00005 else abs(value)
     if unit == "relative":
         return f"{value:+.1%}"
     return wording.change(value, unit) if unit == "rate" else f"{value:+,.3g} {unit}"
@@ -303,8 +305,8 @@ def overview(frame: pl.DataFrame) -> Figure:
     better = told.filter(pl.col("verdict") == "consistent with improvement")
     return Figure(
         title=title,
-        takeaway=f"{told.height} of {frame.height} can be estimated; {better.height} of them are "
-        "consistent with improvement.",
+        takeaway=f"Estimated: {told.height} of {frame.height}. Consistent with improvement: "
+        f"{better.height}.",
         table=frame,
         reading=plain_table.html(title, heads, [plain_table.Group(rows)], text=7),
         notes=[
