@@ -248,7 +248,7 @@ def checks(frame: pl.DataFrame, row: dict[str, Any]) -> Figure:
             one["variant"],
             change(one["change"], unit),
             between(one, unit),
-            one["note"] or "",
+            one["note"] or "–",
         )
         for one in frame.iter_rows(named=True)
     ]
@@ -294,9 +294,9 @@ def overview(frame: pl.DataFrame) -> Figure:
             go_live(one["go_live_type"]),
             one["verdict"] or NOT_ESTIMATED,
             change(one["change"], one["change_unit"]),
-            between(one, one["change_unit"]) if one["verdict"] else "",
+            between(one, one["change_unit"]) if one["verdict"] else wording.NO_VALUE,
             chance(one["p_adjusted"]),
-            one["not_estimated_because"] or "",
+            one["not_estimated_because"] or "–",
         )
         for one in frame.iter_rows(named=True)
     ]

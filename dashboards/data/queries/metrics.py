@@ -42,21 +42,21 @@ def control_points(build: Build, filters: Filters, metric_id: str) -> pl.DataFra
         build,
         """
         select
-            period_start_on,
-            value,
-            mean,
-            lpl,
-            upl,
-            special_cause_type,
-            point_type,
-        from statistics.spc_points
+            points.period_start_on,
+            points.value,
+            points.mean,
+            points.lpl,
+            points.upl,
+            points.special_cause_type,
+            points.point_type,
+        from statistics.spc_points as points
         where
-            metric_id = $metric_id
-            and org_level = $org_level
-            and org_code = $org_code
-            and modality_group = $modality_group
-            and period_start_on between $from_on and $to_on
-        order by period_start_on
+            points.metric_id = $metric_id
+            and points.org_level = $org_level
+            and points.org_code = $org_code
+            and points.modality_group = $modality_group
+            and points.period_start_on between $from_on and $to_on
+        order by points.period_start_on
         """,
         metric_id=metric_id,
         org_level=filters.org_level,
