@@ -312,7 +312,7 @@ def overview(frame: pl.DataFrame) -> Figure:
         notes=[
             "The list of measures was fixed before anybody looked; Holm's adjustment is over all that "
             "could be estimated. A rate changes in points, any other metric in per cent of what would "
-            "have been."
+            "have been, or in its own unit where a month of it is 0."
         ],
     )
 
