@@ -25,6 +25,8 @@ LEVELS = ("network", "party", "trust")
 CHOSEN_BY_PAGE = {
     "metric_id": "W02",
     "measure": "views",
+    "family": "W",
+    "go_live_type": "archive",
     "dm01_test": "All",
     "modality_group": "All",
     "kind": "deprivation_quintile",

@@ -19,6 +19,7 @@ class Entry:
     pick_test: bool = False
     pick_months: bool = True
     default_period: str = LAST_12
+    pick_effect: bool = False
 
 
 ENTRIES = (
@@ -30,6 +31,17 @@ ENTRIES = (
         question="Are the promises arriving?",
         # The go-lives are years back; a board that sees twelve months sees no change.
         default_period=ALL_MONTHS,
+    ),
+    Entry(
+        reader="Board",
+        view="go_live_effect",
+        title="Effect of go-live",
+        icon=":material/query_stats:",
+        question="Did the go-lives change what was promised, and how sure is that?",
+        pick_organisation=False,
+        pick_modality=False,
+        pick_months=False,
+        pick_effect=True,
     ),
     Entry(
         reader="Trust manager",

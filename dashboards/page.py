@@ -5,8 +5,9 @@ Joins data and components, so that neither has to know the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -14,17 +15,33 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboards.components import banners, figure, filter_bar, wording
+from dashboards.components import (
+    banners,
+    control,
+    effect_figures,
+    figure,
+    filter_bar,
+    metric_figures,
+    wording,
+)
 from dashboards.components.figure import Figure
 from dashboards.contents import Entry
 from dashboards.data.filters import CUSTOM, PERIODS, Filters, month_bounds
 from dashboards.data.published import Build, PublishedFilesBroken, current_build
-from dashboards.data.queries import catalogue, organisations, quality, waiting_times
+from dashboards.data.queries import (
+    catalogue,
+    effects,
+    metrics,
+    organisations,
+    quality,
+    waiting_times,
+)
 from dashboards.settings import Settings
 from dashboards.sqllab.desk import Desk
 
 BUILD, PAGE, DESK = "open_build", "open_page", "open_desk"
 EVERY = "All"
+MONTHLY = "marts.rpt_metrics_monthly"
 # What is chosen at the head of a page does not reach every table: these ignore some or all of it.
 FILTERED_BY = {
     "marts.rpt_benefits_summary": (),
@@ -36,6 +53,10 @@ FILTERED_BY = {
     "statistics.metric_revisions": ("Organisation", "Months"),
     "statistics.appraisal": (),
     "statistics.trust_spread": ("Modality", "Months"),
+    "statistics.go_live_effects": ("Measure",),
+    "statistics.go_live_effects_by_month_since": ("Measure",),
+    "statistics.go_live_effects_by_party": ("Measure",),
+    "statistics.go_live_effects_checks": ("Measure",),
     "marts.rpt_feed_metric_matrix": (),
     "marts.rpt_image_access_monthly": ("Organisation", "Months"),
     "marts.rpt_waiting_times_monthly": ("Organisation", "Waiting list test", "Months"),
@@ -45,12 +66,16 @@ FILTERED_BY = {
 
 @dataclass(frozen=True)
 class Page:
-    """An open page: the build it reads, what the reader chose, and the events to mark."""
+    """An open page: the build it reads, what the reader chose, and the events to mark.
+
+    measure is the metric and type of go-live of a page about an effect.
+    """
 
     entry: Entry
     build: Build
     filters: Filters
     dm01_test: str
+    measure: tuple[str, str] = ("", "")
 
     @property
     def where(self) -> str:
@@ -81,10 +106,73 @@ class Page:
         """One row per event to mark on time charts."""
         return organisations.events(self.build, self.filters)
 
+    def events_of(self, metric_id: str) -> pl.DataFrame:
+        """The same, with the events that concern this metric only."""
+        return organisations.events(self.build, self.filters, metric_id)
+
+    @property
+    def network_events(self) -> pl.DataFrame:
+        """One row per event to mark on time charts of the whole network."""
+        network = replace(self.filters, org_level="network", org_code="NETWORK")
+        return organisations.events(self.build, network)
+
     def targets(self, metric_id: str, modality_group: str | None = None) -> pl.DataFrame:
         """One row per target of a metric for the chosen modality."""
         modality = modality_group or self.filters.modality_group
         return organisations.targets(self.build, metric_id, modality)
+
+    @cached_property
+    def tested(self) -> str:
+        """The modality group of the chosen waiting list test: metrics are counted by modality."""
+        return waiting_times.modality_group(self.build, self.dm01_test)
+
+    def charted(
+        self,
+        drawn: Figure,
+        metric_id: str,
+        *,
+        column: str = "",
+        label: str = "",
+        modality_group: str = "",
+    ) -> Figure:
+        """The figure with the stored control chart of a metric of the chosen organisation.
+
+        column and label are those of control.with_limits; modality_group is another than the
+        chosen one.
+        """
+        group = modality_group or self.filters.modality_group
+        chosen = (self.build, replace(self.filters, modality_group=group), metric_id)
+        charts, points = metrics.control_chart(*chosen), metrics.control_points(*chosen)
+        return control.with_limits(drawn, charts, points, column=column, label=label)
+
+    def metric(self, measure: dict[str, Any], where: str) -> Figure:
+        """One metric of the registry by month, with targets, events and its control chart.
+
+        measure is its row of the registry, where the end of the title.
+        """
+        name = measure["metric_id"]
+        monthly = metrics.by_month(self.build, self.filters, name)
+        drawn = metric_figures.over_time(
+            monthly, measure, where, self.events_of(name), self.targets(name)
+        )
+        return self.charted(drawn, name, column="value")
+
+    def any_metric(self, families: str, shown: Collection[str]) -> None:
+        """A part of the page with one more metric, picked by the reader, as a control chart.
+
+        families are first letters of metric ids; shown are ids that have a figure of their own.
+        """
+        found = [catalogue.metrics_of(self.build, family) for family in families]
+        rows = {row["metric_id"]: row for frame in found for row in frame.rows(named=True)}
+        rows = {name: row for name, row in rows.items() if name not in shown}
+        if not rows:
+            return
+        self.section(
+            "Any other measure", "Every measure of this page has a control chart: pick one more."
+        )
+        words = {name: f"{name} {row['name']}" for name, row in rows.items()}
+        picked = filter_bar.choice("Measure", list(rows), "measure", words)
+        self.figure(self.metric(rows[picked], self.where), metrics=[picked], source=MONTHLY)
 
     @cached_property
     def _lacking(self) -> pl.DataFrame:
@@ -99,6 +187,12 @@ class Page:
     def tiles(count: int) -> list[DeltaGenerator]:
         """A place for each of so many figures, two in a row."""
         return [place for _ in range(0, count, 2) for place in st.columns(2)][:count]
+
+    def beside(self, *shown: tuple[Figure, Sequence[str], str]) -> None:
+        """Two figures beside each other: each with the metrics that explain it and its source."""
+        for place, (drawn, names, source) in zip(self.columns(), shown, strict=True):
+            with place:
+                self.figure(drawn, metrics=names, source=source)
 
     def figure(
         self,
@@ -154,6 +248,7 @@ class Page:
     def _provenance(self, filtered_by: Sequence[str]) -> list[str]:
         """The lines every download carries: filters, build, and the newest entry per feed."""
         chosen = self.filters.describe() | {"Waiting list test": self.test}
+        chosen |= {"Measure": f"{self.measure[0]}, {effect_figures.go_live(self.measure[1])}"}
         filters = [f"{name}: {chosen[name]}" for name in filtered_by]
         if "Organisation" not in filtered_by:
             filters = ["Organisation: whole network", *filters]
@@ -182,6 +277,9 @@ def prepare(entry: Entry) -> None:
     if entry.pick_organisation:
         filters, test = _choose(build, entry)
         st.session_state[PAGE] = Page(entry, build, filters, test)
+    if entry.pick_effect:
+        filters = Filters("network", "NETWORK", "", EVERY, date.min, date.max)
+        st.session_state[PAGE] = Page(entry, build, filters, EVERY, _choose_effect(build))
 
 
 def shown_build() -> Build:
@@ -236,6 +334,26 @@ def _choose(build: Build, entry: Entry) -> tuple[Filters, str]:
         first, last = filter_bar.custom_months(months) if period == CUSTOM else (None, None)
     from_on, to_on = month_bounds(months, period, first, last)
     return Filters(level, code, name, modality, from_on, to_on), test
+
+
+def _choose_effect(build: Build) -> tuple[str, str]:
+    """Metric and type of go-live, of those the benefit register names together."""
+    found = effects.measures(build).rows(named=True)
+    if not found:
+        st.info(
+            "The benefit register names no metric with a type of go-live, so nothing is compared."
+        )
+        st.stop()
+    names = {row["metric_id"]: f"{row['metric_id']} {row['metric']}" for row in found}
+    with st.container(border=False, key="filters"):
+        left, right = st.columns(2)
+        with left:
+            metric_id = filter_bar.choice("Metric", list(names), "effect_of", names)
+        kinds = [row["go_live_type"] for row in found if row["metric_id"] == metric_id]
+        words = {kind: effect_figures.go_live(kind) for kind in kinds}
+        with right:
+            kind = filter_bar.choice("Go-live", kinds, "go_live", words)
+    return metric_id, kind
 
 
 def _head(build: Build, entry: Entry) -> None:

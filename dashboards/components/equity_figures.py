@@ -11,6 +11,10 @@ from dashboards.components import comparison, trend, wording
 from dashboards.components.figure import Figure
 
 KINDS = {"deprivation_quintile": "deprivation quintile", "ethnic_group": "ethnic group"}
+SECTION = (
+    "Who waits longer",
+    "The same figures by deprivation of where patients live, by ethnic group, and between trusts.",
+)
 MOST_DEPRIVED = "1 most deprived"
 UNADJUSTED = (
     "Groups are not made alike in age, test or urgency, and a difference between few patients can "
@@ -22,6 +26,10 @@ WITHHELD = (
 NO_PARTIES = (
     "Groups of patients are told for the network and for trusts, not for parties, and only where "
     "somebody waits or was tested. Choose a trust, the network, or all modalities."
+)
+NO_LIMITS = (
+    "No control limits: the highest and the lowest are another trust from month to month, so no "
+    "process is behind the line. Choose a trust to see its own control chart."
 )
 FEW_TRUSTS = "Fewer than two trusts have enough patients to be compared."
 
@@ -87,7 +95,7 @@ def bars(frame: pl.DataFrame, measure: Measure, kind: str, where: str) -> Figure
     return replace(drawn, notes=notes, nothing=NO_PARTIES)
 
 
-def spread(frame: pl.DataFrame, measure: Measure, modality: str) -> Figure:
+def spread(frame: pl.DataFrame, measure: Measure, modality: str, events: pl.DataFrame) -> Figure:
     """The trusts with the highest and the lowest value each month."""
     title = f"{measure.title}: highest and lowest trust, {modality}"
     drawn = trend.lines(
@@ -103,6 +111,7 @@ def spread(frame: pl.DataFrame, measure: Measure, modality: str) -> Figure:
         title=title,
         what=f"{measure.title.lower()}, highest trust",
         timing=measure.timing,
+        events=events,
     )
     now = wording.last_row(frame, "highest")
     if now is None:
@@ -113,9 +122,10 @@ def spread(frame: pl.DataFrame, measure: Measure, modality: str) -> Figure:
         f"{now['lowest_trust']} to {_value(now, 'highest', measure)} at {now['highest_trust']}, "
         f"{_apart(now['gap'], measure.unit)} apart."
     )
-    alt = f"{title}. Line chart, highest and lowest trust and quartiles by month. {takeaway}"
+    alt = drawn.alt.replace(drawn.takeaway, takeaway)
     notes = [
         *drawn.notes,
+        NO_LIMITS,
         "Whole network, whatever organisation is chosen. Between the quartiles lies the middle half "
         "of the trusts; trusts of few patients or exams are left out (table).",
     ]

@@ -25,6 +25,7 @@ class Figure:
 
     verdicts are a sign, a text and a look each, below the sentence.
     notes are short lines below the drawing: targets, conventions. events names what is marked.
+    on is the column of the dates of a time chart.
     A wide drawing keeps its width on a phone and is scrolled sideways. reading is the table as
     HTML where a grid would cut it (see plain_table); the rows stand below it as they are stored.
     nothing says what it means that there is no row, where that is not for want of data.
@@ -39,6 +40,7 @@ class Figure:
     notes: Sequence[str] = field(default_factory=tuple)
     events: Sequence[str] = field(default_factory=tuple)
     verdicts: Sequence[tuple[str, str, str]] = field(default_factory=tuple)
+    on: str = ""
     is_wide: bool = False
     reading: str = ""
     nothing: str = (

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
-from dashboards.components import comparison, plain_table, trend, wording
+from dashboards.components import comparison, plain_table, wording
 from dashboards.components.figure import Figure
 
 
@@ -57,28 +55,6 @@ def rejects(frame: pl.DataFrame) -> Figure:
         title="Rejected records by rule, whole network",
         takeaway=takeaway,
         hint="feed_id",
-    )
-
-
-def metric(
-    frame: pl.DataFrame,
-    measure: dict[str, Any],
-    where: str,
-    events: pl.DataFrame,
-    targets: pl.DataFrame,
-) -> Figure:
-    """One quality metric (its name and unit) over time; one row per month."""
-    name = measure["name"]
-    return trend.lines(
-        frame,
-        on="period_start_on",
-        series={"value": name},
-        unit=measure["unit"],
-        title=f"{name}, {where}",
-        what=name[:1].lower() + name[1:] if not name[:3].isupper() else name,
-        events=events,
-        targets=targets,
-        from_zero=False,
     )
 
 

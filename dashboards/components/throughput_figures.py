@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dashboards.components import comparison, trend
+from dashboards.components import comparison, control, trend
 from dashboards.components.figure import Figure
 
 
@@ -32,7 +32,7 @@ def peers(frame: pl.DataFrame, where: str) -> Figure:
     )
 
 
-def flow_by_day(frame: pl.DataFrame, where: str) -> Figure:
+def flow_by_day(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
     """Requests, exams and reports; one row per day."""
     return trend.lines(
         frame,
@@ -45,10 +45,12 @@ def flow_by_day(frame: pl.DataFrame, where: str) -> Figure:
         unit="count",
         title=f"Requests, exams and reports each day, {where}",
         what="exams performed",
+        events=events,
+        more_notes=[control.OF_MONTHS],
     )
 
 
-def lost_by_day(frame: pl.DataFrame, where: str) -> Figure:
+def lost_by_day(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
     """Appointments not attended and requests cancelled; one row per day."""
     return trend.bars(
         frame,
@@ -57,4 +59,6 @@ def lost_by_day(frame: pl.DataFrame, where: str) -> Figure:
         unit="count",
         title=f"Not attended and cancelled each day, {where}",
         what="appointments not attended",
+        events=events,
+        more_notes=[control.OF_MONTHS],
     )

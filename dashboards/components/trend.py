@@ -162,8 +162,11 @@ def _finish(
         notes += _draw_targets(chart, table, on, targets)
     marked = []
     if events is not None and not table.is_empty():
-        marks.draw(chart, events)
+        step = STEP.get(on, "1mo")
+        events = marks.within(events, table, on, step)
+        marks.draw(chart, events, table, on, step)
         marked = marks.names(events)
+        table = marks.listed(table, events, on)
         legend = marks.key(events)
         notes += [f"Marks: {legend}."] if legend else []
     notes += more_notes
@@ -171,7 +174,7 @@ def _finish(
     alt = f"{title}. {', '.join(series.values())} over time. {takeaway} {' '.join(notes)}".strip()
     if marked:
         alt += f" Marked: {'; '.join(marked)}."
-    return Figure(title, takeaway, table, chart, alt, notes, marked)
+    return Figure(title, takeaway, table, chart, alt, notes, marked, on=on)
 
 
 def _with_gaps(frame: pl.DataFrame, on: str) -> pl.DataFrame:

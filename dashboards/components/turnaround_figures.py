@@ -16,6 +16,14 @@ PILE = (
     "The pile is cumulative: it holds every exam without a report at the month end, those that "
     "will never be reported included."
 )
+ONLY_MEDIAN = (
+    "Limits are of the median: the 90th percentile is no metric of the registry and has no control "
+    "chart."
+)
+ONLY_ALL = (
+    "Limits are of all without a report: the registry judges those older than 28 days as a share, and "
+    "that chart has limits."
+)
 IMMATURE = "A month has no share until all its exams are 28 days old."
 
 
@@ -29,7 +37,7 @@ def percentiles(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure
         title=f"Hours from exam to report, {where}",
         what="median time from exam to report",
         events=events,
-        more_notes=[KAPLAN_MEIER, WHOLE_DAYS],
+        more_notes=[ONLY_MEDIAN, KAPLAN_MEIER, WHOLE_DAYS],
     )
 
 
@@ -66,7 +74,7 @@ def backlog(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         nested=True,
         timing="stock",
         events=events,
-        more_notes=[PILE],
+        more_notes=[ONLY_ALL, PILE],
     )
 
 

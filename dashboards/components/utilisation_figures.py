@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from dashboards.components import comparison, plain_table, trend, wording
+from dashboards.components import comparison, control, plain_table, trend, wording
 from dashboards.components.figure import Figure
 
 
@@ -34,6 +34,7 @@ def nested(frame: pl.DataFrame, where: str, events: pl.DataFrame, counted: Seque
         more_notes=[
             "Occupied time outside staffed time stands on top: it is not part of utilisation.",
             *counted,
+            control.OF_MONTHS,
         ],
         said_of=staffed(frame),
     )
@@ -56,6 +57,7 @@ def shares(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.Da
         events=events,
         targets=targets,
         said_of=staffed(frame),
+        more_notes=[control.OF_MONTHS],
     )
 
 
@@ -75,6 +77,7 @@ def efficiency(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
             "days on which at least half of the series tell when they ended; not staffed minutes.",
             "Not measurable for plain radiography, mammography and most ultrasound: a single image "
             "does not say how long it took. All modalities together stand on the others.",
+            "No control limits: acquisition efficiency is no metric of the registry.",
         ],
     )
     if (
@@ -128,6 +131,8 @@ def gaps(
             f"Idle: {idle}",
             "A downtime is known only where its record was delivered (days with known downtimes in "
             "the table); elsewhere it looks idle.",
+            "No control limits: they are made of metrics of the registry by month, and the classes of "
+            "a week are none.",
         ],
     )
 

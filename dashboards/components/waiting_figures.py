@@ -12,6 +12,14 @@ STREAMS = {
     "activity_planned_count": "Planned",
     "activity_unscheduled_count": "Unscheduled",
 }
+UNCHARTED = {
+    "published": "No control limits: these are published figures, and control charts are made of this "
+    "warehouse's own. The chart of our own share has them.",
+    "size": "Limits are of the whole list. 6 weeks or more as a number has no control chart: the "
+    "registry judges it as a share of the list, and that chart has limits.",
+    "streams": "Limits are of all tests done, the three streams together: a stream alone is no metric "
+    "of the registry and has no control chart.",
+}
 
 
 def share(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.DataFrame) -> Figure:
@@ -46,6 +54,7 @@ def published(
         events=events,
         targets=targets,
         more_notes=[
+            UNCHARTED["published"],
             "Published figures, not this warehouse's own. The return is by trust: of a party choose "
             "the trust to see its own. England is drawn for months whose full "
             "extract was delivered.",
@@ -56,19 +65,33 @@ def published(
 
 
 def size(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
-    """The list at month end, and its long waits."""
+    """The list at month end, and how many of it have waited 6 weeks or more."""
     return trend.lines(
         frame,
         on="census_on",
         series={
             "waiting_list_count": "Waiting list",
             "waiting_6_plus_count": "6 weeks or more",
-            "waiting_13_plus_count": "13 weeks or more",
         },
         unit="count",
         title=f"DM01 waiting list at month end, {where}",
         what="requests on the list",
         events=events,
+        more_notes=[UNCHARTED["size"]],
+    )
+
+
+def longest(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.DataFrame) -> Figure:
+    """How many of the list have waited 13 weeks or more."""
+    return trend.lines(
+        frame,
+        on="census_on",
+        series={"waiting_13_plus_count": "Waiting 13 weeks or more"},
+        unit="count",
+        title=f"Waiting 13 weeks or more, {where}",
+        what="requests waiting 13 weeks or more",
+        events=events,
+        targets=targets,
     )
 
 
@@ -88,6 +111,7 @@ def streams(frame: pl.DataFrame, where: str, events: pl.DataFrame) -> Figure:
         what="tests done from the waiting list",
         timing="flow",
         events=events,
+        more_notes=[UNCHARTED["streams"]],
     )
 
 

@@ -17,6 +17,7 @@ STATUS = {
     "illustrative": "illustrative, to be replaced by finance",
     "design": "set by this project",
     "local": "set locally",
+    "delivered": "as delivered",
 }
 CLASSES = {
     "CRB": "Cash-releasing (CRB)",
@@ -30,6 +31,8 @@ EVENT_TYPES = {
     "go_live_network_reporting": "Network reporting go-live",
     "external": "External event",
     "organisation_change": "Organisation change",
+    "outage": "Outage of the image system",
+    "definition_change": "Definition or standard changed",
 }
 TESTS = {
     "All": "all DM01 imaging tests",

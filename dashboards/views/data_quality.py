@@ -1,11 +1,11 @@
 """One row per feed, rule or quality metric: what arrived, what was refused, how good it is."""
 
-from dashboards.components import control, gate_panel
+from dashboards.components import gate_panel
 from dashboards.components import quality_figures as draw
-from dashboards.data.queries import catalogue, metrics, quality
-from dashboards.page import current_page
+from dashboards.data.queries import catalogue, quality
+from dashboards.page import MONTHLY, current_page
 
-MONTHLY, CLOCKS = "marts.rpt_metrics_monthly", "marts.rpt_device_clocks_weekly"
+CLOCKS = "marts.rpt_device_clocks_weekly"
 
 page = current_page()
 gate = page.build.gate
@@ -19,14 +19,11 @@ page.figure(
     draw.reconciliation(quality.reconciliation(page.build)), source="marts.rpt_reconciliation"
 )
 page.figure(draw.rejects(quality.rejects(page.build)), source="marts.rpt_rejects")
-measures = catalogue.quality_metrics(page.build).rows(named=True)
+measures = catalogue.metrics_of(page.build, "Q").rows(named=True)
 for row, column in zip(measures, page.tiles(len(measures)), strict=True):
-    monthly = metrics.by_month(page.build, page.filters, row["metric_id"])
-    goal = page.targets(row["metric_id"])
     with column:
-        drawn = draw.metric(monthly, row, page.filters.org_name, page.events, goal)
-        limits = metrics.control_chart(page.build, page.filters, row["metric_id"])
-        page.figure(control.with_limits(drawn, limits), metrics=[row["metric_id"]], source=MONTHLY)
+        drawn = page.metric(row, page.filters.org_name)
+        page.figure(drawn, metrics=[row["metric_id"]], source=MONTHLY)
 page.figure(
     draw.failing(quality.failing_by_month(page.build, page.filters), page.filters.org_name),
     metrics=["Q01", "Q02", "Q03", "Q04", "Q05", "Q06", "Q07", "Q10"],

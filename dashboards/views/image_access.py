@@ -3,11 +3,11 @@
 from functools import partial
 
 from dashboards.components import access_figures as draw
-from dashboards.components import control, quality_figures
+from dashboards.components import quality_figures
 from dashboards.data.queries import catalogue, image_access, metrics, quality
-from dashboards.page import current_page
+from dashboards.page import MONTHLY, current_page
 
-VIEWS, METRICS = "marts.rpt_image_access_monthly", "marts.rpt_metrics_monthly"
+VIEWS = "marts.rpt_image_access_monthly"
 NEEDS = "marts.rpt_feed_metric_matrix"
 BESIDE_PEERS = (
     "views_per_thousand_exams", "other_party_views", "failed_launches", "first_image_seconds",
@@ -46,8 +46,7 @@ with left:
     opened = metrics.by_month(*chosen, "C04")
     text = catalogue.metrics(page.build, "C04").row(0, named=True)
     drawn = draw.opened_from_records(opened, text, page.where, events, missing)
-    limits = metrics.control_chart(*chosen, "C04")
-    page.figure(control.with_limits(drawn, limits), metrics=["C04"], source=METRICS)
+    page.figure(page.charted(drawn, "C04", column="value"), metrics=["C04"], source=MONTHLY)
 with right:
     sent = image_access.by_month(*chosen, "transfers")
     drawn = draw.transfers(sent, measures.get("transfers"), where, events, missing)

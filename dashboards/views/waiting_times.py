@@ -4,57 +4,56 @@ from dashboards.components import equity_figures as groups
 from dashboards.components import turnaround_figures as reports
 from dashboards.components import waiting_figures as waits
 from dashboards.data.queries import equity, metrics, turnaround, waiting_times
-from dashboards.page import current_page
+from dashboards.page import MONTHLY, current_page
 
-LIST, METRICS = "marts.rpt_waiting_times_monthly", "marts.rpt_metrics_monthly"
-PUBLISHED = "marts.rpt_published_waits_monthly"
+LIST, PUBLISHED = "marts.rpt_waiting_times_monthly", "marts.rpt_published_waits_monthly"
 COHORTS = "marts.rpt_report_turnaround_monthly"
 SURVIVAL, SPREAD = "statistics.turnaround_survival", "statistics.trust_spread"
+# What has a figure of its own above the choice of any other measure.
+SHOWN = {"W01", "W02", "W03", "W04", "R01", "R02", "R04", "R05"}
 
 page = current_page()
-chosen = (page.build, page.filters)
+chosen, tested = (page.build, page.filters), {"modality_group": page.tested}
 listed = waiting_times.by_month(*chosen, page.dm01_test)
 published = waiting_times.published_by_month(*chosen, page.dm01_test)
 bands = waiting_times.bands_latest(*chosen, page.dm01_test)
 peers = waiting_times.peers_latest(*chosen, page.dm01_test)
 cohorts, curve = turnaround.by_month(*chosen), turnaround.survival_by_month(*chosen)
 report_peers, overdue = turnaround.peers_latest(*chosen), metrics.by_month(*chosen, "R05")
-limits, within, none_late = page.targets("W02"), page.targets("R02"), page.targets("R05")
+limits = page.targets("W02")
 test, where, events = page.where_tested, page.where, page.events
 
-left, right = page.columns()
-with left:
-    page.figure(waits.share(listed, test, events, limits), metrics=["W02"], source=LIST)
-with right:
-    page.figure(waits.peers(peers, page.test, limits), metrics=["W02"], source=LIST)
-left, right = page.columns()
-with left:
-    page.figure(waits.size(listed, test, events), metrics=["W01", "W02", "W03"], source=LIST)
-with right:
-    page.figure(waits.bands(bands, test), metrics=["W01"], source=LIST)
-page.figure(waits.streams(listed, test, events), metrics=["W04"], source=LIST)
+share = waits.share(listed, test, page.events_of("W02"), limits)
+share = page.charted(share, "W02", column="waiting_6_plus_rate", **tested)
+page.beside((share, ["W02"], LIST), (waits.peers(peers, page.test, limits), ["W02"], LIST))
+size = waits.size(listed, test, events)
+size = page.charted(size, "W01", column="waiting_list_count", label="Waiting list", **tested)
+page.beside((size, ["W01", "W02"], LIST), (waits.bands(bands, test), ["W01"], LIST))
+longest = waits.longest(listed, test, events, page.targets("W03"))
+longest = page.charted(longest, "W03", column="waiting_13_plus_count", **tested)
+streams = page.charted(waits.streams(listed, test, events), "W04", label="All tests", **tested)
+page.beside((longest, ["W03"], LIST), (streams, ["W04"], LIST))
 page.figure(waits.published(published, test, events, limits), source=PUBLISHED)
-left, right = page.columns()
-with left:
-    page.figure(reports.percentiles(curve, where, events), metrics=["R01"], source=SURVIVAL)
-with right:
-    page.figure(reports.peers(report_peers, page.modality), metrics=["R01"], source=SURVIVAL)
-left, right = page.columns()
-with left:
-    page.figure(
-        reports.within_28_days(cohorts, where, events, within), metrics=["R02"], source=COHORTS
-    )
-with right:
-    page.figure(reports.backlog(cohorts, where, events), metrics=["R04", "R05"], source=COHORTS)
-page.figure(reports.overdue(overdue, where, events, none_late), metrics=["R05"], source=METRICS)
-page.section(
-    "Who waits longer",
-    "The same figures by deprivation of where patients live, by ethnic group, and between trusts.",
+hours = reports.percentiles(curve, where, page.events_of("R01"))
+hours = page.charted(hours, "R01", column="p50_hours", label="Median")
+page.beside(
+    (hours, ["R01"], SURVIVAL), (reports.peers(report_peers, page.modality), ["R01"], SURVIVAL)
 )
+within = reports.within_28_days(cohorts, where, page.events_of("R02"), page.targets("R02"))
+within = page.charted(within, "R02", column="within_28_days_rate")
+pile = reports.backlog(cohorts, where, events)
+pile = page.charted(pile, "R04", column="backlog_count", label="All without a report")
+page.beside((within, ["R02"], COHORTS), (pile, ["R04", "R05"], COHORTS))
+late = reports.overdue(overdue, where, page.events_of("R05"), page.targets("R05"))
+late = page.charted(late, "R05", column="value")
+page.figure(late, metrics=["R05"], source=MONTHLY)
+page.any_metric("WR", SHOWN)
+page.section(*groups.SECTION)
 for one in groups.MEASURES:
-    for place, kind in zip(page.columns(), groups.KINDS, strict=True):
-        rows = equity.latest(*chosen, one.metric_id, kind)
-        with place:
-            page.figure(groups.bars(rows, one, kind, where), metrics=one.metrics, source=one.source)
+    page.beside(*(
+        (groups.bars(equity.latest(*chosen, one.metric_id, kind), one, kind, where), one.metrics,
+         one.source) for kind in groups.KINDS
+    ))  # fmt: skip
     trusts = equity.spread_by_month(*chosen, one.metric_id)
-    page.figure(groups.spread(trusts, one, page.modality), metrics=one.metrics, source=SPREAD)
+    drawn = groups.spread(trusts, one, page.modality, page.network_events)
+    page.figure(drawn, metrics=one.metrics, source=SPREAD)

@@ -2,6 +2,18 @@
 
 from typing import Any
 
+# As a reader is shown an effect: exp(att) - 1 of a logged metric, else att as it is.
+_CHANGES = [
+    (
+        "change",
+        "DOUBLE",
+        "att as a reader is shown it, in change_unit of statistics.go_live_effects: a logged one as "
+        "a share of what would have been (0.105 is 10.5 % more), any other as it is.",
+    ),
+    ("change_low", "DOUBLE", "ci_low likewise."),
+    ("change_high", "DOUBLE", "ci_high likewise."),
+]
+
 GO_LIVE_EFFECTS: dict[str, Any] = {
     "name": "go_live_effects",
     "description": "One row per metric of the benefit register and type of go-live: what the "
@@ -56,6 +68,18 @@ GO_LIVE_EFFECTS: dict[str, Any] = {
             "Size the register promises: its target less the baseline, without sign, in the scale "
             "of att; null without target or baseline.",
         ),
+        (
+            "change_unit",
+            "VARCHAR",
+            "Unit of the columns of change: relative where is_logged, else that of the metric.",
+        ),
+        *_CHANGES,
+        (
+            "detectable_change",
+            "DOUBLE",
+            "detectable as a change in the good direction, without sign, in change_unit.",
+        ),
+        ("promised_change", "DOUBLE", "promised likewise; null without target or baseline."),
         (
             "verdict",
             "VARCHAR",
@@ -143,6 +167,7 @@ GO_LIVE_EFFECTS_CHECKS: dict[str, Any] = {
         ("att", "DOUBLE", "The estimate then, in the scale of the estimate; or null, see note."),
         ("ci_low", "DOUBLE", "Lower end of its 95 % interval; null where none can be told."),
         ("ci_high", "DOUBLE", "Upper end; likewise."),
+        *_CHANGES,
         ("n_effect_cells", "BIGINT", "Months of parties it stands on."),
         (
             "note",
@@ -166,7 +191,36 @@ GO_LIVE_EFFECTS_BY_MONTH_SINCE: dict[str, Any] = {
         ("att", "DOUBLE", "Mean effect of the month, in the scale of the estimate."),
         ("ci_low", "DOUBLE", "Lower end of its 95 % interval; null for fewer than three parties."),
         ("ci_high", "DOUBLE", "Upper end; likewise."),
+        *_CHANGES,
         ("n_effect_cells", "BIGINT", "Months of parties it stands on."),
+    ],
+}
+
+GO_LIVE_EFFECTS_BY_PARTY: dict[str, Any] = {
+    "name": "go_live_effects_by_party",
+    "description": "One row per metric, type of go-live and party of the programme in the comparison: "
+    "its own share of the estimate. It has no interval: the party's only months after go-live are "
+    "those that made it. What the estimate would be without the party stands in "
+    "statistics.go_live_effects_checks (leave one out).",
+    "grain": "metric_id, go_live_type, party_code",
+    "columns": [
+        ("metric_id", "VARCHAR", "Metric of the registry."),
+        ("go_live_type", "VARCHAR", "archive, viewing or network_reporting."),
+        ("party_code", "VARCHAR", "Party of the programme."),
+        ("live_from_on", "DATE", "Month of its go-live, which counts as after."),
+        (
+            "att",
+            "DOUBLE",
+            "Mean effect over its months that can be compared, in the scale of the estimate; null "
+            "where n_effect_cells is 0.",
+        ),
+        ("change", "DOUBLE", "The same in change_unit of statistics.go_live_effects."),
+        (
+            "n_effect_cells",
+            "BIGINT",
+            "Months that made it; 0 where nobody was left to compare with, as for the last party.",
+        ),
+        ("months_before", "BIGINT", "Months before its go-live that the comparison knows."),
     ],
 }
 
@@ -175,4 +229,5 @@ GO_LIVE_EFFECT_TABLES = [
     GO_LIVE_EFFECTS_MONTHLY,
     GO_LIVE_EFFECTS_CHECKS,
     GO_LIVE_EFFECTS_BY_MONTH_SINCE,
+    GO_LIVE_EFFECTS_BY_PARTY,
 ]

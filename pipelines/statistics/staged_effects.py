@@ -26,6 +26,7 @@ from pipelines.statistics.effect_panel import (
 from pipelines.statistics.effect_tables import (
     GO_LIVE_EFFECTS,
     GO_LIVE_EFFECTS_BY_MONTH_SINCE,
+    GO_LIVE_EFFECTS_BY_PARTY,
     GO_LIVE_EFFECTS_CHECKS,
     GO_LIVE_EFFECTS_MONTHLY,
 )
@@ -51,12 +52,13 @@ CHOSEN_ORDER = "The order of the go-lives was chosen, not drawn by lot."
 
 @dataclass(frozen=True)
 class StagedEffects:
-    """The four stored tables, in the columns of effect_tables.py."""
+    """The five stored tables, in the columns of effect_tables.py."""
 
     effects: pl.DataFrame
     monthly: pl.DataFrame
     checks: pl.DataFrame
     by_month_since: pl.DataFrame
+    by_party: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Calendar:
 
     `go_lives`: party_code, go_live_type, go_live_on; of several go-lives of one type the first
     counts. `shocks`: from_on, to_on, label; what met the whole network and ended. `events`:
-    event_on, scope_code, label; everything else that could be taken for an effect.
+    event_on, scope_code, label, metric_ids; everything else that could be taken for an effect.
+    metric_ids names the metrics an event concerns, separated by "; "; null is all of them.
     """
 
     go_lives: pl.DataFrame
@@ -107,21 +110,25 @@ def staged_effects(
         except ValueError as problem:
             reasons[key] = str(problem)
     told = _adjusted(found)
-    parts: dict[str, list[Row]] = {"effects": [], "monthly": [], "checks": [], "since": []}
+    parts: dict[str, list[Row]] = {
+        name: [] for name in ("effects", "monthly", "checks", "since", "party")
+    }
     for key in sorted(named):
         panel, effect = panels.get(key), told.get(key)
         row = _described(named[key], panel, calendar) | {"not_estimated_because": reasons.get(key)}
         if panel is not None and effect is not None:
-            row |= _figures(effect)
+            row |= _figures(effect, is_logged=panel.is_logged)
             parts["monthly"] += _monthly(key, panel, effect)
             parts["checks"] += _checks(key, panel, effect)
-            parts["since"] += _since(key, effect)
+            parts["since"] += _since(key, panel, effect)
+            parts["party"] += _by_party(key, panel, effect)
         parts["effects"].append(row)
     return StagedEffects(
         _frame(parts["effects"], GO_LIVE_EFFECTS),
         _frame(parts["monthly"], GO_LIVE_EFFECTS_MONTHLY),
         _frame(parts["checks"], GO_LIVE_EFFECTS_CHECKS),
         _frame(parts["since"], GO_LIVE_EFFECTS_BY_MONTH_SINCE),
+        _frame(parts["party"], GO_LIVE_EFFECTS_BY_PARTY),
     )
 
 
@@ -154,9 +161,12 @@ def _described(measure: Measure, panel: Panel | None, calendar: Calendar) -> Row
     }
     if panel is None:
         return row
+    promised = promised_size(measure, is_logged=panel.is_logged)
     return row | {
         "is_logged": panel.is_logged,
-        "promised": promised_size(measure, is_logged=panel.is_logged),
+        "promised": promised,
+        "change_unit": "relative" if panel.is_logged else measure.unit,
+        "promised_change": _size(promised, measure.improvement, is_logged=panel.is_logged),
         "party_count": len(panel.parties),
         "comparator": ", ".join(panel.comparators) or None,
         "first_month_on": panel.first_month_on,
@@ -165,7 +175,7 @@ def _described(measure: Measure, panel: Panel | None, calendar: Calendar) -> Row
         "missing_month_count": len(panel.missing),
         "left_out_parties": ", ".join(panel.left_out_parties) or None,
         "cannot_tell": " ".join(_cannot_tell(measure, panel, calendar)),
-        "co_interventions": "; ".join(_events(panel, calendar)) or None,
+        "co_interventions": "; ".join(_events(measure, panel, calendar)) or None,
     }
 
 
@@ -238,27 +248,53 @@ def _other_types(measure: Measure, panel: Panel, calendar: Calendar) -> list[str
     return sorted(close)
 
 
-def _events(panel: Panel, calendar: Calendar) -> list[str]:
-    """Events of the months compared, in the order of their days."""
-    inside = calendar.events.filter(
-        pl.col("event_on").dt.month_start().is_between(panel.first_month_on, panel.last_month_on)
-    ).sort("event_on", "scope_code", "label")
+def _events(measure: Measure, panel: Panel, calendar: Calendar) -> list[str]:
+    """Events of the months compared that concern the metric, in the order of their days."""
+    named = pl.col("metric_ids").str.split("; ").list.contains(measure.metric_id)
+    inside = (
+        calendar.events.filter(named.fill_null(True))
+        .filter(
+            pl.col("event_on")
+            .dt.month_start()
+            .is_between(panel.first_month_on, panel.last_month_on)
+        )
+        .sort("event_on", "scope_code", "label")
+    )
     return [
         f"{day:%Y-%m} {scope}: {label}"
         for day, scope, label in inside.select("event_on", "scope_code", "label").iter_rows()
     ]
 
 
-def _figures(effect: GoLiveEffect) -> Row:
+def _figures(effect: GoLiveEffect, *, is_logged: bool) -> Row:
     names = (
         "att", "se", "ci_low", "ci_high", "ri_low", "ri_high", "p_randomisation", "p_adjusted",
         "ri_count", "order_count", "n_effect_cells", "n_untreated_cells", "detectable", "verdict",
     )  # fmt: skip
     row = {name: getattr(effect, name) for name in names}
+    row |= _changes(row, is_logged=is_logged)
+    row["detectable_change"] = _size(effect.detectable, effect.improvement, is_logged=is_logged)
     # Endless: what reads the file may have no word for it.
     return row | {
         name: None for name in ("ri_low", "ri_high") if not math.isfinite(getattr(effect, name))
     }
+
+
+def _changes(told: Row, *, is_logged: bool) -> Row:
+    """An estimate and its interval (att, ci_low, ci_high) as a reader is shown them."""
+    named = {"change": "att", "change_low": "ci_low", "change_high": "ci_high"}
+    return {name: _change(told[column], is_logged=is_logged) for name, column in named.items()}
+
+
+def _change(logged: float | None, *, is_logged: bool) -> float | None:
+    return math.expm1(logged) if is_logged and logged is not None else logged
+
+
+def _size(logged: float | None, improvement: str, *, is_logged: bool) -> float | None:
+    """A size without sign, as a change in the good direction."""
+    if logged is None or not is_logged:
+        return logged
+    return math.expm1(logged) if improvement == "increase" else -math.expm1(-logged)
 
 
 def _monthly(key: Key, panel: Panel, effect: GoLiveEffect) -> list[Row]:
@@ -298,6 +334,7 @@ def _checks(key: Key, panel: Panel, effect: GoLiveEffect) -> list[Row]:
     rows = [
         {"metric_id": key[0], "go_live_type": key[1], "check_name": row["check"]}
         | {name: row[name] for name in ("variant", *names)}
+        | _changes(row, is_logged=panel.is_logged)
         for row in effect.diagnostics.iter_rows(named=True)
     ]
     return rows + _shock_check(key, panel) + _gap_check(key, panel)
@@ -318,7 +355,7 @@ def _gap_check(key: Key, panel: Panel) -> list[Row]:
         other = _effect_without(panel, panel.months_left_out | lacking)
     except ValueError as problem:
         return [row | {"n_effect_cells": 0, "note": str(problem)}]
-    return [row | _figures_of(other) | {"note": " ".join(_gap_words(panel))}]
+    return [row | _figures_of(other, panel) | {"note": " ".join(_gap_words(panel))}]
 
 
 def _shock_check(key: Key, panel: Panel) -> list[Row]:
@@ -338,16 +375,16 @@ def _shock_check(key: Key, panel: Panel) -> list[Row]:
     except ValueError as problem:
         return [row | {"n_effect_cells": 0, "note": str(problem)}]
     note = None if other.cell_count else "nobody is left to compare with"
-    return [row | _figures_of(other) | {"note": note}]
+    return [row | _figures_of(other, panel) | {"note": note}]
 
 
-def _figures_of(effect: Effect) -> Row:
+def _figures_of(effect: Effect, panel: Panel) -> Row:
     return {
         "att": effect.att,
         "ci_low": effect.ci_low,
         "ci_high": effect.ci_high,
         "n_effect_cells": effect.cell_count,
-    }
+    } | _changes(vars(effect), is_logged=panel.is_logged)
 
 
 def _effect_without(panel: Panel, left_out: frozenset[date]) -> Effect:
@@ -358,13 +395,35 @@ def _effect_without(panel: Panel, left_out: frozenset[date]) -> Effect:
     return Fit.of(design, series).effect(cells) if cells.any() else NO_EFFECT
 
 
-def _since(key: Key, effect: GoLiveEffect) -> list[Row]:
+def _since(key: Key, panel: Panel, effect: GoLiveEffect) -> list[Row]:
     names = ("months_since", "att", "ci_low", "ci_high", "n_effect_cells")
     return [
         {"metric_id": key[0], "go_live_type": key[1], "party_count": row["trust_count"]}
         | {name: row[name] for name in names}
+        | _changes(row, is_logged=panel.is_logged)
         for row in effect.by_month_since.iter_rows(named=True)
     ]
+
+
+def _by_party(key: Key, panel: Panel, effect: GoLiveEffect) -> list[Row]:
+    """Every party of the programme; one that nobody could be compared with has no effect."""
+    own = {row["trust"]: row for row in effect.by_trust.iter_rows(named=True)}
+    rows = []
+    for party in panel.parties:
+        told = own.get(party, {"att": None, "n_effect_cells": 0, "months_before": None})
+        rows.append(
+            {
+                "metric_id": key[0],
+                "go_live_type": key[1],
+                "party_code": party,
+                "live_from_on": panel.go_live[party],
+                "att": told["att"],
+                "change": _change(told["att"], is_logged=panel.is_logged),
+                "n_effect_cells": told["n_effect_cells"],
+                "months_before": told["months_before"],
+            }
+        )
+    return rows
 
 
 def _frame(rows: list[Row], table: dict[str, Any]) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 VIEWS = {
     "benefits_summary": "Benefits summary",
+    "go_live_effect": "Effect of go-live",
     "throughput": "Throughput",
     "waiting_times": "Waiting times",
     "scanner_utilisation": "Scanner utilisation",

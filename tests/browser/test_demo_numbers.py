@@ -15,6 +15,7 @@ from tests import truth
 
 VIEWS = {
     "": "Benefits summary",
+    "go_live_effect": "Effect of go-live",
     "throughput": "Throughput",
     "waiting_times": "Waiting times",
     "scanner_utilisation": "Scanner utilisation",

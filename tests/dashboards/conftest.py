@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "dashboards" / "app.py"
 VIEWS = {
     "benefits_summary": "Benefits summary",
+    "go_live_effect": "Effect of go-live",
     "throughput": "Throughput",
     "waiting_times": "Waiting times",
     "scanner_utilisation": "Scanner utilisation",

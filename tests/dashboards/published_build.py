@@ -252,7 +252,6 @@ def throughput_daily(parts: pl.DataFrame) -> pl.DataFrame:
 
 def waiting_monthly(parts: pl.DataFrame) -> pl.DataFrame:
     tests = parts.filter(pl.col("modality_group").is_in(list(DM01))).with_columns(
-        pl.col("modality_group").replace(DM01),
         pl.col("period").dt.month_end().alias("census_on"),
         (pl.col("tests") * 0.55).cast(pl.Int64).alias("activity_waiting_list_count"),
         (pl.col("tests") * 0.1).cast(pl.Int64).alias("activity_planned_count"),
@@ -262,7 +261,8 @@ def waiting_monthly(parts: pl.DataFrame) -> pl.DataFrame:
     return rolled.with_columns(rate("six_plus", "waiting").alias("waiting_6_plus_rate")).select(
         "org_level",
         "org_code",
-        pl.col("modality_group").alias("dm01_test"),
+        pl.col("modality_group").replace(DM01).alias("dm01_test"),
+        "modality_group",
         "census_on",
         *BANDS,
         pl.col("waiting").alias("waiting_list_count"),
@@ -940,7 +940,7 @@ def events() -> pl.DataFrame:
             on = date.fromisoformat(day) + timedelta(days=30 * step)
             status = "verified" if party == "RW6" and step == 0 else "synthetic"
             label = f"{kind.replace('_', ' ').capitalize()} go-live"
-            rows.append((party, f"go_live_{kind}", on, None, label, "go_lives feed", status))
+            rows.append((party, f"go_live_{kind}", on, None, label, "go_lives feed", status, None))
     for event in seed("network/programme_events.csv"):
         ends = date.fromisoformat(event["ends_on"]) if event["ends_on"] else None
         on = date.fromisoformat(event["event_on"])
@@ -953,9 +953,13 @@ def events() -> pl.DataFrame:
                 event["label"],
                 event["source"],
                 event["source_status"],
+                event["metric_ids"] or None,
             )
         )
+    outage = ("RW6", "outage", date(2026, 2, 3), date(2026, 2, 4), "Image system down for 18 hours")
+    rows.append((*outage, "downtime feed", "delivered", None))
     names = ["scope_code", "event_type", "event_on", "ends_on", "label", "source", "source_status"]
+    names.append("metric_ids")
     return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None).with_columns(
         pl.concat_str("scope_code", "event_type", pl.col("event_on").cast(pl.String)).alias(
             "event_key"
@@ -1247,9 +1251,66 @@ def tables() -> dict[str, pl.DataFrame]:
     found["statistics.turnaround_survival"] = survival(parts)
     found["statistics.metric_revisions"] = revisions(metrics)
     found |= control_charts(metrics)
+    found |= go_live_effects()
     found |= equity(parts)
     found |= ledger(marts["rpt_benefits_summary"])
     return found
+
+
+def go_live_effects() -> dict[str, pl.DataFrame]:
+    """One measure with an effect, whose last party cannot be compared, and one without an estimate."""
+    parties = [(code, date.fromisoformat(day).replace(day=1)) for code, day in ARCHIVE.items()]
+    effects = pl.DataFrame(
+        [
+            {"metric_id": "W02", "go_live_type": "archive", "improvement": "decrease", "unit": "rate",
+             "is_logged": False, "verdict": "consistent with improvement", "change": -0.04,
+             "change_low": -0.06, "change_high": -0.02, "change_unit": "rate",
+             "promised_change": 0.05, "detectable_change": 0.03, "p_randomisation": 0.0004,
+             "p_adjusted": 0.0008, "ri_count": 16, "order_count": 40320, "n_effect_cells": 60,
+             "n_untreated_cells": 300, "party_count": 8, "comparator": None,
+             "first_month_on": date(2018, 4, 1), "last_month_on": date(2022, 3, 1),
+             "shock_months": "kept", "missing_month_count": 0, "left_out_parties": None,
+             "not_estimated_because": None,
+             "cannot_tell": "From April 2022 on every party is live.",
+             "co_interventions": "2021-10 RW6: a merger"},
+            {"metric_id": "R08", "go_live_type": "network_reporting", "improvement": "increase",
+             "unit": "rate", "not_estimated_because": "RMC has 7 months before go-live"},
+        ]
+    )  # fmt: skip
+    key = {"metric_id": pl.lit("W02"), "go_live_type": pl.lit("archive")}
+    since = pl.DataFrame(
+        [
+            {"months_since": month, "change": told, "change_low": told - 0.02,
+             "change_high": told + 0.02, "party_count": 7, "n_effect_cells": 7}
+            for month in range(-12, 12)
+            for told in [0.001 if month < 0 else -0.004 * min(month, 10)]
+        ]
+    )  # fmt: skip
+    own = pl.DataFrame(
+        [
+            {"party_code": code, "live_from_on": day, "change": -0.03 - 0.002 * place,
+             "n_effect_cells": 12, "months_before": 32 + place}
+            for place, (code, day) in enumerate(parties)
+        ]
+    ).with_columns(
+        pl.when(pl.col("party_code") == "R0A").then(None).otherwise(pl.col("change")).alias("change"),
+        pl.when(pl.col("party_code") == "R0A").then(0).otherwise(12).alias("n_effect_cells"),
+    )  # fmt: skip
+    checks = pl.DataFrame(
+        [
+            *({"check_name": "leave one out", "variant": code, "change": -0.04, "change_low": -0.07,
+               "change_high": -0.01, "n_effect_cells": 50, "note": None} for code, _ in parties),
+            {"check_name": "placebo", "variant": "go-live a year earlier", "change": None,
+             "change_low": None, "change_high": None, "n_effect_cells": 0,
+             "note": "too few months before it"},
+        ]
+    )  # fmt: skip
+    return {
+        "statistics.go_live_effects": effects,
+        "statistics.go_live_effects_by_month_since": since.with_columns(**key),
+        "statistics.go_live_effects_by_party": own.with_columns(**key),
+        "statistics.go_live_effects_checks": checks.with_columns(**key),
+    }
 
 
 def control_charts(metrics: pl.DataFrame) -> dict[str, pl.DataFrame]:

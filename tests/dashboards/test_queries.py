@@ -175,7 +175,11 @@ def test_a_party_sees_its_own_events_and_those_of_the_network(build):
     assert organisations.events(build, BOLTON).is_empty()
     types = organisations.events(build, NETWORK)["event_type"].to_list()
     assert types.count("go_live_archive") == 8
-    assert "go_live_viewing" not in types
+    assert "go_live_viewing" not in types and "outage" not in types
+    assert "outage" in organisations.events(build, pennine)["event_type"].to_list()
+    assert "definition_change" not in types
+    of_reports = organisations.events(build, NETWORK, "R02")["event_type"].to_list()
+    assert of_reports.count("definition_change") == 1
 
 
 def test_groups_of_patients_come_in_order_for_one_month_and_for_trusts(build):

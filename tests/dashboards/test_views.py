@@ -270,6 +270,22 @@ def test_a_stock_has_a_date_and_a_flow_has_a_month(open_view):
     assert "The pile is cumulative" in text
 
 
+def test_the_effect_of_a_go_live_is_told_with_verdict_interval_and_what_is_not_known(open_view):
+    """An effect without its interval, its adjusted p or its caveats is quoted as proof."""
+    app = open_view("go_live_effect")
+    text = text_of(app)
+    assert "Consistent with improvement: -4.0 points in the months after go-live" in text
+    assert "(95 % interval -6.0 points to -2.0 points)" in text
+    assert "16 of 40,320 orders" in text and "below 0.001" in text
+    assert "From April 2022 on every party is live." in text
+    assert "Without a dot of its own: Manchester University." in text
+    drawn = next(d for n, d in charts(app).items() if "month_by_month_since" in n)
+    assert [trace["x"][0] for trace in drawn["data"]] == [-12, 0]
+    assert drawn["layout"]["shapes"][0]["y0"] == drawn["layout"]["shapes"][0]["y1"] == 0
+    none = open_view("go_live_effect", effect_of="R08 Cross-site reporting")
+    assert "No effect can be told: RMC has 7 months before go-live." in text_of(none)
+
+
 def test_the_legend_of_marks_lists_only_what_is_drawn(open_view):
     """A sign in the legend that is not on the chart sends the reader looking for it."""
     network = text_of(open_view("benefits_summary"))

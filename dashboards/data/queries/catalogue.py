@@ -39,8 +39,8 @@ def metrics(build: Build, search: str = "") -> pl.DataFrame:
     )
 
 
-def quality_metrics(build: Build) -> pl.DataFrame:
-    """One row per data quality metric (id, name and unit)."""
+def metrics_of(build: Build, family: str) -> pl.DataFrame:
+    """One row per metric of a family (first letter of its id): id, name, unit, and if a stock."""
     return read(
         build,
         """
@@ -48,10 +48,12 @@ def quality_metrics(build: Build) -> pl.DataFrame:
             metric_id,
             name,
             unit,
+            semi_additive,
         from catalogue.metrics
-        where starts_with(metric_id, 'Q')
+        where starts_with(metric_id, $family)
         order by metric_id
         """,
+        family=family,
     )
 
 

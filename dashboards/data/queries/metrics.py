@@ -9,35 +9,54 @@ from dashboards.data.published import Build, read
 
 
 def by_month(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame:
-    """One row per month: numerator, denominator and value of one metric, with its control limits."""
+    """One row per month: numerator, denominator and value of one metric."""
     return read(
         build,
         """
         select
-            months.period_start_on,
-            months.numerator,
-            months.denominator,
-            months.value,
+            period_start_on,
+            numerator,
+            denominator,
+            value,
+        from marts.rpt_metrics_monthly
+        where
+            metric_id = $metric_id
+            and org_level = $org_level
+            and org_code = $org_code
+            and modality_group = $modality_group
+            and period_start_on between $from_on and $to_on
+        order by period_start_on
+        """,
+        metric_id=metric_id,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        modality_group=filters.modality_group,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
+def control_points(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame:
+    """One row per month of one metric that has a value, with its control limits."""
+    return read(
+        build,
+        """
+        select
+            points.period_start_on,
+            points.value,
             points.mean,
             points.lpl,
             points.upl,
             points.special_cause_type,
             points.point_type,
-        from marts.rpt_metrics_monthly as months
-        left join statistics.spc_points as points
-            on
-                months.metric_id = points.metric_id
-                and months.org_level = points.org_level
-                and months.org_code = points.org_code
-                and months.modality_group = points.modality_group
-                and months.period_start_on = points.period_start_on
+        from statistics.spc_points as points
         where
-            months.metric_id = $metric_id
-            and months.org_level = $org_level
-            and months.org_code = $org_code
-            and months.modality_group = $modality_group
-            and months.period_start_on between $from_on and $to_on
-        order by months.period_start_on
+            points.metric_id = $metric_id
+            and points.org_level = $org_level
+            and points.org_code = $org_code
+            and points.modality_group = $modality_group
+            and points.period_start_on between $from_on and $to_on
+        order by points.period_start_on
         """,
         metric_id=metric_id,
         org_level=filters.org_level,

@@ -96,11 +96,12 @@ def months(build: Build, org_level: str, org_code: str) -> list[date]:
     return frame["period_start_on"].to_list()
 
 
-def events(build: Build, filters: Filters) -> pl.DataFrame:
+def events(build: Build, filters: Filters, metric_id: str = "") -> pl.DataFrame:
     """One row per event to mark on a time chart of the chosen organisation and months.
 
     A party sees its own events, a trust those of its sites' parties, the network the archive
-    go-lives of all; everyone sees network-wide events.
+    go-lives of all; everyone sees network-wide events. An event that concerns some metrics only,
+    as a change of their definition, is there for a metric_id among them.
     """
     return read(
         build,
@@ -120,6 +121,10 @@ def events(build: Build, filters: Filters) -> pl.DataFrame:
             events.event_on <= $to_on
             and coalesce(events.ends_on, events.event_on) >= $from_on
             and (
+                events.metric_ids is null
+                or list_contains(string_split(events.metric_ids, '; '), $metric_id)
+            )
+            and (
                 events.scope_code = 'NETWORK'
                 or ($org_level = 'network' and events.event_type = 'go_live_archive')
                 or ($org_level <> 'network' and events.scope_code = $org_code)
@@ -134,6 +139,7 @@ def events(build: Build, filters: Filters) -> pl.DataFrame:
             )
         order by events.event_on, parties.sort_order
         """,
+        metric_id=metric_id,
         org_level=filters.org_level,
         org_code=filters.org_code,
         from_on=filters.from_on,

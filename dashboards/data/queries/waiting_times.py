@@ -21,6 +21,20 @@ def tests(build: Build) -> list[str]:
     return frame["dm01_test"].to_list()
 
 
+def modality_group(build: Build, dm01_test: str) -> str:
+    """The modality group of a DM01 test, 'All' for all tests: metrics are counted by it."""
+    frame = read(
+        build,
+        """
+        select distinct modality_group
+        from marts.rpt_waiting_times_monthly
+        where dm01_test = $dm01_test
+        """,
+        dm01_test=dm01_test,
+    )
+    return frame.row(0)[0]
+
+
 def by_month(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame:
     """One row per census (last day of a month): the list, its long waits and the streams."""
     return read(

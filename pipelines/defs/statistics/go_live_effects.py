@@ -85,10 +85,12 @@ SHOCKS = """
     where event_type = 'external' and scope_code = 'NETWORK' and ends_on is not null
 """
 EVENTS = """
-    select event_on, scope_code, label
+    select event_on, scope_code, label, metric_ids
     from marts.dim_event
     where
         event_type not like 'go_live_%'
+        -- an outage of the image system is what a go-live may change, not what else happened
+        and event_type <> 'outage'
         and (event_type <> 'external' or scope_code <> 'NETWORK' or ends_on is null)
 """
 
@@ -112,7 +114,7 @@ def go_live_effects(
 
 
 def store_go_live_effects(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Write the four tables of the effect of go-lives of an open warehouse; returns their rows."""
+    """Write the five tables of the effect of go-lives of an open warehouse; returns their rows."""
     rows = connection.sql(MEASURES).pl().iter_rows(named=True)
     calendar = Calendar(*(connection.sql(query).pl() for query in (GO_LIVES, SHOCKS, EVENTS)))
     found = staged_effects(
@@ -121,5 +123,5 @@ def store_go_live_effects(connection: duckdb.DuckDBPyConnection) -> dict[str, in
         calendar,
         np.random.default_rng(SEED),
     )
-    frames = (found.effects, found.monthly, found.checks, found.by_month_since)
+    frames = (found.effects, found.monthly, found.checks, found.by_month_since, found.by_party)
     return store_each(connection, GO_LIVE_EFFECT_TABLES, frames)

@@ -50,10 +50,11 @@ def events() -> pl.DataFrame:
     rows.append(("external", "NETWORK", date(2018, 6, 15), date(2018, 7, 31), "a strike"))
     rows.append(("external", "NETWORK", date(2019, 1, 1), None, "an app"))
     rows.append(("organisation_change", "RMC", date(2021, 10, 1), None, "a merger"))
+    rows.append(("outage", "RMC", date(2021, 3, 1), date(2021, 3, 1), "an effect, no cause"))
     schema = {"event_type": pl.String, "scope_code": pl.String, "event_on": pl.Date}
     return pl.DataFrame(
         rows, schema=schema | {"ends_on": pl.Date, "label": pl.String}, orient="row"
-    )
+    ).with_columns(metric_ids=pl.lit(None, pl.String))
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def calendar(
     kind: str = "network_reporting",
     others: tuple[tuple[str, str, date], ...] = (),
     shocks: tuple[tuple[date, date, str], ...] = (),
-    events: tuple[tuple[date, str, str], ...] = (),
+    events: tuple[tuple[date | str, ...], ...] = (),
 ) -> Calendar:
     rows = [
         (party, kind, day) for party, day in (PARTIES if go_lives is None else go_lives).items()
@@ -62,8 +62,13 @@ def calendar(
             orient="row",
         ),
         pl.DataFrame(
-            list(events),
-            schema={"event_on": pl.Date, "scope_code": pl.String, "label": pl.String},
+            [(*event, None)[:4] for event in events],
+            schema={
+                "event_on": pl.Date,
+                "scope_code": pl.String,
+                "label": pl.String,
+                "metric_ids": pl.String,
+            },
             orient="row",
         ),
     )
@@ -82,7 +87,7 @@ def test_an_effect_is_told_with_verdict_months_and_all_that_is_described():
     """Failing means that the ledger reads other columns, or another effect, than there is."""
     found = told(values(), calendar())
     for frame, table in zip(
-        (found.effects, found.monthly, found.checks, found.by_month_since),
+        (found.effects, found.monthly, found.checks, found.by_month_since, found.by_party),
         GO_LIVE_EFFECT_TABLES,
         strict=True,
     ):
@@ -96,6 +101,13 @@ def test_an_effect_is_told_with_verdict_months_and_all_that_is_described():
     assert (row["promised"], row["party_count"]) == (pytest.approx(0.1), 6)
     assert row["order_count"] == math.factorial(6)
     assert found.monthly["effect"].mean() == pytest.approx(row["att"])
+    assert (row["change_unit"], row["change"]) == ("rate", row["att"])
+    parties = {one["party_code"]: one for one in found.by_party.to_dicts()}
+    assert list(parties) == list(PARTIES)
+    assert (parties["P5"]["change"], parties["P5"]["n_effect_cells"]) == (None, 0)
+    own = found.monthly.filter(party_code="P1")
+    assert parties["P1"]["change"] == pytest.approx(own["effect"].mean())
+    assert parties["P1"]["n_effect_cells"] == len(own)
 
 
 def test_the_months_of_a_party_carry_the_interval_of_the_estimate():
@@ -121,6 +133,11 @@ def test_an_effect_that_multiplies_is_told_in_the_unit_of_the_metric_month_by_mo
     row = only(found)
     assert row["is_logged"] and row["promised"] == pytest.approx(math.log(40 / 36))
     assert as_percent(row["att"]) == pytest.approx(100 * math.expm1(-0.1), abs=0.5)
+    assert (row["change_unit"], row["change"]) == ("relative", math.expm1(row["att"]))
+    assert row["change_low"] < row["change"] < row["change_high"] < 0
+    assert row["promised_change"] == pytest.approx(0.1), "a tenth less was promised"
+    since = found.by_month_since
+    assert (since["change"] - (since["att"].exp() - 1)).abs().max() < 1e-12
     shares = found.monthly["effect"] / found.monthly["counterfactual"]
     assert shares.to_list() == pytest.approx([math.expm1(-0.1)] * len(shares), abs=0.03)
     low, high = found.monthly["ci_low"], found.monthly["ci_high"]
@@ -309,9 +326,14 @@ def test_a_month_that_the_comparator_lacks_is_lost_only_where_nobody_else_is_lef
 
 def test_what_else_happened_in_the_months_compared_is_told():
     """Failing means that a merger's change is read as the programme's by people who were not told."""
-    events = ((date(2020, 10, 1), "P3", "a merger"), (date(2017, 1, 1), "P1", "long before"))
-    assert (
-        only(told(values(), calendar(events=events)))["co_interventions"] == "2020-10 P3: a merger"
+    events = (
+        (date(2020, 10, 1), "P3", "a merger"),
+        (date(2017, 1, 1), "P1", "long before"),
+        (date(2021, 1, 1), "NETWORK", "a rule for others", "R01; R02"),
+        (date(2021, 2, 1), "NETWORK", "a rule for us", "R05; R06"),
+    )
+    assert only(told(values(), calendar(events=events)))["co_interventions"] == (
+        "2020-10 P3: a merger; 2021-02 NETWORK: a rule for us"
     )
 
 

@@ -24,6 +24,13 @@ parties_without_list as (
     from {{ ref('int_parties_without_list') }}
 ),
 
+dm01_tests as (
+    select
+        dm01_test,
+        modality_group
+    from {{ ref('dm01_tests') }}
+),
+
 months as (
     select
         month_on,
@@ -156,18 +163,20 @@ summed as (
 )
 
 select
-    org_level,
-    org_code,
-    dm01_test,
-    census_on,
+    summed.org_level,
+    summed.org_code,
+    summed.dm01_test,
+    coalesce(dm01_tests.modality_group, 'All') as modality_group,
+    summed.census_on,
     {%- for band in range(14) %}
-        band_{{ '%02d' % band }},
+        summed.band_{{ '%02d' % band }},
     {%- endfor %}
-    waiting_list_count,
-    waiting_6_plus_count,
-    waiting_13_plus_count,
-    {{ ratio('waiting_6_plus_count', 'waiting_list_count') }} as waiting_6_plus_rate,
-    activity_waiting_list_count,
-    activity_planned_count,
-    activity_unscheduled_count
+    summed.waiting_list_count,
+    summed.waiting_6_plus_count,
+    summed.waiting_13_plus_count,
+    {{ ratio('summed.waiting_6_plus_count', 'summed.waiting_list_count') }} as waiting_6_plus_rate,
+    summed.activity_waiting_list_count,
+    summed.activity_planned_count,
+    summed.activity_unscheduled_count
 from summed
+left join dm01_tests on summed.dm01_test = dm01_tests.dm01_test
