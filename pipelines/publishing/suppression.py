@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-SCHEMA = {
-    "margin": pl.Int64,
-    "line": pl.Int64,
-    "cell": pl.Int64,
-    "is_total": pl.Boolean,
-    "is_held": pl.Boolean,
-}
+SCHEMA = pl.Schema(
+    {
+        "margin": pl.Int64(),
+        "line": pl.Int64(),
+        "cell": pl.Int64(),
+        "is_total": pl.Boolean(),
+        "is_held": pl.Boolean(),
+    }
+)
 
 
 @dataclass(frozen=True)
