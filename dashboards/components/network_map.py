@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import plotly.graph_objects as go
 import polars as pl
 
@@ -58,6 +60,11 @@ def timeline(frame: pl.DataFrame, *, title: str) -> Figure:
     return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
 
 
+def _count(cell: dict[str, Any]) -> str:
+    is_hidden = "report_count" in (cell.get(wording.WITHHELD) or "").split(", ")
+    return wording.HIDDEN if is_hidden else wording.number(cell["report_count"], "count")
+
+
 def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
     """Acquired by (rows) against reported by (columns); own reports stay uncoloured."""
     rows = frame["acquired_by"].unique(maintain_order=True).to_list()
@@ -85,7 +92,7 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
             chart.add_annotation(
                 x=column,
                 y=row,
-                text=wording.number(cell["report_count"], "count") if cell else "",
+                text=_count(cell) if cell else "",
                 showarrow=False,
                 font={"size": 13, "color": theme.INK},
             )
@@ -93,8 +100,13 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
     chart.update_xaxes(side="top", tickangle=-35, showgrid=False)
     chart.update_yaxes(autorange="reversed", showgrid=False)
     when = wording.month(frame["month_on"][0]) if frame.height else "no month"
-    away = frame.filter(~pl.col("is_own")).sort("report_count", descending=True)
+    away = frame.filter(~pl.col("is_own"), pl.col("report_count").is_not_null())
+    away = away.sort("report_count", descending=True)
     takeaway = f"{when}: no report was read by another organisation."
+    if wording.any_hidden(frame, "report_count"):
+        takeaway = (
+            f"{when}: what one organisation read for another is hidden: the counts are small."
+        )
     if away.height:
         top = away.row(0, named=True)
         takeaway = (

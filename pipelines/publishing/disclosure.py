@@ -305,7 +305,7 @@ def _beside(
     (column, value), *_ = beside["row"].items()
     others = [name for name in spec["keys"] if name != column]
     flag = next(iter(spec["flags"].values()))
-    there = ((pl.col(column) == value) & pl.col(f"{flag} hidden")).any().over(others)
+    there = ((pl.col(column) == value) & gone[flag]).any().over(others)
     return {name: there | gone.get(name, pl.lit(False)) for name in beside["columns"]}
 
 

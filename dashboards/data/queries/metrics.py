@@ -5,15 +5,16 @@ from __future__ import annotations
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build, marker, read
 
 
 def by_month(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame:
     """One row per month: numerator, denominator and value of one metric, with its control limits."""
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build, "months")}
             months.period_start_on,
             months.numerator,
             months.denominator,
@@ -83,9 +84,10 @@ def peers_latest(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame
     """
     return read(
         build,
-        """
+        f"""
         with peers as (
             select
+                {marker(build, "points")}
                 points.org_code,
                 points.period_start_on,
                 points.numerator,
@@ -112,6 +114,7 @@ def peers_latest(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame
         )
 
         select
+            {marker(build)}
             organisation,
             period_start_on,
             numerator,
