@@ -4,8 +4,8 @@ Told frames are computed once for each rule and kept in a file beside; the file 
 then cut from it and from the warehouse in SQL. A trust's own rows come as the warehouse has them.
 """
 
+import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,9 +53,9 @@ def write_editions(
     hidden. Raises AuditFailed where a file would tell what its audience may not see; the files
     written by then are orphans that the next publication removes.
     """
-    found = {}
-    with tempfile.TemporaryDirectory(dir=folder, prefix="told-") as aside:
-        told: dict[Limits, Path] = {}
+    found: dict[str, Path] = {}
+    told: dict[Limits, Path] = {}
+    try:
         for audience in audiences:
             target = folder / file_name(build.build_id, audience.name)
             its = replace(build, audience=audience.name, suppression=audience.rule())
@@ -63,11 +63,15 @@ def write_editions(
                 _write_copy(whole, target, its)
             else:
                 if audience.limits not in told:
-                    path = Path(aside) / f"told_{len(told)}.duckdb"
-                    _write_told(path, published, audience.limits)
-                    told[audience.limits] = path
+                    # named as durable.remove_abandoned knows it, should the process be killed
+                    told[audience.limits] = folder / f".told_{len(told)}.{os.getpid()}.tmp"
+                    _write_told(told[audience.limits], published, audience.limits)
                 _write_cut(target, published, told[audience.limits], audience, its)
             found[audience.name] = target
+    finally:
+        for path in told.values():
+            path.unlink(missing_ok=True)
+            Path(f"{path}.wal").unlink(missing_ok=True)
     return found
 
 
@@ -88,6 +92,7 @@ def _write_copy(whole: Path, target: Path, build: Build) -> None:
 def _write_told(path: Path, published: Published, limits: Limits) -> None:
     """The masked tables as they are told under one rule, for every organisation."""
     disclosure = published.disclosure
+    path.unlink(missing_ok=True)
     masked = [name for name in published.tables if disclosure.is_masked(name)]
     frames = {name: read_table(published.warehouse, name) for name in masked}
     frames |= {name: made for name, made in published.made.items() if disclosure.is_masked(name)}
