@@ -222,9 +222,16 @@ def _hidden(
     one = row_lines(frame, spec["keys"], margins)
     width = one["line"].n_unique()
     lines = [pl.DataFrame(schema=SCHEMA)]
-    for n in range(len(counts)):
+    elsewhere = spec.get("elsewhere", {})
+    for n, name in enumerate(counts):
+        # what stands in every row of a line, as the whole that a share is of, adds up to nothing
+        apart = [
+            number
+            for number, margin in enumerate(margins)
+            if margin.is_told_elsewhere and name not in elsewhere[margin.along[0]]
+        ]
         lines.append(
-            one.with_columns(
+            one.filter(~pl.col("margin").is_in(apart)).with_columns(
                 pl.col("margin") + n * len(margins),
                 pl.col("line") + n * width,
                 pl.col("cell") + n * height,

@@ -1,7 +1,7 @@
 """The files of the audiences beside the first one: what is told once, cut for each of them.
 
-Told frames are computed once for each rule and kept in a file beside; the file of an audience is
-then cut from it and from the warehouse in SQL. A trust's own rows come as the warehouse has them.
+What one rule tells is computed once and written once; the file of an audience is a copy of it, in
+which a trust's own rows are replaced in SQL by those of the warehouse.
 """
 
 import os
@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -54,43 +53,99 @@ def write_editions(
     written by then are orphans that the next publication removes.
     """
     found: dict[str, Path] = {}
-    told: dict[Limits, Path] = {}
+    shared: dict[Limits, Path] = {}
     try:
         for audience in audiences:
+            base = whole
+            if audience.limits is not None:
+                if audience.limits not in shared:
+                    # named as durable.remove_abandoned knows it, should the process be killed
+                    path = folder / f".shared_{len(shared)}.{os.getpid()}.tmp"
+                    shared[audience.limits] = path
+                    _write_shared(path, published, replace(audience, ods_code=None), build)
+                base = shared[audience.limits]
             target = folder / file_name(build.build_id, audience.name)
             its = replace(build, audience=audience.name, suppression=audience.rule())
-            if audience.limits is None:
-                _write_copy(whole, target, its)
-            else:
-                if audience.limits not in told:
-                    # named as durable.remove_abandoned knows it, should the process be killed
-                    told[audience.limits] = folder / f".told_{len(told)}.{os.getpid()}.tmp"
-                    _write_told(told[audience.limits], published, audience.limits)
-                _write_cut(target, published, told[audience.limits], audience, its)
+            _write_copy(base, target, published, audience, its)
             found[audience.name] = target
     finally:
-        for path in told.values():
+        for path in shared.values():
             path.unlink(missing_ok=True)
-            Path(f"{path}.wal").unlink(missing_ok=True)
     return found
 
 
-def _write_copy(whole: Path, target: Path, build: Build) -> None:
+def _write_copy(
+    base: Path, target: Path, published: Published, audience: Audience, build: Build
+) -> None:
+    """The base under the name of its audience, with the rows that are its own."""
+
     def fill(temporary: Path) -> None:
-        shutil.copyfile(whole, temporary)
+        shutil.copyfile(base, temporary)
         with duckdb.connect(str(temporary)) as connection:
             connection.execute(
                 "update catalogue.build set audience = $audience, suppression = $suppression",
                 {"audience": build.audience, "suppression": build.suppression},
             )
+            if audience.ods_code:
+                _put_own(connection, published, audience)
+            if audience.limits is not None:
+                verify(connection, published.disclosure, audience)
             connection.execute("checkpoint")
         Path(f"{temporary}.wal").unlink(missing_ok=True)
 
     write_with(fill, target)
 
 
-def _write_told(path: Path, published: Published, limits: Limits) -> None:
+def _put_own(
+    connection: duckdb.DuckDBPyConnection, published: Published, audience: Audience
+) -> None:
+    """Replace what is told of the organisation by what the warehouse has; add its rows of exams."""
+    disclosure, ods = published.disclosure, audience.ods_code
+    warehouse = str(published.warehouse).replace("'", "''")
+    connection.execute(f"attach '{warehouse}' as warehouse (read_only)")
+    for name in published.tables:
+        own = disclosure.own_column(name)
+        if name in disclosure.rows and audience.row_tables == "own":
+            where = disclosure.rows[name].replace("$ods", f"'{ods}'")
+            connection.execute(
+                f"create table {name} as from warehouse.{name} where {where} order by all"
+            )
+        elif own:
+            connection.execute(f"delete from {name} where {own} = '{ods}'")
+            connection.execute(
+                f"insert into {name} select *, null from warehouse.{name} where {own} = '{ods}' "
+                "order by all"
+            )
+    connection.execute("detach warehouse")
+    rows = [name for name in published.tables if name in disclosure.rows]
+    described = {
+        part: published.catalogue[part].filter(_named(rows)) for part in ("tables", "columns")
+    }
+    for part, frame in described.items():
+        connection.register("incoming", frame.to_arrow())
+        connection.execute(f"insert into catalogue.{part} by name from incoming")
+        connection.unregister("incoming")
+    for statement in [
+        *analyst.comments(described["tables"], described["columns"]),
+        *_counted(published.tables),
+    ]:
+        connection.execute(statement)
+
+
+def _write_shared(path: Path, published: Published, audience: Audience, build: Build) -> None:
+    """The file of the rule of an audience, with nothing in it that is any organisation's own."""
+    told = path.with_name(f".told{path.name}")
+    try:
+        _write_told(told, published, audience.limits)
+        _write_cut(path, published, told, build)
+    finally:
+        told.unlink(missing_ok=True)
+        Path(f"{told}.wal").unlink(missing_ok=True)
+
+
+def _write_told(path: Path, published: Published, limits: Limits | None) -> None:
     """The masked tables as they are told under one rule, for every organisation."""
+    assert limits is not None
     disclosure = published.disclosure
     path.unlink(missing_ok=True)
     masked = [name for name in published.tables if disclosure.is_masked(name)]
@@ -104,70 +159,59 @@ def _write_told(path: Path, published: Published, limits: Limits) -> None:
             connection.unregister("incoming")
 
 
-def _write_cut(
-    target: Path, published: Published, told: Path, audience: Audience, build: Build
-) -> None:
-    selects = selects_of(published, audience)
-    tables = published.catalogue["tables"]
+def _write_cut(path: Path, published: Published, told: Path, build: Build) -> None:
+    disclosure = published.disclosure
+    selects = {}
+    for name in [*published.tables, *published.made]:
+        if name in disclosure.open:
+            selects[name] = f"from warehouse.{name}"
+        elif disclosure.is_masked(name):
+            selects[name] = f"from told.{name}"
     columns = published.catalogue["columns"]
-    kept = pl.concat_str("table_schema", "table_name", separator=".").is_in(list(selects))
-    masked = [name for name in selects if published.disclosure.is_masked(name)]
+    kept = columns.filter(_named(list(selects)) | (pl.col("table_schema") == "main"))
+    masked = [name for name in selects if disclosure.is_masked(name)]
     catalogue = dict(published.catalogue) | {
-        "tables": tables.filter(kept),
-        "columns": _with_marker(columns.filter(kept | (pl.col("table_schema") == "main")), masked),
+        "tables": published.catalogue["tables"].filter(_named(list(selects))),
+        "columns": _with_marker(kept, masked),
     }
-    counted = [
-        f"update catalogue.tables set row_count = (select count(*) from {name}) "
-        f"where table_schema || '.' || table_name = '{name}'"
-        for name in selects
-    ]
     described = catalogue["columns"].filter(pl.col("table_schema") != "main")
     write_snapshot(
         published.warehouse,
-        target,
+        path,
         [],
         catalogue,
         build,
         None,
-        [*counted, *analyst.statements(catalogue["tables"], described)],
+        [*_counted(list(selects)), *analyst.statements(catalogue["tables"], described)],
         selects=selects,
         attached={"told": told},
-        check=lambda connection: verify(connection, published.disclosure, selects, audience),
     )
 
 
-def selects_of(published: Published, audience: Audience) -> dict[str, str]:
-    """The query of each table of an audience with small counts hidden, by `schema.name`."""
-    disclosure, ods = published.disclosure, audience.ods_code
-    found = {}
-    for name in [*published.tables, *published.made]:
-        if name in disclosure.open:
-            found[name] = f"select * from warehouse.{name}"
-        elif name in disclosure.rows and audience.row_tables == "own" and ods:
-            where = disclosure.rows[name].replace("$ods", f"'{ods}'")
-            found[name] = f"select * from warehouse.{name} where {where}"
-        elif disclosure.is_masked(name):
-            own = disclosure.own_column(name)
-            query = f"select * from told.{name}"
-            if ods and own:
-                query += (
-                    f" where {own} is distinct from '{ods}' union all select *, null::varchar "
-                    f"from warehouse.{name} where {own} = '{ods}'"
-                )
-            found[name] = query
-    return found
+def _named(tables: Sequence[str]) -> pl.Expr:
+    return pl.concat_str("table_schema", "table_name", separator=".").is_in(list(tables))
+
+
+def _counted(tables: Sequence[str]) -> list[str]:
+    """SQL that counts the rows of the tables again for the catalogue."""
+    return [
+        f"update catalogue.tables set row_count = (select count(*) from {name}) "
+        f"where table_schema || '.' || table_name = '{name}'"
+        for name in tables
+    ]
 
 
 def verify(
-    connection: duckdb.DuckDBPyConnection,
-    disclosure: Disclosure,
-    tables: Mapping[str, Any],
-    audience: Audience,
+    connection: duckdb.DuckDBPyConnection, disclosure: Disclosure, audience: Audience
 ) -> None:
     """Raise AuditFailed where the open file tells a small count, a foreign row or a staff key."""
     limits, ods = audience.limits, audience.ods_code
     assert limits is not None
-    for name in tables:
+    held = connection.execute(
+        "select schema_name || '.' || table_name from duckdb_tables() "
+        "where database_name = current_database() and schema_name in ('marts', 'statistics')"
+    ).fetchall()
+    for (name,) in held:
         columns = [row[0] for row in connection.execute(f"describe {name}").fetchall()]
         staff = [c for c in columns if c.startswith(STAFF) and c.endswith(("_key", "_id"))]
         if staff:
@@ -194,8 +238,7 @@ def verify(
 
 def _with_marker(columns: pl.DataFrame, masked: Sequence[str]) -> pl.DataFrame:
     """The columns of the catalogue with the marker at the end of every masked table."""
-    names = pl.concat_str("table_schema", "table_name", separator=".")
-    last = columns.filter(names.is_in(list(masked))).group_by("table_schema", "table_name")
+    last = columns.filter(_named(masked)).group_by("table_schema", "table_name")
     markers = last.agg(pl.col("position").max() + 1).with_columns(
         column_name=pl.lit(WITHHELD),
         data_type=pl.lit("VARCHAR"),
