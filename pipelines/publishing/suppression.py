@@ -196,7 +196,8 @@ class _Lines:
             parts = np.flatnonzero(tells[line] & left)
             parts = parts[np.unique(line[parts], return_index=True)[1]]
             stuck = tells & ~has_left & ~total_gone
-            totals = np.flatnonzero(stuck[line] & total & (size > 0))
+            # a total of nought over hidden parts is one of differences
+            totals = np.flatnonzero(stuck[line] & total)
             hidden[cell[parts]] = True
             hidden[cell[totals]] = True
             counted = np.bincount(line[hidden[cell]], minlength=width)

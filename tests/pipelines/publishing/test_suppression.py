@@ -129,6 +129,15 @@ def test_a_count_told_twice_is_hidden_twice():
     assert hidden.tolist() == [False, True, True, True, False]
 
 
+def test_a_difference_that_balances_another_takes_its_total_along():
+    """Failing means that a trust reads the net demand of the only other one off a total of nought."""
+    counts = table({("A", "CT", "1"): 3, ("B", "CT", "1"): 3})
+    signed = pl.col("size") * pl.when(pl.col("org_code") == "B").then(-1).otherwise(1)
+    is_network = pl.col("org_code") == "NETWORK"
+    sizes = counts.select(pl.when(is_network).then(0).otherwise(signed)).to_series().to_numpy()
+    assert hidden_cells(sizes.astype(float), row_lines(counts, KEYS, MARGINS), BOARD).all()
+
+
 def test_differences_and_minutes_are_hidden_by_their_size():
     """Failing means that a net demand of minus three, or half an hour's fraction, is told."""
     told = BOARD.is_small(np.array([-3.0, 0.0, 0.4, 4.5, 5.0, 1.0]))
