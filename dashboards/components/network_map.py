@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import plotly.graph_objects as go
 import polars as pl
 
@@ -60,11 +58,6 @@ def timeline(frame: pl.DataFrame, *, title: str) -> Figure:
     return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
 
 
-def _count(cell: dict[str, Any]) -> str:
-    is_hidden = "report_count" in (cell.get(wording.WITHHELD) or "").split(", ")
-    return wording.HIDDEN if is_hidden else wording.number(cell["report_count"], "count")
-
-
 def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
     """Acquired by (rows) against reported by (columns); own reports stay uncoloured."""
     rows = frame["acquired_by"].unique(maintain_order=True).to_list()
@@ -92,7 +85,7 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
             chart.add_annotation(
                 x=column,
                 y=row,
-                text=_count(cell) if cell else "",
+                text=wording.told(cell, "report_count", "count") if cell else "",
                 showarrow=False,
                 font={"size": 13, "color": theme.INK},
             )

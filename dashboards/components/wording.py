@@ -254,6 +254,12 @@ def missing_feeds(lacking: pl.DataFrame) -> list[str]:
     return lines
 
 
+def told(row: dict[str, Any], name: str, unit: str | None) -> str:
+    """The figure of a column with its unit, or a star where readers may not see it."""
+    hidden = name in (row.get(WITHHELD) or "").split(", ")
+    return HIDDEN if hidden else number(row[name], unit)
+
+
 def is_hidden(frame: pl.DataFrame, name: str) -> list[bool]:
     """For each row, whether readers of this file may not see the figure of a column."""
     if WITHHELD not in frame.columns:
