@@ -129,7 +129,7 @@ def manchester_calendar(first: date = date(2018, 4, 1)) -> Calendar:
     for row in _rows(seeds / "programme_events.csv"):
         if row["event_type"] == "external":
             shock = (number(row["event_on"]), number(row["ends_on"]))
-        else:
+        elif row["event_type"] == "organisation_change":
             steps.setdefault(number(row["event_on"]), set()).add(row["scope_code"])
     # What leaves one party's trust arrives at another's, though each party keeps its sites.
     steps[number("2021-04-01")].add("R0A")

@@ -213,6 +213,9 @@ class Page:
         if metrics:
             lacking = self._lacking.filter(pl.col("metric_id").is_in(list(metrics)))
             drawn = replace(drawn, notes=[*drawn.notes, *wording.missing_feeds(lacking)])
+        if self.build.rule and drawn.table.is_empty():
+            # a table that this audience may not see has no rows here, whatever the figure says
+            drawn = replace(drawn, takeaway=wording.NOT_TOLD, nothing=wording.NOT_TOLD_WHY)
         figure.show(drawn, **self._told(drawn, metrics, source, filtered_by, registry))
 
     @staticmethod
@@ -300,7 +303,8 @@ def whole_file(build: Build) -> list[str]:
         f"As at: {row['party']} {row['feed_kind']} {wording.instant(row['as_at_local'])}"
         for row in quality.freshness(build).iter_rows(named=True)
     ]
-    return [f"Build: {build.build_id}", *as_at]
+    hidden = [f"Small numbers: {build.rule}"] if build.rule else []
+    return [f"Build: {build.build_id}", *hidden, *as_at]
 
 
 def current_page() -> Page:
@@ -366,6 +370,8 @@ def _head(build: Build, entry: Entry) -> None:
     if facts["is_synthetic"]:
         banners.synthetic()
     late_means = catalogue.column_text(build, "marts.rpt_feed_freshness", "is_late")
+    if build.rule:
+        banners.suppressed(build.rule)
     banners.freshness(quality.freshness(build), build.build_id, late_means)
 
 

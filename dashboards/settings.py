@@ -18,7 +18,7 @@ class Settings(BaseSettings):
     published: Path | None = Field(
         default=None, description="Folder of the published files; default <home>/published."
     )
-    audience: str = Field(default="demo", description="Which audience's file is read.")
+    audience: str = Field(default="demo", description="Whose file is read.")
     refresh_seconds: float = Field(
         default=15.0, gt=0, description="How often an open page compares build ids."
     )

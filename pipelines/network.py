@@ -69,16 +69,6 @@ class Network:
             raise ValueError(f"seeds/network/feeds.csv names several time zones: {sorted(zones)}")
         return str(zones[0])
 
-    def least_group(self, audience: str) -> int:
-        """People that a group of patients has at least to be told to an audience.
-
-        Raises ValueError when the seed audiences does not name it.
-        """
-        found = self.audiences.filter(pl.col("audience") == audience)["least_group_count"]
-        if len(found) != 1:
-            raise ValueError(f"seeds/network/audiences.csv has no row for {audience}; add one")
-        return int(found[0])
-
     def event_ranks(self) -> dict[str, int]:
         """Life-cycle rank of each canonical event type."""
         rows = self.event_types.select("event_type", "event_rank").iter_rows()

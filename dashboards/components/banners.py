@@ -42,6 +42,14 @@ def synthetic() -> None:
     st.html('<p class="strip">Synthetic data: no real patient, no real figure</p>')
 
 
+def suppressed(rule: str) -> None:
+    """Small counts are hidden in the file that is read; said once, on every page."""
+    st.caption(
+        f"Small numbers: {rule}. What is hidden is shown as {wording.HIDDEN} or as a gap, "
+        "never as 0."
+    )
+
+
 def refused(
     build_id: str, created_at: datetime, checked_at: datetime, failures: Sequence[Refusal]
 ) -> None:

@@ -41,6 +41,7 @@ def peers(
         if known.height == 1:
             takeaway = f"{words}: {number(top[value], unit)} at {top['organisation']}, the only one"
         own = number(mine[value][0], unit) if mine.height else ""
+        own = "hidden" if wording.any_hidden(mine, value) else own
         said = known.height == 1 and mine.height and mine[value][0] is not None
         takeaway += f"; {mine['organisation'][0]} {own}." if mine.height and not said else "."
     fills = [theme.BLUE if own else theme.GREY for own in frame["is_mine"]]
@@ -48,7 +49,10 @@ def peers(
         fills = [theme.BLUE] * frame.height
     chart = _bars(frame["organisation"].to_list(), frame[value].to_list(), fills, unit)
     folded = ["<br>".join(wrap(name, MOST_LETTERS)) for name in frame["organisation"]]
-    written = [number(found, unit) for found in frame[value]]
+    written = [
+        wording.HIDDEN if hidden else number(found, unit)
+        for found, hidden in zip(frame[value], wording.is_hidden(frame, value), strict=True)
+    ]
     chart.update_yaxes(
         ticktext=[f"{name}  <b>{text}</b>" for name, text in zip(folded, written, strict=True)]
     )
@@ -185,7 +189,14 @@ def bands(frame: pl.DataFrame, *, title: str) -> Figure:
             x=names,
             y=frame["waiting_count"].to_list(),
             marker={"color": [theme.ORANGE if x else theme.BLUE for x in late]},
-            text=[number(x, "count") for x in frame["waiting_count"]],
+            text=[
+                wording.HIDDEN if hidden else number(x, "count")
+                for x, hidden in zip(
+                    frame["waiting_count"],
+                    wording.is_hidden(frame, "waiting_count"),
+                    strict=True,
+                )
+            ],
             textposition="outside",
             textfont={"size": 13, "color": theme.INK},
             cliponaxis=False,

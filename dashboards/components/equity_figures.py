@@ -113,7 +113,8 @@ def spread(frame: pl.DataFrame, measure: Measure, modality: str, events: pl.Data
         timing=measure.timing,
         events=events,
     )
-    now = wording.last_row(frame, "highest")
+    # a month whose highest or lowest trust is hidden has no distance
+    now = wording.last_row(frame, "gap")
     if now is None:
         return replace(drawn, nothing=FEW_TRUSTS)
     when = wording.when(now["period_start_on"], "period_start_on", measure.timing)

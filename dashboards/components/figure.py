@@ -84,7 +84,7 @@ def show(
                     theme=None,
                     config=theme.CHART_CONFIG,
                 )
-        for note in figure.notes:
+        for note in [*figure.notes, *_hidden_note(figure.table)]:
             st.caption(note)
         footer(
             figure,
@@ -104,7 +104,11 @@ def _verdict(sign: str, text: str, look: str) -> str:
 
 
 def show_table(table: pl.DataFrame, *, alt: str, key: str) -> None:
-    """A table with plain headings; rates are shown as per cent, values stay as stored."""
+    """A table with plain headings; rates are shown as per cent, values stay as stored.
+
+    A hidden figure is shown as a star; the column that names what is hidden is not shown.
+    """
+    table = _starred(table)
     st.dataframe(
         table,
         alt=alt,
@@ -115,9 +119,35 @@ def show_table(table: pl.DataFrame, *, alt: str, key: str) -> None:
     )
 
 
+def _hidden_note(table: pl.DataFrame) -> list[str]:
+    hidden = [name for name in table.columns if wording.any_hidden(table, name)]
+    if not hidden:
+        return []
+    return [
+        f"{wording.HIDDEN} or a gap: a small count, or what would tell one, that readers of this "
+        "file may not see. It is not 0."
+    ]
+
+
+def _starred(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with hidden figures as stars; a column that has one becomes text."""
+    if wording.WITHHELD not in table.columns:
+        return table
+    starred = []
+    for name in table.columns:
+        if wording.any_hidden(table, name):
+            unit = "rate" if name.endswith("_rate") else "count"
+            written = [
+                wording.HIDDEN if hidden else None if value is None else wording.number(value, unit)
+                for value, hidden in zip(table[name], wording.is_hidden(table, name), strict=True)
+            ]
+            starred.append(pl.Series(name, written, dtype=pl.String))
+    return table.with_columns(starred).drop(wording.WITHHELD)
+
+
 def _column(name: str, kind: pl.DataType) -> ColumnConfig:
     label = wording.column(name)
-    if name.endswith("_rate"):
+    if name.endswith("_rate") and kind.is_numeric():
         return st.column_config.NumberColumn(label, format="percent")
     if kind.is_numeric():
         return st.column_config.NumberColumn(label, format="localized")

@@ -85,7 +85,7 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
             chart.add_annotation(
                 x=column,
                 y=row,
-                text=wording.number(cell["report_count"], "count") if cell else "",
+                text=wording.told(cell, "report_count", "count") if cell else "",
                 showarrow=False,
                 font={"size": 13, "color": theme.INK},
             )
@@ -93,8 +93,13 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
     chart.update_xaxes(side="top", tickangle=-35, showgrid=False)
     chart.update_yaxes(autorange="reversed", showgrid=False)
     when = wording.month(frame["month_on"][0]) if frame.height else "no month"
-    away = frame.filter(~pl.col("is_own")).sort("report_count", descending=True)
+    away = frame.filter(~pl.col("is_own"), pl.col("report_count").is_not_null())
+    away = away.sort("report_count", descending=True)
     takeaway = f"{when}: no report was read by another organisation."
+    if wording.any_hidden(frame, "report_count"):
+        takeaway = (
+            f"{when}: what one organisation read for another is hidden: the counts are small."
+        )
     if away.height:
         top = away.row(0, named=True)
         takeaway = (

@@ -204,10 +204,13 @@ def against_ris(frame: pl.DataFrame, where: str) -> Figure:
     title = f"RIS against DICOM, {where}"
     takeaway = "No month with images is stored for this choice."
     judged = frame.filter(pl.col("finding_count").is_not_null())
+    are_known = judged.select("ris_exam_count", "covered_exam_count").null_count().row(0) == (0, 0)
     if frame.height:
         when = wording.month(frame["month_on"][0])
         takeaway = f"{when}: no images are known of these exams, so nothing can be compared."
-    if judged.height:
+    if wording.any_hidden(frame, "finding_count") or not are_known:
+        takeaway = f"{when}: how many exams are compared is hidden where their number is small."
+    elif judged.height:
         row = judged.row(0, named=True)
         takeaway = (
             f"{when}: {row['covered_exam_count']:,} of "
@@ -237,9 +240,9 @@ def against_ris(frame: pl.DataFrame, where: str) -> Figure:
 def _difference(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         "any" if row["band"] == "All" else row["band"],
-        wording.number(row["finding_count"], "count"),
-        wording.number(row["judged_count"], "count"),
-        wording.number(row["finding_rate"], "rate"),
+        wording.told(row, "finding_count", "count"),
+        wording.told(row, "judged_count", "count"),
+        wording.told(row, "finding_rate", "rate"),
         row["judged_name"],
     )
 

@@ -9,6 +9,13 @@ from typing import Any
 import polars as pl
 
 NO_VALUE = "no value"
+HIDDEN = "*"
+WITHHELD = "withheld"
+NOT_TOLD = "Not stored for this choice, or not told to readers of this file."
+NOT_TOLD_WHY = (
+    "No row. Small numbers are hidden from the readers of this file, and some tables are left out of "
+    "it for that reason."
+)
 COMPARATORS = {"at_least": "at least", "at_most": "at most", "less_than": "below"}
 STATUS = {
     "verified": "verified",
@@ -110,6 +117,7 @@ _COLUMNS = {
     "movement": "Movement since the baseline",
     "lpl": "Lower process limit",
     "upl": "Upper process limit",
+    "withheld": "Hidden in this row",
 }
 _SPOKEN = {
     "dm01": "DM01",
@@ -249,6 +257,24 @@ def missing_feeds(lacking: pl.DataFrame) -> list[str]:
     return lines
 
 
+def told(row: dict[str, Any], name: str, unit: str | None) -> str:
+    """The figure of a column with its unit, or a star where readers may not see it."""
+    hidden = name in (row.get(WITHHELD) or "").split(", ")
+    return HIDDEN if hidden else number(row[name], unit)
+
+
+def is_hidden(frame: pl.DataFrame, name: str) -> list[bool]:
+    """For each row, whether readers of this file may not see the figure of a column."""
+    if WITHHELD not in frame.columns:
+        return [False] * frame.height
+    return [name in (told or "").split(", ") for told in frame[WITHHELD]]
+
+
+def any_hidden(frame: pl.DataFrame, name: str) -> bool:
+    """Some figure of a column is hidden."""
+    return any(is_hidden(frame, name))
+
+
 def last_row(frame: pl.DataFrame, value: str) -> dict[str, Any] | None:
     """The last row that holds a value in a column, or None."""
     known = frame.filter(pl.col(value).is_not_null())
@@ -264,6 +290,8 @@ def latest(
     part week. timing "flow" says that the value is of the whole month, "stock" of its last day.
     """
     now = last_row(frame, value)
+    if now is None and any_hidden(frame, value):
+        return f"Every value of {what} is hidden for this choice: the counts are too small to tell."
     if now is None:
         return f"No value of {what} is stored for this choice."
     known = frame.filter(pl.col(value).is_not_null())

@@ -17,6 +17,7 @@ import polars as pl
 import streamlit as st
 
 SCHEMA_VERSION = 1
+WITHHELD = "withheld"
 MAX_CACHED_FRAMES = 300
 
 
@@ -54,6 +55,10 @@ class Build:
     path: Path
     checks: int
     gate: GateResult
+    # The file that typed SQL is asked of; another one where pages show aggregates only.
+    sql_path: Path
+    # What small counts are hidden by, in words; no text where none are.
+    rule: str = ""
 
     @property
     def signature(self) -> tuple[str, datetime]:
@@ -64,7 +69,8 @@ class Build:
 def current_build(published: Path, audience: str) -> Build | None:
     """Read the manifest and the last gate result; None while nothing has been published.
 
-    Raises PublishedFilesBroken when the manifest cannot be used.
+    Pages of an audience of analysts show what the network may see; its own file, with rows, is for
+    typed SQL only. Raises PublishedFilesBroken when the manifest cannot be used.
     """
     manifest = _read_json(published / "manifest.json")
     if manifest is None:
@@ -79,20 +85,48 @@ def current_build(published: Path, audience: str) -> Build | None:
             f"Build {manifest['build_id']} has no file for the audience '{audience}'. "
             "Set IMAGING_AUDIENCE to one of: " + ", ".join(sorted(manifest["audiences"]))
         )
-    path = published / manifest["audiences"][audience]["file"]
-    if not path.is_file():
-        raise PublishedFilesBroken(
-            f"The manifest names {path}, which is missing. Run `imaging run` to publish again."
-        )
+    shown = _shown_to(manifest, audience)
+    path, sql_path = _file(published, shown), _file(published, manifest["audiences"][audience])
     manifest_gate = manifest.get("gate", {"passed": True, "checked_at": manifest["created_at"]})
     gate = _read_json(published / "gate.json") or manifest_gate
     return Build(
         build_id=manifest["build_id"],
         created_at=datetime.fromisoformat(manifest["created_at"]),
-        path=path.resolve(),
+        path=path,
+        sql_path=sql_path,
+        rule=shown.get("rule", "") if shown.get("suppressed") else "",
         checks=manifest_gate.get("checks", 0),
         gate=_gate_result(gate),
     )
+
+
+def _shown_to(manifest: dict[str, Any], audience: str) -> dict[str, Any]:
+    """What the manifest says of the file that the pages of an audience read."""
+    own = manifest["audiences"][audience]
+    if own.get("kind") != "analyst":
+        return own
+    networks = [one for one in manifest["audiences"].values() if one.get("kind") == "network"]
+    if not networks:
+        raise PublishedFilesBroken(
+            f"Build {manifest['build_id']} has no file of the network, which is what the pages of "
+            f"'{audience}' show. Add one to seeds/network/audiences.csv and run `imaging run`."
+        )
+    return networks[0]
+
+
+def _file(published: Path, told: dict[str, Any]) -> Path:
+    path = published / told["file"]
+    if not path.is_file():
+        raise PublishedFilesBroken(
+            f"The manifest names {path}, which is missing. Run `imaging run` to publish again."
+        )
+    return path.resolve()
+
+
+def marker(build: Build, alias: str = "") -> str:
+    """The column that names what is hidden of a row, for a select list; nothing where none is."""
+    name = f"{alias}.{WITHHELD}" if alias else WITHHELD
+    return f"{name}," if build.rule else ""
 
 
 def read(build: Build, sql: str, **parameters: Any) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from dashboards.sqllab.desk import SCHEMAS, starters
 
 build, desk = shown_build(), open_desk()
 workbench.editor(
-    starters(), desk, partial(desk.send, file=build.path, provenance=whole_file(build))
+    starters(), desk, partial(desk.send, file=build.sql_path, provenance=whole_file(build))
 )
 workbench.answer(desk)
 workbench.history(desk.history)

@@ -261,14 +261,7 @@ def statements(tables: pl.DataFrame, columns: pl.DataFrame) -> list[str]:
     `tables` and `columns` are those of catalogue.table_rows and column_rows. DuckDB raises when one
     of them names what the file does not have.
     """
-    made = [SQL.read_text()]
-    for table in tables.iter_rows(named=True):
-        words = f"{table['description']} Grain: {table['grain'] or 'see description'}."
-        made.append(_comment("table", f"{table['table_schema']}.{table['table_name']}", words))
-    for column in columns.iter_rows(named=True):
-        unit = f" Unit: {column['unit']}." if column["unit"] else ""
-        name = f'{column["table_schema"]}.{column["table_name"]}."{column["column_name"]}"'
-        made.append(_comment("column", name, column["description"] + unit))
+    made = [SQL.read_text(), *comments(tables, columns)]
     for table, (description, described) in CATALOGUE.items():
         made.append(_comment("table", f"catalogue.{table}", description))
         made += [
@@ -283,6 +276,19 @@ def statements(tables: pl.DataFrame, columns: pl.DataFrame) -> list[str]:
                 _comment("column", f'main.{query["name"]}."{name}"', words)
                 for name, _, words in query["columns"]
             ]
+    return made
+
+
+def comments(tables: pl.DataFrame, columns: pl.DataFrame) -> list[str]:
+    """SQL that adds the comments of tables and their columns, described as for statements."""
+    made = []
+    for table in tables.iter_rows(named=True):
+        words = f"{table['description']} Grain: {table['grain'] or 'see description'}."
+        made.append(_comment("table", f"{table['table_schema']}.{table['table_name']}", words))
+    for column in columns.iter_rows(named=True):
+        unit = f" Unit: {column['unit']}." if column["unit"] else ""
+        name = f'{column["table_schema"]}.{column["table_name"]}."{column["column_name"]}"'
+        made.append(_comment("column", name, column["description"] + unit))
     return made
 
 

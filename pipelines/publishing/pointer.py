@@ -93,7 +93,8 @@ def _orphans(folder: Path, current: str) -> list[str]:
     named = {path.stem.removeprefix("manifest_") for path in folder.glob("manifest_*.json")}
     gone = []
     for path in sorted(folder.glob("*_*.duckdb")):
-        build_id = path.stem.split("_", 1)[1]
+        # <audience>_<build> or warehouse_<build>_<audience>
+        build_id = path.stem.split("_", 2)[1]
         if build_id not in named and build_id < current:
             path.unlink()
             gone.append(build_id)

@@ -1,4 +1,4 @@
-"""One publication: write the file of the audience, audit it, switch the manifest."""
+"""One publication: write the file of each audience, audit it, switch the manifest."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ import polars as pl
 from pipelines.metrics import Metric
 from pipelines.problems import Problem
 from pipelines.publishing import analyst
+from pipelines.publishing.audiences import Audience
 from pipelines.publishing.catalogue import column_rows, metric_rows, table_rows
+from pipelines.publishing.disclosure import Disclosure
+from pipelines.publishing.editions import Published, write_editions
 from pipelines.publishing.history import (
     as_published,
     changes_of,
@@ -31,6 +34,7 @@ from pipelines.publishing.snapshot import (
     write_snapshot,
 )
 
+# Whose file holds everything: history, recomputation and tracing read it.
 AUDIENCE = "demo"
 # Made at publication, from the history and the warehouse: only then has the build its name.
 REVISIONS = "statistics.metric_revisions"
@@ -79,7 +83,7 @@ def release(
     gate: dict[str, Any],
     standing: Sequence[object],
     may_be_unsuppressed: bool,
-    least_group: int,
+    audiences: Sequence[Audience],
     network_name: str,
     is_synthetic: bool,
     keep: int,
@@ -89,10 +93,9 @@ def release(
 
     `history` is the folder of what was published before, which gains this build. `stamp` names the
     inputs of the last complete build (None while one is under way), `gate` is the composed verdict,
-    `standing` what is open in the ledger now, `least_group` the size of a group of patients from
-    which it is told. Raises NotPublishable when the build is not complete
-    or the gate does not hold, AuditFailed when the copy differs; in both cases readers keep what
-    they have.
+    `standing` what is open in the ledger now, `audiences` those who get a file, AUDIENCE among them.
+    Raises NotPublishable when the build is not complete or the gate does not hold, AuditFailed when
+    a copy differs or tells what its audience may not see; in each case readers keep what they have.
     """
     if stamp is None:
         raise NotPublishable("the warehouse is not completely built; run `imaging build` first")
@@ -103,6 +106,12 @@ def release(
             "the file would hold real rows without suppression, open to every reader; set "
             "IMAGING_PUBLISH_UNSUPPRESSED=true only where each of them may see every row"
         )
+    by_name = {audience.name: audience for audience in audiences}
+    if AUDIENCE not in by_name:
+        raise NotPublishable(
+            f"seeds/network/audiences.csv has no row for {AUDIENCE} that is in force; add one"
+        )
+    first = by_name.pop(AUDIENCE)
     # What a killed publication, or a release without a history, left out.
     remember(folder, history, AUDIENCE)
     current, inputs = read_manifest(folder), stamp["inputs_fingerprint"]
@@ -114,7 +123,7 @@ def release(
         audience=AUDIENCE,
         is_synthetic=is_synthetic,
         network_name=network_name,
-        suppression=f"groups of fewer than {least_group} patients, in tables by group of patients",
+        suppression=first.rule(),
     )
     revised = source.revise(_with_history(history, source.warehouse, build))
     counts = table_counts(source.warehouse, source.tables()) | {REVISIONS: revised.height}
@@ -128,7 +137,7 @@ def release(
     }
     target = folder / f"{AUDIENCE}_{build.build_id}.duckdb"
     grouped = {
-        name: withhold(read_table(source.warehouse, name), spec, least=least_group)
+        name: withhold(read_table(source.warehouse, name), spec, least=first.least_group)
         for name, spec in source.patient_groups().items()
     }
     copied = [name for name in source.tables() if name not in grouped]
@@ -141,12 +150,17 @@ def release(
         {REVISIONS: revised, **grouped},
         analyst.statements(tables, columns),
     )
+    published = Published(
+        source.warehouse, source.tables(), {REVISIONS: revised}, catalogue, Disclosure.load()
+    )
+    files = {AUDIENCE: target}
+    files |= write_editions(folder, target, published, list(by_name.values()), build)
     earlier = [current.build_id, *current.previous_builds] if current else []
     manifest = Manifest(
         build_id=build.build_id,
         created_at=now.isoformat(),
         inputs_fingerprint=inputs,
-        audiences={AUDIENCE: _audience(target)},
+        audiences={one.name: _audience(one, files[one.name]) for one in audiences},
         as_at=as_at(source.warehouse),
         gate={key: gate[key] for key in ("passed", "checked_at", "checks")},
         tables=counts,
@@ -171,10 +185,12 @@ def _with_history(history: Path, warehouse: Path, build: Build) -> pl.DataFrame:
     return pl.concat([past, coming])
 
 
-def _audience(target: Path) -> dict[str, Any]:
+def _audience(audience: Audience, target: Path) -> dict[str, Any]:
     return {
         "file": target.name,
         "sha256": checksum(target),
         "bytes": target.stat().st_size,
-        "suppressed": False,
+        "suppressed": audience.limits is not None,
+        "kind": audience.kind,
+        "rule": audience.rule(),
     }

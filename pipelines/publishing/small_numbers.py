@@ -9,11 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from pipelines.publishing.suppression import Limits, Margin, hidden_cells, row_lines
+
 PLACE = ("org_level", "org_code", "modality_group", "patient_group")
-IS_NETWORK = pl.col("org_level") == "network"
-IS_EVERY_MODALITY = pl.col("modality_group") == "All"
+# The total of the groups is no row here: it is the figure of everybody, which readers have.
+MARGINS = (
+    Margin(("patient_group",), pl.lit(False), is_told_elsewhere=True),
+    Margin(("modality_group",), pl.col("modality_group") == "All"),
+    Margin(("org_level", "org_code"), pl.col("org_level") == "network"),
+)
 IS_LEAST_DEPRIVED = pl.col("patient_group") == "5 least deprived"
 
 
@@ -52,14 +59,12 @@ def withhold(frame: pl.DataFrame, spec: SmallNumbers, *, least: int) -> pl.DataF
         raise ValueError(f"the smallest group that may be told has {least} people; give 1 or more")
     keys = (*spec.within, *PLACE)
     rows = frame.sort(keys)
-    hidden = rows.select(pl.col(spec.size).is_between(1, least - 1)).to_series()
-    while True:
-        found = hidden.sum()
-        for line, is_total in _lines(spec):
-            hidden = hidden | _protecting(rows, hidden, spec.size, line, is_total, least)
-        if hidden.sum() == found:
-            break
-    return _emptied(rows.with_columns(hidden.alias("is_withheld")), spec)
+    sizes = rows[spec.size].cast(pl.Float64).fill_null(0).to_numpy()
+    hidden = np.zeros(rows.height, dtype=bool)
+    if least > 1:
+        limits = Limits(lowest=1, highest=least - 1, base=1, needs_secondary=True)
+        hidden = hidden_cells(sizes, row_lines(rows, keys, MARGINS), limits)
+    return _emptied(rows.with_columns(is_withheld=pl.Series(hidden, dtype=pl.Boolean)), spec)
 
 
 def _emptied(rows: pl.DataFrame, spec: SmallNumbers) -> pl.DataFrame:
@@ -75,49 +80,3 @@ def _emptied(rows: pl.DataFrame, spec: SmallNumbers) -> pl.DataFrame:
         pl.when(is_told).then(None).otherwise(pl.col(name)).alias(name)
         for name, is_told in told_by.items()
     )
-
-
-def _lines(spec: SmallNumbers) -> list[tuple[list[str], pl.Expr]]:
-    """What adds up: the columns that stay, and which row of a line is its total.
-
-    The total of the groups is no row here: it is the figure of everybody, which readers have.
-    """
-    stays = {
-        "patient_group": pl.lit(False),
-        "modality_group": IS_EVERY_MODALITY,
-        "org_code": IS_NETWORK,
-    }
-    dropped = {"org_code": {"org_code", "org_level"}}
-    keys = (*spec.within, *PLACE)
-    return [
-        ([name for name in keys if name not in dropped.get(varies, {varies})], is_total)
-        for varies, is_total in stays.items()
-    ]
-
-
-def _protecting(
-    rows: pl.DataFrame,
-    hidden: pl.Series,
-    size: str,
-    line: list[str],
-    is_total: pl.Expr,
-    least: int,
-) -> pl.Series:
-    """Rows to withhold too: in each line that tells what is withheld, the smallest still shown."""
-    is_part = ~is_total & (pl.col(size) > 0)
-    is_gone = pl.col("hidden") & is_part
-    marked = rows.with_columns(hidden.alias("hidden")).with_columns(
-        is_part.alias("part"),
-        (pl.col("hidden") & is_total).any().over(line).alias("total_gone"),
-        is_gone.sum().over(line).alias("gone_count"),
-        pl.when(is_gone).then(pl.col(size)).otherwise(0).sum().over(line).alias("gone_size"),
-    )
-    # One row withheld alone is the total less the rest, whatever its size: and it may protect
-    # another. Of several the sum is told; it must be no small number itself.
-    alone = (pl.col("gone_count") == 1) | pl.col("gone_size").is_between(1, least - 1)
-    tells = pl.when("total_gone").then(pl.col("gone_count") == 0).otherwise(alone)
-    could = marked.select(pl.when(tells & pl.col("part") & ~pl.col("hidden")).then(pl.col(size)))
-    order = could.to_series().alias("order")
-    return marked.with_columns(order).select(
-        (pl.col("order").rank("ordinal").over(line) == 1).fill_null(False)
-    )[:, 0]

@@ -6,7 +6,7 @@ warehouse is no longer at hand: it can read nothing but the file.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -59,6 +59,10 @@ def write_snapshot(
     build: Build,
     made: Mapping[str, pl.DataFrame] | None = None,
     statements: Sequence[str] = (),
+    *,
+    selects: Mapping[str, str] | None = None,
+    attached: Mapping[str, Path] | None = None,
+    check: Callable[[duckdb.DuckDBPyConnection], None] | None = None,
 ) -> pl.DataFrame:
     """Copy `tables` and the catalogue into `target`; returns one row per table: counted rows.
 
@@ -66,7 +70,8 @@ def write_snapshot(
     that name; `statements` SQL that adds views, macros and comments. Raises AuditFailed, and leaves
     nothing at `target`, when a table came out with other columns or another number of rows than
     that of the warehouse; duckdb.Error, and leaves nothing either, when a statement does not hold
-    for the file.
+    for the file. `selects` are tables made by a query of `warehouse` and of the files of `attached`,
+    by name; `check` judges the tables and raises where they may not be published.
     """
     summary: list[pl.DataFrame] = []
 
@@ -85,13 +90,18 @@ def write_snapshot(
         source = str(warehouse).replace("'", "''")
         with duckdb.connect(str(temporary)) as connection:
             connection.execute(f"attach '{source}' as warehouse (read_only)")
-            named = [*tables, *(made or {})]
+            for name, path in (attached or {}).items():
+                beside = str(path).replace("'", "''")
+                connection.execute(f"attach '{beside}' as {name} (read_only)")
+            named = [*tables, *(made or {}), *(selects or {})]
             for schema in sorted({table.split(".")[0] for table in named} | {"catalogue"}):
                 connection.execute(f"create schema if not exists {schema}")
             for table in tables:
                 connection.execute(
                     f"create table {table} as select * from warehouse.{table} order by all"
                 )
+            for table, query in (selects or {}).items():
+                connection.execute(f"create table {table} as from ({query}) order by all")
             described = catalogue | {"build": _build_row(build)}
             frames = {f"catalogue.{name}": frame for name, frame in described.items()}
             for name, frame in (frames | dict(made or {})).items():
@@ -99,7 +109,10 @@ def write_snapshot(
                 connection.execute(f"create table {name} as select * from incoming")
                 connection.unregister("incoming")
             summary.append(_audit(connection, [*tables, *_of_warehouse(connection, made or {})]))
-            connection.execute("detach warehouse")
+            if check is not None:
+                check(connection)
+            for name in ("warehouse", *(attached or {})):
+                connection.execute(f"detach {name}")
             for statement in statements:
                 connection.execute(statement)
             connection.execute("checkpoint")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tomllib
 
 import duckdb
 import jsonschema
@@ -21,7 +22,8 @@ def test_the_demo_publishes_what_its_manifest_says(demo):
     manifest = demo.manifest()
     schema = PROJECT_ROOT / "data_contracts" / "published" / "manifest.schema.json"
     jsonschema.validate(manifest, json.loads(schema.read_text()))
-    assert digest(demo.published_file()) == manifest["audiences"]["demo"]["sha256"]
+    for audience in manifest["audiences"].values():
+        assert digest(demo.published / audience["file"]) == audience["sha256"]
     assert manifest["gate"]["passed"] is True
 
 
@@ -85,6 +87,25 @@ def test_published_tables_hold_no_staff_key(demo):
         ).fetchall()
     banned = {"actor_id", "requester_id", "reporter_id", "radiographer_id", "reporter_key"}
     assert not banned & {name for (name,) in columns}
+
+
+def test_the_file_of_the_board_tells_no_small_count_and_no_exam(demo):
+    """Failing means that a real build, unlike an invented one, shows a board a small count."""
+    rules = tomllib.loads((PROJECT_ROOT / "pipelines/publishing/disclosure.toml").read_text())
+    told = demo.manifest()["audiences"]["network"]
+    assert told["suppressed"] and "1 to 4" in told["rule"]
+    with duckdb.connect(str(demo.published / told["file"]), read_only=True) as connection:
+        names = connection.execute("select table_name from duckdb_tables()").fetchall()
+        assert not [name for (name,) in names if name.startswith("fct_")]
+        for table, rule in rules["counts"].items():
+            exempt = [
+                f"{column} not in {tuple(values)}"
+                for column, values in rule.get("exempt", {}).items()
+            ]
+            small = " or ".join(f"abs({count}) between 0.5 and 4.9" for count in rule["counts"])
+            where = " and ".join([*exempt, f"({small})"])
+            found = connection.execute(f"select count(*) from {table} where {where}").fetchall()
+            assert found == [(0,)], table
 
 
 def test_an_analyst_asks_the_published_file_by_name(demo):

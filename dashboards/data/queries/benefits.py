@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build, marker, read
 
 
 def summary(build: Build) -> pl.DataFrame:
@@ -188,8 +188,9 @@ def cross_site_by_month(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per month of verification: share of network reports made by another party."""
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build)}
             month_on,
             report_count,
             network_report_count,
@@ -218,9 +219,10 @@ def cross_site_matrix_latest(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per acquiring party and reporting organisation in the latest month chosen."""
     return read(
         build,
-        """
+        f"""
         with cells as (
             select
+                {marker(build, "reports")}
                 acquired.short_name as acquired_by,
                 acquired.sort_order as acquired_order,
                 coalesce(
@@ -245,6 +247,7 @@ def cross_site_matrix_latest(build: Build, filters: Filters) -> pl.DataFrame:
         )
 
         select
+            {marker(build)}
             acquired_by,
             reported_by,
             is_own,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build, marker, read
 
 
 def measures(build: Build) -> pl.DataFrame:
@@ -36,8 +36,9 @@ def by_month(build: Build, filters: Filters, measure: str) -> pl.DataFrame:
     """
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build, "own")}
             own.month_on,
             own.numerator,
             own.denominator,

@@ -5,27 +5,28 @@ from __future__ import annotations
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build, marker, read
 
 
 def by_month(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame:
     """One row per month: numerator, denominator and value of one metric."""
     return read(
         build,
-        """
+        f"""
         select
-            period_start_on,
-            numerator,
-            denominator,
-            value,
-        from marts.rpt_metrics_monthly
+            {marker(build, "months")}
+            months.period_start_on,
+            months.numerator,
+            months.denominator,
+            months.value,
+        from marts.rpt_metrics_monthly as months
         where
-            metric_id = $metric_id
-            and org_level = $org_level
-            and org_code = $org_code
-            and modality_group = $modality_group
-            and period_start_on between $from_on and $to_on
-        order by period_start_on
+            months.metric_id = $metric_id
+            and months.org_level = $org_level
+            and months.org_code = $org_code
+            and months.modality_group = $modality_group
+            and months.period_start_on between $from_on and $to_on
+        order by months.period_start_on
         """,
         metric_id=metric_id,
         org_level=filters.org_level,
@@ -102,9 +103,10 @@ def peers_latest(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame
     """
     return read(
         build,
-        """
+        f"""
         with peers as (
             select
+                {marker(build, "points")}
                 points.org_code,
                 points.period_start_on,
                 points.numerator,
@@ -131,6 +133,7 @@ def peers_latest(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame
         )
 
         select
+            {marker(build)}
             organisation,
             period_start_on,
             numerator,

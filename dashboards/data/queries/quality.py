@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build, marker, read
 
 
 def freshness(build: Build) -> pl.DataFrame:
@@ -210,8 +210,9 @@ def failing_by_month(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per quality metric, rule and month: failing and checked records."""
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build, "quality")}
             quality.metric_id,
             quality.rule,
             quality.period_start_on,

@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build, marker, read
 
 DAYS_SHOWN = 91
 
@@ -16,8 +16,9 @@ def by_day(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per day of the last 13 weeks of the chosen months."""
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build)}
             day_on,
             request_count,
             exam_count,

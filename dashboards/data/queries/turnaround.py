@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build, marker, read
 
 
 def survival_by_month(build: Build, filters: Filters) -> pl.DataFrame:
@@ -15,8 +15,9 @@ def survival_by_month(build: Build, filters: Filters) -> pl.DataFrame:
     """
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build)}
             acquired_month_on,
             exam_count,
             open_count,
@@ -45,8 +46,9 @@ def by_month(build: Build, filters: Filters) -> pl.DataFrame:
     """
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build)}
             acquired_month_on,
             acquired_count,
             reported_count,
@@ -77,9 +79,10 @@ def peers_latest(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per peer organisation: median hours in the latest month any of them has one."""
     return read(
         build,
-        """
+        f"""
         with peers as (
             select
+                {marker(build, "cohorts")}
                 cohorts.org_code,
                 cohorts.acquired_month_on,
                 cohorts.exam_count,
@@ -106,6 +109,7 @@ def peers_latest(build: Build, filters: Filters) -> pl.DataFrame:
         )
 
         select
+            {marker(build)}
             organisation,
             acquired_month_on,
             exam_count,

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import WITHHELD, Build, read
 
 # A week counts when its Sunday is inside the chosen months, so the last one is never half empty.
 WHOLE_WEEK = timedelta(days=6)
@@ -183,7 +183,7 @@ def against_ris_latest(build: Build, filters: Filters) -> pl.DataFrame:
         (
             "finding_name", "band", "finding_count", "judged_count", "finding_rate",
             "judged_name", "metric_id", "metric_name", "why", "image_coverage",
-            "ris_exam_count", "covered_exam_count",
+            "ris_exam_count", "covered_exam_count", *([WITHHELD] if build.rule else []),
         ),
         order="sort_order, band_no",
     )  # fmt: skip

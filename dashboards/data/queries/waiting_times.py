@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build, marker, read
 
 
 def tests(build: Build) -> list[str]:
@@ -39,8 +39,9 @@ def by_month(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame:
     """One row per census (last day of a month): the list, its long waits and the streams."""
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build)}
             census_on,
             waiting_list_count,
             waiting_6_plus_count,
@@ -121,11 +122,15 @@ def published_by_month(build: Build, filters: Filters, dm01_test: str) -> pl.Dat
 
 def bands_latest(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame:
     """One row per week band at the latest census of the chosen months, shortest wait first."""
+    # a band that is hidden is told so of the column it becomes
+    is_named = "list_contains(string_split(withheld, ', '), band)"
+    hidden = f"if({is_named}, 'waiting_count', null) as withheld," if build.rule else ""
     return read(
         build,
-        """
+        f"""
         with censuses as (
             select
+                {marker(build)}
                 census_on,
                 columns('band_.*'),
             from marts.rpt_waiting_times_monthly
@@ -139,12 +144,12 @@ def bands_latest(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame
         ),
 
         bands as (
-            unpivot censuses
-            on columns('band_.*')
-            into name band value waiting_count
+            from censuses
+            unpivot include nulls (waiting_count for band in (columns('band_.*')))
         )
 
         select
+            {hidden}
             census_on,
             band,
             waiting_count,
@@ -163,9 +168,10 @@ def peers_latest(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame
     """One row per peer organisation at the latest census: share waiting 6 weeks or more."""
     return read(
         build,
-        """
+        f"""
         with peers as (
             select
+                {marker(build, "waits")}
                 waits.org_code,
                 waits.census_on,
                 waits.waiting_6_plus_count,
@@ -190,6 +196,7 @@ def peers_latest(build: Build, filters: Filters, dm01_test: str) -> pl.DataFrame
         )
 
         select
+            {marker(build)}
             organisation,
             census_on,
             waiting_6_plus_count,

@@ -1,4 +1,4 @@
-"""Publish: the versioned file of the audience, and the manifest that makes it current."""
+"""Publish: the versioned file of each audience, and the manifest that makes them current."""
 
 import time
 
@@ -8,8 +8,9 @@ from pipelines.defs.resources import Pipeline
 from pipelines.gate import composed
 from pipelines.journal import Entry, Journal
 from pipelines.metrics import read_registry
+from pipelines.publishing.audiences import read_audiences
 from pipelines.publishing.catalogue import public_models
-from pipelines.publishing.release import AUDIENCE, Source, release
+from pipelines.publishing.release import Source, release
 from pipelines.settings import Settings
 from pipelines.statistics.revisions import revisions
 from pipelines.statistics.tables import STATISTICS_TABLES
@@ -19,7 +20,7 @@ from pipelines.warehouse import manifest_path, read_stamp
 @dg.asset(
     key=["publish", "published_marts"],
     group_name="publish",
-    description="The read-only file of the audience, and the manifest that makes it current.",
+    description="The read-only file of each audience, and the manifest that makes them current.",
     owners=["team:imaging-analytics"],
     kinds={"duckdb"},
     deps=[dg.AssetKey(["gate", "warehouse_audit"])],
@@ -28,7 +29,7 @@ def published_marts(
     pipeline: dg.ResourceParam[Pipeline], journal: dg.ResourceParam[Journal]
 ) -> dg.MaterializeResult:
     """Publish the complete warehouse unless the same inputs are published already."""
-    began, settings = time.monotonic(), pipeline.settings
+    began, settings, now = time.monotonic(), pipeline.settings, pipeline.now()
     manifest = release(
         settings.published_dir,
         settings.history_dir,
@@ -37,11 +38,11 @@ def published_marts(
         gate=composed(settings.gate_dir),
         standing=[f for found in pipeline.standing_failures().values() for f in found],
         may_be_unsuppressed=settings.holds_synthetic_data or settings.publish_unsuppressed,
-        least_group=pipeline.network.least_group(AUDIENCE),
+        audiences=read_audiences(pipeline.network.audiences, now.date()),
         network_name=pipeline.setup.network.name,
         is_synthetic=settings.holds_synthetic_data,
         keep=settings.keep_builds,
-        now=pipeline.now(),
+        now=now,
     )
     rows = sum(manifest.tables.values())
     journal.add(Entry("publish", manifest.build_id, 1, rows, seconds=time.monotonic() - began))
