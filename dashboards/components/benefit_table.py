@@ -123,6 +123,7 @@ def planned(frame: pl.DataFrame, *, title: str) -> Figure:
         go.Scatter(
             x=adjusted["planned_adjusted_gbp_per_year"].to_list(),
             y=[f"{row['benefit_id']} {row['title']}" for row in adjusted.to_dicts()],
+            orientation="h",
             mode="markers",
             name="After optimism",
             marker={"symbol": "line-ns", "size": 20, "line": {"width": 3, "color": theme.INK}},
