@@ -143,22 +143,22 @@ def _bounds(table: pl.DataFrame, on: str, step: str) -> tuple[date, date]:
 
 
 def name(event: dict[str, object]) -> str:
-    """(1) Pennine Acute: archive go-live, 30 November 2020 (verified)."""
+    """Pennine Acute: archive go-live, 30 November 2020 (verified)."""
     when = event["event_on"]
     assert isinstance(when, date)
     status = wording.status(str(event["source_status"]))
     label, scope = str(event["label"]), str(event["scope_name"])
     # Some labels say already whose event it is.
     label = label if scope in label else f"{scope}: {label}"
-    return f"({event['number']}) {label}, {wording.day(when)}{_until(event)} ({status})"
+    return f"{label}, {wording.day(when)}{_until(event)} ({status})"
 
 
 def _until(event: dict[str, object]) -> str:
-    ends = event["ends_on"]
+    ends = event.get("ends_on")
     is_longer = isinstance(ends, date) and ends != event["event_on"]
     return f" to {wording.day(ends)}" if is_longer and isinstance(ends, date) else ""
 
 
 def names(events: pl.DataFrame) -> list[str]:
-    """One line of text per marked event."""
-    return [name(row) for row in events.iter_rows(named=True)]
+    """One line of text per marked event, with its number: (1) Pennine Acute: archive go-live, ..."""
+    return [f"({row['number']}) {name(row)}" for row in events.iter_rows(named=True)]
