@@ -24,7 +24,7 @@ from pipelines.publishing.suppression import (
 )
 
 FILE = Path(__file__).with_name("disclosure.toml")
-METRICS, SURVIVAL = "marts.rpt_metrics_monthly", "statistics.turnaround_survival"
+METRICS, ESTIMATES = "marts.rpt_metrics_monthly", "statistics.metric_estimates"
 WITHHELD = "withheld"
 WITHHELD_TEXT = (
     "Columns of this row that are empty because this audience may not see them, by comma; null "
@@ -76,7 +76,7 @@ class Disclosure:
             if name in tables
         }
         if METRICS in told:
-            values = told_values(told[METRICS], told.get(SURVIVAL))
+            values = told_values(told[METRICS], told.get(ESTIMATES))
             for name, rules in self.follows.items():
                 if name in tables:
                     frame = told.get(name, tables[name])
@@ -182,26 +182,11 @@ def follow(frame: pl.DataFrame, rule: Mapping[str, Any], values: pl.DataFrame) -
     return _with_withheld(shown, {name: gone & was[name] for name, gone in lost.items()})
 
 
-def told_values(metrics: pl.DataFrame, survival: pl.DataFrame | None) -> pl.DataFrame:
-    """One row per metric, organisation, modality and month: the told value and `is_hidden`.
-
-    The median of the reports still to come (R01) is kept beside the series, in `survival`.
-    """
+def told_values(metrics: pl.DataFrame, estimates: pl.DataFrame | None) -> pl.DataFrame:
+    """One row per metric, organisation, modality and month: the told value and `is_hidden`."""
     is_hidden = pl.col(WITHHELD).fill_null("").str.split(", ").list.contains("value")
-    found = metrics.select(*METRIC_KEYS, "value", is_hidden=is_hidden)
-    if survival is None:
-        return found
-    is_median_hidden = pl.col(WITHHELD).fill_null("").str.contains("exam_count", literal=True)
-    medians = survival.select(
-        pl.lit("R01").alias("metric_id"),
-        "org_level",
-        "org_code",
-        "modality_group",
-        pl.col("acquired_month_on").alias("period_start_on"),
-        pl.col("p50_hours").alias("value"),
-        is_hidden=is_median_hidden,
-    )
-    return pl.concat([found, medians]).unique(METRIC_KEYS, keep="first")
+    series = [metrics] if estimates is None else [metrics, estimates]
+    return pl.concat([frame.select(*METRIC_KEYS, "value", is_hidden=is_hidden) for frame in series])
 
 
 def _about_people(spec: Mapping[str, Any]) -> pl.Expr:

@@ -17,6 +17,8 @@ import numpy as np
 import polars as pl
 
 from pipelines.statistics.appraisal_cases import NOT_TOLD, point_measures
+from pipelines.statistics.tables import METRIC_ESTIMATES
+from pipelines.statistics.turnaround import as_metric
 from tests.target_rows import seeded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -1249,6 +1251,10 @@ def tables() -> dict[str, pl.DataFrame]:
     }
     found = {f"marts.{name}": frame for name, frame in marts.items()}
     found["statistics.turnaround_survival"] = survival(parts)
+    estimates = as_metric(found["statistics.turnaround_survival"])
+    found["statistics.metric_estimates"] = estimates.select(
+        name for name, *_ in METRIC_ESTIMATES["columns"]
+    )
     found["statistics.metric_revisions"] = revisions(metrics)
     found |= control_charts(metrics)
     found |= go_live_effects()

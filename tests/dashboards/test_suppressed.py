@@ -24,6 +24,7 @@ COUNTED = (
     "marts.rpt_waiting_times_monthly",
     "marts.rpt_throughput_daily",
     "statistics.turnaround_survival",
+    "statistics.metric_estimates",
 )
 
 
@@ -31,7 +32,7 @@ def masked(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """The tables of the file of the network, each masked one with its marker."""
     disclosure = Disclosure.load()
     told = {name: tell_counts(tables[name], disclosure.counts[name], LIMITS) for name in COUNTED}
-    values = told_values(told[COUNTED[0]], told[COUNTED[3]])
+    values = told_values(told[COUNTED[0]], told[COUNTED[-1]])
     points, rule = tables["statistics.spc_points"], disclosure.follows["statistics.spc_points"][0]
     rule = rule | {"empties": [name for name in rule["empties"] if name in points.columns]}
     rule = {key: part for key, part in rule.items() if key != "series"}

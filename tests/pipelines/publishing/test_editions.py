@@ -31,6 +31,7 @@ TABLES = (
     "marts.rpt_throughput_daily",
     "marts.rpt_waiting_times_monthly",
     "marts.rpt_rejects",
+    "statistics.metric_estimates",
     "statistics.spc_points",
     "statistics.turnaround_survival",
 )
