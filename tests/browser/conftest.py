@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "dashboards"))
 
@@ -29,6 +29,7 @@ ARGUMENTS = [
 ]
 COMMAND = [sys.executable, "-m", "streamlit", "run", "dashboards/app.py"]
 PATIENCE_SECONDS = 60
+expect.set_options(timeout=30_000)
 
 
 class Server:

@@ -29,7 +29,6 @@ BOLTON_QUERY = "organisation=Bolton+NHS+Foundation+Trust+%28party%29"
 # Findings inside Streamlit itself, which a page cannot change: (rule, part of the element found).
 # 24 November 2026, Streamlit 1.67: a toast points to a label that it does not have.
 ALLOWED = {("aria-dialog-name", 'data-testid="stToast"')}
-expect.set_options(timeout=30_000)
 
 
 def open_at(page: Page, url: str, title: str) -> None:

@@ -154,9 +154,10 @@ def test_a_benefit_is_traced_to_the_rows_its_volume_counts(demo, published):
     assert {"R06", "R08", "R11"} <= {metric for metric, _ in listed}
     for metric, sql in listed:
         at = published.execute(
-            "select org_code, period_start_on, denominator, "
+            "select org_code, period_start_on, months.denominator, "
             "  case when unit like '%1,000%' then 1000 else 1 end as scale "
-            "from marts.rpt_metrics_monthly inner join catalogue.metrics using (metric_id) "
+            "from marts.rpt_metrics_monthly as months "
+            "inner join catalogue.metrics using (metric_id) "
             "where metric_id = ? and org_level = 'party' and modality_group = 'All' "
             "and org_code = ? order by period_start_on desc limit 1",
             [metric, party],
