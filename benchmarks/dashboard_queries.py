@@ -18,6 +18,8 @@ from dashboards.data import queries
 from dashboards.data.filters import ALL_MONTHS, Filters, month_bounds
 from dashboards.data.published import Build, current_build
 from dashboards.data.queries import organisations
+from dashboards.sqllab.desk import SCHEMAS
+from pipelines.statistics.benefit_balance import MONETISED
 
 REPEATS = 20
 LEVELS = ("network", "party", "trust")
@@ -33,7 +35,8 @@ CHOSEN_BY_PAGE = {
     "qualified_name": "marts.rpt_metrics_monthly",
     "table_name": "rpt_metrics_monthly",
     "column_name": "value",
-    "schemas": ("marts", "analyst"),
+    "schemas": SCHEMAS,
+    "classes": MONETISED,
 }
 # Outside a served page each call says anew that answers are kept in memory only.
 logging.getLogger("streamlit.runtime.caching.cache_data_api").setLevel(logging.ERROR)

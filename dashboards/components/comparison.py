@@ -49,10 +49,7 @@ def peers(
         fills = [theme.BLUE] * frame.height
     chart = _bars(frame["organisation"].to_list(), frame[value].to_list(), fills, unit)
     folded = ["<br>".join(wrap(name, MOST_LETTERS)) for name in frame["organisation"]]
-    written = [
-        wording.HIDDEN if hidden else number(found, unit)
-        for found, hidden in zip(frame[value], wording.is_hidden(frame, value), strict=True)
-    ]
+    written = wording.all_told(frame, value, unit)
     chart.update_yaxes(
         ticktext=[f"{name}  <b>{text}</b>" for name, text in zip(folded, written, strict=True)]
     )
@@ -189,14 +186,7 @@ def bands(frame: pl.DataFrame, *, title: str) -> Figure:
             x=names,
             y=frame["waiting_count"].to_list(),
             marker={"color": [theme.ORANGE if x else theme.BLUE for x in late]},
-            text=[
-                wording.HIDDEN if hidden else number(x, "count")
-                for x, hidden in zip(
-                    frame["waiting_count"],
-                    wording.is_hidden(frame, "waiting_count"),
-                    strict=True,
-                )
-            ],
+            text=wording.all_told(frame, "waiting_count", "count"),
             textposition="outside",
             textfont={"size": 13, "color": theme.INK},
             cliponaxis=False,

@@ -136,13 +136,24 @@ def _starred(table: pl.DataFrame) -> pl.DataFrame:
     starred = []
     for name in table.columns:
         if wording.any_hidden(table, name):
-            unit = "rate" if name.endswith("_rate") else "count"
             written = [
-                wording.HIDDEN if hidden else None if value is None else wording.number(value, unit)
+                wording.HIDDEN if hidden else _plain(value, name)
                 for value, hidden in zip(table[name], wording.is_hidden(table, name), strict=True)
             ]
             starred.append(pl.Series(name, written, dtype=pl.String))
     return table.with_columns(starred).drop(wording.WITHHELD)
+
+
+def _plain(value: Any, name: str) -> str | None:
+    """A stored value beside stars: a rate as per cent, any other with what decimals it has."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if name.endswith("_rate"):
+        return wording.number(value, "rate")
+    whole, _, decimals = f"{value:,.3f}".partition(".")
+    return f"{whole}.{decimals.rstrip('0')}".rstrip(".")
 
 
 def _column(name: str, kind: pl.DataType) -> ColumnConfig:

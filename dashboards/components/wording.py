@@ -270,6 +270,11 @@ def is_hidden(frame: pl.DataFrame, name: str) -> list[bool]:
     return [name in (told or "").split(", ") for told in frame[WITHHELD]]
 
 
+def all_told(frame: pl.DataFrame, name: str, unit: str | None) -> list[str]:
+    """The figures of a column with their unit, each a star where readers may not see it."""
+    return [told(row, name, unit) for row in frame.iter_rows(named=True)]
+
+
 def any_hidden(frame: pl.DataFrame, name: str) -> bool:
     """Some figure of a column is hidden."""
     return any(is_hidden(frame, name))

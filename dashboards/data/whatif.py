@@ -10,6 +10,8 @@ from dashboards.data.filters import Filters
 from dashboards.data.published import Build
 from dashboards.data.queries import benefits, metrics
 from pipelines.statistics import benefit_what_if, waiting_list
+from pipelines.statistics.appraisal_cases import BASES
+from pipelines.statistics.benefit_balance import MONETISED
 from pipelines.statistics.waiting_list import WEEKS_TO_TARGET, ListPlan
 
 TARGET_WEEKS = waiting_list.LONG_WAIT_DAYS / waiting_list.DAYS_A_WEEK
@@ -92,7 +94,6 @@ class Doubts:
 
 NOTHING_CHANGED = Doubts()
 MONTHS_OF = {"months": 1, "years": 12}
-BASES = ("realised", "realised, then forecast", "forecast")
 # Of each figure: the measure and the selection of classes it is of.
 APPRAISED = (
     ("npsv", "all monetised"),
@@ -102,6 +103,11 @@ APPRAISED = (
 )
 BESIDE = ("stored_value", "stored_note", "changed_value", "changed_note")
 RESTS_ON = ("first_year", "last_month_on", "price_year", "schedule", "rates_vintage")
+
+
+def changeable(build: Build) -> pl.DataFrame:
+    """One row per line of the register that the appraisal counts: benefit_id, title, benefit_class."""
+    return benefits.lines_that_count(build, MONETISED)
 
 
 def compared(build: Build, doubts: Doubts) -> tuple[pl.DataFrame, str]:

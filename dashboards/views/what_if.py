@@ -7,7 +7,6 @@ import streamlit as st
 from dashboards.components import what_if_benefits
 from dashboards.components import what_if_figures as draw
 from dashboards.data import whatif
-from dashboards.data.queries import benefits
 from dashboards.page import current_page
 
 page = current_page()
@@ -30,7 +29,7 @@ page.section(
     "Benefits", "What if the promised benefits came later, were smaller, or at another price?"
 )
 numbers, words = what_if_benefits.inputs(
-    benefits.lines_that_count(page.build), whatif.NOTHING_CHANGED.delay_of
+    whatif.changeable(page.build), whatif.NOTHING_CHANGED.delay_of
 )
 doubts = whatif.Doubts(**numbers)
 compared, problem = whatif.compared(page.build, doubts)

@@ -1,6 +1,8 @@
 """Feeds that arrive as delimited text: extracts and reference lists."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import polars as pl
 
@@ -40,13 +42,13 @@ def read_tables(feed_kind: str, files: list[SourceFile], setup: Setup, tell: Pro
     contract = contract_of(feed_kind, setup)
     read, texts = [], []
     for number, file in enumerate(files, start=1):
-        table = file.refused or _read(file, contract, setup)
+        read_own = None if file.refused else _own_reader(file, contract, setup)
+        table = file.refused or (read_own() if read_own else _text(file, contract))
         if isinstance(table, Refused):
             file.refused = table
             file.received = max(len(file.data.splitlines()) - first_row(contract) + 1, 0)
         else:
-            kind = texts if "is_blank" in table.columns else read
-            kind.append(table.with_columns(source_sha=pl.lit(file.sha)))
+            (read if read_own else texts).append(table.with_columns(source_sha=pl.lit(file.sha)))
         tell(f"read {feed_kind}", number, len(files))
     if texts:
         # Together: a feed can be a small file for every day of years.
@@ -106,19 +108,27 @@ def formulas(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     )
 
 
-def _read(file: SourceFile, contract: Contract, setup: Setup) -> pl.DataFrame | Refused:
-    """Typed records of a file of its own shape or by the column map of its sender, else its text."""
-    zone, column_map = setup.network.time_zone, column_map_of(file, contract, setup)
+def _own_reader(
+    file: SourceFile, contract: Contract, setup: Setup
+) -> Callable[[], pl.DataFrame | Refused] | None:
+    """What types a file of its own shape, or by the column map of its sender; None of a plain list."""
+    zone = setup.network.time_zone
     if contract.name in VERSIONS:
-        return _read_dids(file, contract, setup)
+        return partial(_read_dids, file, contract, setup)
     if contract.name == DM01_EXTRACT:
-        return read_dm01_extract(file.data, contract, zone)
-    if column_map is not None:
-        return column_map.read(file.data, contract, zone)
-    table = read_text(file.data, contract)
-    if isinstance(table, Refused) and file.delivery.feed_kind == "dicom_series":
-        return _with_map_named(table, file)
-    return table
+        return partial(read_dm01_extract, file.data, contract, zone)
+    column_map = column_map_of(file, contract, setup)
+    if column_map is None:
+        return None
+    return partial(column_map.read, file.data, contract, zone)
+
+
+def _text(file: SourceFile, contract: Contract) -> pl.DataFrame | Refused:
+    """The text of a plain list, for `typed_records`."""
+    text = read_text(file.data, contract)
+    if isinstance(text, Refused) and file.delivery.feed_kind == "dicom_series":
+        return _with_map_named(text, file)
+    return text
 
 
 def _with_map_named(refused: Refused, file: SourceFile) -> Refused:

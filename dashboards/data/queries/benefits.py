@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from dashboards.data.filters import Filters
@@ -125,8 +127,8 @@ def appraisal(build: Build) -> pl.DataFrame:
     )
 
 
-def lines_that_count(build: Build) -> pl.DataFrame:
-    """One row per line that counts in the appraisal and has a value, by class and benefit id."""
+def lines_that_count(build: Build, classes: Sequence[str]) -> pl.DataFrame:
+    """One row per line of some classes that counts and has a value, in the order of the classes."""
     return read(
         build,
         """
@@ -137,12 +139,13 @@ def lines_that_count(build: Build) -> pl.DataFrame:
         from statistics.benefit_ledger
         where
             is_counted
-            and benefit_class in ('CRB', 'NCRB', 'SB')
+            and list_contains($classes, benefit_class)
             and (forecast_to_date_gbp is not null or realised_to_date_gbp is not null)
         order by
-            case benefit_class when 'CRB' then 1 when 'NCRB' then 2 else 3 end,
+            list_position($classes, benefit_class),
             benefit_id
         """,
+        classes=list(classes),
     )
 
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from dashboards.data.filters import Filters
 from dashboards.data.published import Build, marker, read
+
+# The months of one metric of what the reader chose, with the parameters of _series.
+OF_SERIES = """
+            metric_id = $metric_id
+            and org_level = $org_level
+            and org_code = $org_code
+            and modality_group = $modality_group
+            and period_start_on between $from_on and $to_on
+"""
 
 
 def by_month(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame:
@@ -14,26 +25,16 @@ def by_month(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame:
         build,
         f"""
         select
-            {marker(build, "months")}
-            months.period_start_on,
-            months.numerator,
-            months.denominator,
-            months.value,
-        from marts.rpt_metrics_monthly as months
-        where
-            months.metric_id = $metric_id
-            and months.org_level = $org_level
-            and months.org_code = $org_code
-            and months.modality_group = $modality_group
-            and months.period_start_on between $from_on and $to_on
-        order by months.period_start_on
+            {marker(build)}
+            period_start_on,
+            numerator,
+            denominator,
+            value,
+        from marts.rpt_metrics_monthly
+        where {OF_SERIES}
+        order by period_start_on
         """,
-        metric_id=metric_id,
-        org_level=filters.org_level,
-        org_code=filters.org_code,
-        modality_group=filters.modality_group,
-        from_on=filters.from_on,
-        to_on=filters.to_on,
+        **_series(filters, metric_id),
     )
 
 
@@ -41,30 +42,20 @@ def control_points(build: Build, filters: Filters, metric_id: str) -> pl.DataFra
     """One row per month of one metric that has a value, with its control limits."""
     return read(
         build,
-        """
+        f"""
         select
-            points.period_start_on,
-            points.value,
+            period_start_on,
+            value,
             points.mean,
-            points.lpl,
-            points.upl,
-            points.special_cause_type,
-            points.point_type,
+            lpl,
+            upl,
+            special_cause_type,
+            point_type,
         from statistics.spc_points as points
-        where
-            points.metric_id = $metric_id
-            and points.org_level = $org_level
-            and points.org_code = $org_code
-            and points.modality_group = $modality_group
-            and points.period_start_on between $from_on and $to_on
-        order by points.period_start_on
+        where {OF_SERIES}
+        order by period_start_on
         """,
-        metric_id=metric_id,
-        org_level=filters.org_level,
-        org_code=filters.org_code,
-        modality_group=filters.modality_group,
-        from_on=filters.from_on,
-        to_on=filters.to_on,
+        **_series(filters, metric_id),
     )
 
 
@@ -151,3 +142,14 @@ def peers_latest(build: Build, filters: Filters, metric_id: str) -> pl.DataFrame
         from_on=filters.from_on,
         to_on=filters.to_on,
     )
+
+
+def _series(filters: Filters, metric_id: str) -> dict[str, Any]:
+    return {
+        "metric_id": metric_id,
+        "org_level": filters.org_level,
+        "org_code": filters.org_code,
+        "modality_group": filters.modality_group,
+        "from_on": filters.from_on,
+        "to_on": filters.to_on,
+    }
