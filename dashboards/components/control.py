@@ -144,7 +144,8 @@ def _verdicts(row: dict[str, Any], label: str) -> list[tuple[str, str, str]]:
     for name in ("variation", "assurance"):
         sign, look = SIGNS.get(str(row[f"{name}_icon"]), ("", ""))
         found.append((sign, f"{whose}{row[f'{name}_text']}", look))
-    return found
+    # Too few points say the same of both.
+    return list(dict.fromkeys(found))
 
 
 def _limits_from(row: dict[str, Any]) -> list[str]:
