@@ -1,4 +1,4 @@
-"""Kill -9 in the middle of build and publish, run again: the published tables are the same."""
+"""Kill -9 in the middle of harvest, build and publish, run again: the published tables are the same."""
 
 import os
 import random
@@ -11,21 +11,28 @@ import time
 import pytest
 
 from pipelines.landing.writer import PARSER_VERSION
-from tests.demo_home import HANG_SECONDS, ROOT
+from tests.demo_home import HANG_SECONDS, ROOT, Home
 from tests.published_files import differences
 
-# Seeded, so that a failure can be repeated: after how many started dbt nodes, or how long after
-# publication began, the process group is killed.
+# Seeded, so that a failure can be repeated: after how many landing files, after how many started dbt
+# nodes, or how long after publication began, the process group is killed.
 SEED = 20201016
 MOMENTS = random.Random(SEED)
-BUILD_MOMENTS = sorted(MOMENTS.sample(range(3, 150), 3))
-PUBLISH_DELAYS = [round(MOMENTS.uniform(0.0, 0.25), 3) for _ in range(2)]
+KILLS = [
+    ("harvest", 5),
+    *(("build", nodes) for nodes in sorted(MOMENTS.sample(range(3, 150), 3))),
+    *(("publish", round(MOMENTS.uniform(0.0, 0.25), 3)) for _ in range(2)),
+]
+# One home may suffer all of them, one after another; in full, each moment has a home of its own.
+WRECKS = [[kill] for kill in KILLS] if os.environ.get("IMAGING_TEST_FULL") else [KILLS]
 NODE = re.compile(r"(\d+) of (\d+) START")
 
 
-def start(home):
+def start(home: Home) -> subprocess.Popen:
+    """Harvest, build and publish; publish alone where a complete build waits for it."""
+    built = (home.path / "build.json").exists()
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", "run", "--force"],
+        [sys.executable, "-m", "pipelines.cli", *(["publish"] if built else ["run", "--force"])],
         cwd=ROOT,
         env=home.environment,
         stdout=subprocess.DEVNULL,
@@ -47,60 +54,57 @@ def wait_until(reached, process, what):
         time.sleep(0.005)
 
 
-def started_nodes(log):
-    return len(NODE.findall(log.read_text())) if log.exists() else 0
-
-
-def unpublished(demo, target):
-    """A home in which everything has landed and nothing is built."""
-    home = demo.copy(target, without=("published", "warehouse.duckdb*", "build*.json", "logs"))
-    home.published.mkdir()
-    return home
-
-
-def test_a_harvest_killed_midway_is_made_good_by_the_next_run(demo, tmp_path):
-    """What a killed harvest left must be counted once, with a receipt."""
-    parts = ("landing", "quarantine", "gate", "published", "warehouse.duckdb*", "build*.json")
-    home = demo.copy(tmp_path / "home", without=(*parts, "logs"))
-    landing = home.path / "landing" / "dicom_headers"
+def kill_harvest(home: Home, files: int) -> None:
+    """Kill a harvest after so many landing files of headers."""
+    landing = home.path / "landing"
     process = start(home)
+    landed = f"*.p{PARSER_VERSION}.parquet"
     wait_until(
-        lambda: len(list(landing.glob(f"*.p{PARSER_VERSION}.parquet"))) >= 5, process, "landing"
+        lambda: len(list((landing / "dicom_headers").glob(landed))) >= files, process, "landing"
     )
     kill(process)
-    receipts = home.path / "landing" / "receipts"
-    assert not list(receipts.glob("dicom-*.parquet")), "the kill came after the receipt"
-    again = home.imaging("run")
-    assert again.returncode == 0, again.stderr[-3000:]
-    assert differences(demo.published_file(), home.published_file()) == []
+    receipts = list((landing / "receipts").glob("dicom-*.parquet"))
+    assert not receipts, "the kill came after the receipt"
 
 
-@pytest.mark.parametrize("nodes", BUILD_MOMENTS)
-def test_a_build_killed_midway_is_made_good_by_the_next_run(demo, tmp_path, nodes):
-    """A crash in the build must leave nothing that the next run trusts."""
-    home = unpublished(demo, tmp_path / "home")
+def kill_build(home: Home, nodes: int) -> None:
+    """Kill a build after so many started dbt nodes."""
     log = home.path / "logs" / "run.log"
+    before = log.stat().st_size if log.exists() else 0
+
+    def started_nodes() -> int:
+        return len(NODE.findall(log.read_bytes()[before:].decode())) if log.exists() else 0
+
     process = start(home)
-    wait_until(lambda: started_nodes(log) >= nodes, process, f"dbt node {nodes}")
+    wait_until(lambda: started_nodes() >= nodes, process, f"dbt node {nodes}")
     kill(process)
-    assert started_nodes(log) >= nodes, "the log does not prove that work had begun"
+    assert started_nodes() >= nodes, "the log does not prove that work had begun"
     assert not (home.path / "build.json").exists(), "a half build may not carry a stamp"
     assert not (home.published / "manifest.json").exists()
-    again = home.imaging("run")
-    assert again.returncode == 0, again.stderr[-3000:]
-    assert differences(demo.published_file(), home.published_file()) == []
 
 
-@pytest.mark.parametrize("delay", PUBLISH_DELAYS)
-def test_a_publication_killed_midway_is_made_good_by_the_next_run(demo, tmp_path, delay):
-    """A crash in the publication must never leave half a file under a served name."""
-    home = unpublished(demo, tmp_path / "home")
+def kill_publication(home: Home, delay: float) -> None:
+    """Kill a publication so many seconds after its first file was begun."""
     process = start(home)
-    begun = lambda: any(home.published.glob(".demo_*.tmp"))  # noqa: E731
-    wait_until(begun, process, "publication")
+    begun = f".demo_*.{process.pid}.tmp"
+    wait_until(lambda: any(home.published.glob(begun)), process, "publication")
     time.sleep(delay)
     kill(process)
     assert (home.path / "build.json").exists(), "publication begins after a complete build"
+    assert not (home.published / "manifest.json").exists()
+
+
+KILL = {"harvest": kill_harvest, "build": kill_build, "publish": kill_publication}
+
+
+@pytest.mark.parametrize("kills", WRECKS, ids=str)
+def test_what_was_killed_is_made_good_by_the_next_run(demo, tmp_path, kills):
+    """What a crash left must be counted once; no half build or file may be trusted or served."""
+    parts = ("landing", "quarantine", "gate", "published", "warehouse.duckdb*", "build*.json")
+    home = demo.copy(tmp_path / "home", without=(*parts, "logs"))
+    home.published.mkdir()
+    for stage, moment in kills:
+        KILL[stage](home, moment)
     again = home.imaging("run")
     assert again.returncode == 0, again.stderr[-3000:]
     assert differences(demo.published_file(), home.published_file()) == []
