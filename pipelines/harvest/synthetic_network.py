@@ -94,7 +94,7 @@ def land_network(
     live: list[pl.DataFrame] = []
     listed: list[pl.DataFrame] = []
     with _Harvesters(setup, datetime.fromtimestamp(period.end, UTC)) as harvesters:
-        _land_reference_feeds(simulation, harvesters)
+        _land_reference_feeds(simulation, scale, harvesters)
         months = period.months
         for number, exams in enumerate(delivered_months(simulation, scale), start=1):
             for file, rows in parts.add(exams):
@@ -163,13 +163,13 @@ def _land_messages(
     harvesters.hand_over("hl7")
 
 
-def _land_reference_feeds(simulation: Simulation, harvesters: _Harvesters) -> None:
+def _land_reference_feeds(simulation: Simulation, scale: float, harvesters: _Harvesters) -> None:
     """Rota, opening hours, go-lives, benefit register and unit costs, which hold no identity."""
     network, period = simulation.network, simulation.period
     with tempfile.TemporaryDirectory() as folder:
         inbox = Path(folder)
         reference_feeds.write_rota(simulation.sessions, network, period, inbox)
-        reference_feeds.write_reference_feeds(network, period, inbox)
+        reference_feeds.write_reference_feeds(network, period, scale, inbox)
         for kind in REFERENCE_FEEDS:
             _hand_folder(inbox, kind, harvesters)
 

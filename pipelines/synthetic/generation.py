@@ -190,7 +190,9 @@ def generate(
     with watch.on("rota"):
         written["rota"] = reference_feeds.write_rota(simulation.sessions, network, period, inbox)
     with watch.on("reference feeds"):
-        for file, rows in reference_feeds.write_reference_feeds(network, period, inbox).items():
+        for file, rows in reference_feeds.write_reference_feeds(
+            network, period, scale, inbox
+        ).items():
             written[file.split("/")[0]] = {file: rows}
     tell(5)
     with watch.on("operations"):

@@ -83,13 +83,23 @@ def opening_hours(network: Network, period: Period) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row", strict=False)
 
 
-def write_reference_feeds(network: Network, period: Period, inbox: Path) -> dict[str, int]:
+def benefit_register(scale: float) -> pl.DataFrame:
+    """The register of a network of this size: what is planned for a whole region, times `scale`."""
+    planned = pl.col("planned_value_gbp_per_year")
+    # The other columns are told as they stand, so that a column is text unless it is reckoned with.
+    scaled = (planned.cast(pl.Float64) * scale).round(2).cast(pl.String)
+    return read_text_table("benefit_register").with_columns(scaled)
+
+
+def write_reference_feeds(
+    network: Network, period: Period, scale: float, inbox: Path
+) -> dict[str, int]:
     """Opening hours, go-lives, benefit register and unit costs; returns rows by file."""
     parties = network.programme_parties["party_code"].to_list()
     tables = {
         "opening_hours": opening_hours(network, period),
         "go_lives": read_text_table("go_lives").filter(pl.col("party_code").is_in(parties)),
-        "benefit_register": read_text_table("benefit_register"),
+        "benefit_register": benefit_register(scale),
         "unit_costs": read_text_table("unit_costs"),
     }
     written: dict[str, int] = {}

@@ -324,7 +324,7 @@ def test_costs_of_the_network_are_shared_and_end_when_they_end():
     got = costs_by_month(costs, parties, until=date(2022, 6, 1))
     totals = dict(got.group_by("cost_id").agg(pl.col("cost_gbp").sum()).iter_rows())
     assert totals == pytest.approx(
-        {"P01": 21 * 40000, "P02": 19 * 25000, "P03": 19 * 16000, "P04": 17 * 8000}
+        {"P01": 21 * 400, "P02": 19 * 250, "P03": 19 * 160, "P04": 17 * 80}
     )
     assert got.filter(pl.col("party") == "RMC")["cost_gbp"].sum() == pytest.approx(
         sum(totals.values()) / 2
