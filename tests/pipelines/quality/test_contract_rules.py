@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.contracts import Contract, read_contracts
-from pipelines.quality.suites import batch_rules, violations
+from pipelines.contracts import Contract, Rule, read_contracts
+from pipelines.quality.suites import batch_rules, is_kept_by_all, violations
 from pipelines.sources.extract_tables import typed
 from tests.pipelines.conftest import CONTRACTS
 
@@ -452,6 +452,25 @@ def test_each_rule_rejects_the_record_that_breaks_it(
     # A value that is not of its type is also missing where it is required; else one rule only.
     column = next(iter(case.change))
     assert all(rule == case.rule or rule == f"{column}_is_given" for rule in rules)
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS_IN))
+def test_a_rule_that_some_record_breaks_is_asked(name: str):
+    """Failing means that a broken record passes because its rule was thought kept."""
+    contract = CONTRACTS_IN[name]
+    rules = {rule.name: rule for rule in batch_rules(contract)}
+    for case in (case for case in CASES if case.contract == name):
+        both = records(contract, [good(contract), good(contract) | case.change])
+        assert not is_kept_by_all(rules[case.rule], both), case.rule
+
+
+def test_a_number_that_is_none_is_left_to_great_expectations():
+    """Failing means that a missing amount passes as given."""
+    given, column = "expect_column_values_to_not_be_null", {"column": "amount_gbp"}
+    rule = Rule("given", "", given, column, tolerance_percent=0, tolerance_rows=0)
+    amounts = pl.DataFrame({"amount_gbp": [1.0, float("nan")]})
+    assert not is_kept_by_all(rule, amounts)
+    assert is_kept_by_all(rule, amounts.cast(pl.String))
 
 
 def test_a_broken_record_says_which_column_and_what_to_do():
