@@ -103,5 +103,6 @@ def makers_in(files: list[Path]) -> set[Maker]:
     """Makers, models and software versions of the headers in landing files."""
     if not files:
         return set()
-    rows = pl.concat([pl.scan_parquet(file).select(MAKER).unique() for file in files])
-    return set(rows.unique().collect().iter_rows())
+    # One query over all files: the engine reads them in pieces, and keeps the few that differ.
+    rows = pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore").select(MAKER)
+    return set(rows.unique().collect(engine="streaming").iter_rows())
