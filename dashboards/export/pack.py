@@ -159,13 +159,23 @@ def _effects(build: Build) -> Iterator[Item]:
     for row in measures.filter(pl.col("verdict").is_not_null()).iter_rows(named=True):
         chosen = (build, row["metric_id"], row["go_live_type"])
         one = effects.measure(*chosen)
-        whole, name = one.row(0, named=True), row["metric_id"]
-        yield _item(effect_figures.verdict(one), TOLD, name)
+        whole, told = one.row(0, named=True), effect_figures.verdict(one)
         study = effect_figures.by_month_since(effects.by_month_since(*chosen), whole)
-        yield _item(study, f"{TOLD}_by_month_since", name)
-        yield _item(effect_figures.caveats(one), TOLD, name)
+        limits = read_table(effect_figures.caveats(one).reading).rows
+        study = replace(
+            study,
+            title=told.title,
+            takeaway=told.takeaway,
+            verdicts=told.verdicts,
+            alt=f"{study.alt} {told.takeaway}",
+            notes=[*told.notes, *study.notes, *(f"{what}: {answer}" for what, answer in limits)],
+        )
+        yield _item(study, f"{TOLD}_by_month_since", row["metric_id"])
     lives = organisations.go_lives(build)
-    yield _item(network_map.timeline(lives, title="Go-lives of the parties"), "marts.dim_event")
+    item = _item(network_map.timeline(lives, title="Go-lives of the parties"), "marts.dim_event")
+    kinds = [wording.EVENT_TYPES.get(kind, kind) for kind in lives["event_type"]]
+    named = lives.drop("label").with_columns(pl.Series("event_type", kinds, dtype=pl.String))
+    yield replace(item, table=written(named))
 
 
 def _waits(page: Page) -> Iterator[Item]:

@@ -70,7 +70,7 @@ def _html(pack: PackModel) -> str:
         "<h3>What to bear in mind</h3>",
         "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in pack.caveats) + "</ul>",
         "<h3>Each promise in a sentence</h3>",
-        _table(pack.promises, words=2),
+        _table(pack.promises),
     ]
     for section in pack.sections:
         body.append(f"<h2>{escape(section.title)}</h2>")
@@ -78,8 +78,8 @@ def _html(pack: PackModel) -> str:
         body += [_item(item, is_first=n == 0) for n, item in enumerate(section.items)]
         if not section.items:
             body.append("<p>Nothing is stored for this part in this build.</p>")
-    body += ["<h2>Targets</h2>", _table(pack.targets, words=9)]
-    body += ["<h2>How far the data reach</h2>", _table(pack.freshness, words=4)]
+    body += ["<h2>Targets</h2>", _table(pack.targets)]
+    body += ["<h2>How far the data reach</h2>", _table(pack.freshness)]
     body.append("<h2>Definitions</h2>")
     for row in pack.definitions.iter_rows(named=True):
         lines = definition(row).replace("**", "").split("\n")
@@ -133,9 +133,17 @@ def _item(item: Item, *, is_first: bool) -> str:
     return "".join(parts)
 
 
-def _table(table: Table, words: int = 1) -> str:
+def _is_number(cell: str) -> bool:
+    return (
+        not cell or cell in "–*" or cell.strip("£-+%").replace(",", "").replace(".", "").isdigit()
+    )
+
+
+def _table(table: Table) -> str:
     look = ' class="wide"' if len(table.headings) > 8 else ""
-    side = ["" if n < words else ' class="right"' for n in range(len(table.headings))]
+    columns = zip(*table.rows, strict=True) if table.rows else [()] * len(table.headings)
+    side = [' class="right"' if n and all(map(_is_number, cells)) else ""
+            for n, cells in enumerate(columns)]  # fmt: skip
     heads = "".join(
         f'<th scope="col"{where}>{escape(name)}</th>'
         for name, where in zip(table.headings, side, strict=True)

@@ -12,7 +12,7 @@ from typing import Any
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData
 from pptx.dml.color import RGBColor
-from pptx.enum.chart import XL_CHART_TYPE, XL_LEGEND_POSITION
+from pptx.enum.chart import XL_CHART_TYPE, XL_LEGEND_POSITION, XL_MARKER_STYLE
 from pptx.enum.dml import MSO_LINE
 from pptx.util import Emu, Inches, Pt
 
@@ -176,7 +176,7 @@ def _chart(slide: Any, drawn: Drawing, alt: str, title: str) -> None:
     chart.category_axis.tick_label_position = chart.category_axis.tick_label_position.LOW
     chart.value_axis.has_major_gridlines = True
     chart.value_axis.major_gridlines.format.line.color.rgb = RGBColor.from_string("D8DDE0")
-    chart.value_axis.tick_labels.number_format = "0.0%" if drawn.is_rate else "#,##0.##"
+    chart.value_axis.tick_labels.number_format = "0.0%" if drawn.is_rate else "#,##0"
     chart.value_axis.tick_labels.number_format_is_linked = False
     _colours(chart, drawn)
 
@@ -192,9 +192,11 @@ def _colours(chart: Any, drawn: Drawing) -> None:
                 series.format.fill.fore_color.rgb = colour
                 continue
             series.smooth = False
+            if n:
+                series.marker.style = XL_MARKER_STYLE.DASH
             series.marker.size = 6
             if not one.has_marks and not n:
-                series.marker.style = None
+                series.marker.style = XL_MARKER_STYLE.NONE
                 series.marker.size = 2
             series.marker.format.fill.solid()
             series.marker.format.fill.fore_color.rgb = colour
@@ -287,8 +289,12 @@ def _fitting(
     full = HEIGHT - 1.1 - 0.35 - tall(table.headings)
     room = full - (0.2 * sum(ceil(len(note) / 165) for note in notes) + 0.15 if notes else 0)
     page: list[Sequence[str]] = []
-    for row in lines:
-        if page and tall(row) > room:
+    for n, row in enumerate(lines):
+        need = tall(row)
+        if not any(row[1:]) and n + 1 < len(lines):
+            # the name of a group never stands alone at the foot of a slide
+            need += tall(lines[n + 1])
+        if page and need > room:
             yield page
             page, room = [], full
         page.append(row)

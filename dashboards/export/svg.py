@@ -72,7 +72,7 @@ def _along(
     parts.append(_line(left, bottom, right, bottom, theme.GREY, 1))
     if drawing.has_zero_line and low <= 0 <= high:
         parts.append(_line(left, up(0), right, up(0), theme.INK, 1.5))
-    every = max(1, ceil(len(names) * 62 / (right - left)))
+    every = max(1, ceil(len(names) * 74 / (right - left)))
     for n, name in enumerate(names[::-1]):
         if n % every == 0:
             text = f"{name:%b %Y}" if dated else str(name)
