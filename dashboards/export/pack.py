@@ -91,7 +91,7 @@ def make(build: Build, audience: str) -> PackModel:
         freshness=written(
             feeds.select("party", "feed_kind", "as_at_local", "is_level_with_others", "file_count")
         ),
-        targets=written(catalogue.all_targets(build)),
+        targets=written(catalogue.all_targets(build).rename({"metric_id": "metric"})),
         definitions=catalogue.metrics(build).filter(pl.col("metric_id").is_in(sorted(used))),
         sections=sections,
     )

@@ -24,7 +24,7 @@ p {margin: 0 0 1.5mm;} ul {margin: 0 0 2mm; padding-left: 5mm;}
 .verdict {font-weight: bold; border-left: 1.5mm solid #768692; padding-left: 2mm;}
 .verdict.improving {border-color: #005EB8;} .verdict.concerning {border-color: #D5541A;}
 .note, .source {font-size: 8.5pt; color: #425563;}
-.figure {break-inside: avoid;} .figure.new {break-before: page;} img {width: 100%; max-height: 118mm;}
+.figure {break-inside: avoid;} .figure.new {break-before: page;} img {width: 100%; max-height: 96mm;}
 table {border-collapse: collapse; width: 100%; font-size: 8.5pt; margin: 1mm 0 3mm;}
 thead {display: table-header-group;} tr {break-inside: avoid;}
 th {text-align: left; vertical-align: bottom;} thead th {border-bottom: .4mm solid #768692;}
@@ -125,7 +125,8 @@ def _item(item: Item, *, is_first: bool) -> str:
         parts.append(shown.reading)
     else:
         parts.append(_table(item.table))
-    parts += [f'<p class="note">{escape(note)}</p>' for note in shown.notes]
+    if shown.notes:
+        parts.append(f'<p class="note">{escape(" ".join(shown.notes))}</p>')
     if shown.events:
         parts.append(f'<p class="note">Marked: {escape("; ".join(shown.events))}.</p>')
     counted = f" Counted as {', '.join(dict.fromkeys(item.metrics))}." if item.metrics else ""

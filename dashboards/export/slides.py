@@ -178,6 +178,10 @@ def _chart(slide: Any, drawn: Drawing, alt: str, title: str) -> None:
     chart.value_axis.major_gridlines.format.line.color.rgb = RGBColor.from_string("D8DDE0")
     chart.value_axis.tick_labels.number_format = "0.0%" if drawn.is_rate else "#,##0"
     chart.value_axis.tick_labels.number_format_is_linked = False
+    values = [value for one in chart.plots[0].series for value in one.values if value is not None]
+    if drawn.from_zero and values and min(values) >= 0:
+        # An office program would cut the axis, and a small difference look large.
+        chart.value_axis.minimum_scale = 0
     _colours(chart, drawn)
 
 
