@@ -49,7 +49,15 @@ CROSS_SITE = "marts.rpt_cross_site_reporting_monthly"
 STAFF = ("P01", "P02", "R11", "R12", "R13")
 # Columns that a reader of paper has no use for: keys of the row, and what a drawing needs only.
 LEFT_OUT = frozenset(
-    {"special_cause_type", "point_type", "org_level", "org_code", "metric_id", "modality_group"}
+    {
+        "special_cause_type",
+        "charted_on",
+        "point_type",
+        "org_level",
+        "org_code",
+        "metric_id",
+        "modality_group",
+    }
 )
 MONTHS = frozenset({"period_start_on", "month_on", "acquired_month_on"})
 
@@ -117,6 +125,9 @@ def _cell(value: Any, name: str) -> str:
     if isinstance(value, int | float):
         if name.endswith("_rate"):
             return wording.number(value, "rate")
+        if isinstance(value, float) and 0 < abs(value) < 1:
+            # a small change must not read as none
+            return f"{value:.3g}" if abs(value) >= 0.0001 else f"{value:.6f}"
         whole, _, decimals = f"{value:,.3f}".partition(".")
         return f"{whole}.{decimals.rstrip('0')}".rstrip(".")
     return wording.status(value) if name.endswith("source_status") else str(value)

@@ -23,6 +23,7 @@ p {margin: 0 0 1.5mm;} ul {margin: 0 0 2mm; padding-left: 5mm;}
 .strong {font-size: 12pt; font-weight: bold;} .takeaway {font-size: 11pt;}
 .verdict {font-weight: bold; border-left: 1.5mm solid #768692; padding-left: 2mm;}
 .verdict.improving {border-color: #005EB8;} .verdict.concerning {border-color: #D5541A;}
+.takeaway, .verdict, .question {break-after: avoid;}
 .note, .source {font-size: 8.5pt; color: #425563;}
 .figure {break-inside: avoid;} .figure.new {break-before: page;} img {width: 100%; max-height: 96mm;}
 table {border-collapse: collapse; width: 100%; font-size: 8.5pt; margin: 1mm 0 3mm;}
