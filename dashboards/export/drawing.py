@@ -30,6 +30,12 @@ class Series:
     low: Sequence[Any] = ()
     high: Sequence[Any] = ()
 
+    @property
+    def is_span(self) -> bool:
+        """A level between two dates, as a target is."""
+        ends = len(self.x) == 2 and isinstance(self.x[0], date) and self.y[0] == self.y[1]
+        return ends and self.has_line and not self.has_marks
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -51,7 +57,8 @@ class Drawing:
     def categories(self) -> list[Any]:
         """The places along the axis of categories, in order."""
         found: dict[Any, None] = {}
-        for one in self.series:
+        # a target that begins within a month is no month of its own: it would cut every line
+        for one in [one for one in self.series if not one.is_span] or self.series:
             found |= dict.fromkeys(one.y if self.is_across else one.x)
         names = list(found)
         if names and all(isinstance(name, date | int | float) for name in names):
@@ -60,6 +67,9 @@ class Drawing:
 
     def values(self, one: Series) -> list[Any]:
         """The values of a series at each category; None where it has none."""
+        if one.is_span:
+            first, last = one.x
+            return [one.y[0] if first <= name <= last else None for name in self.categories]
         places, values = (one.y, one.x) if self.is_across else (one.x, one.y)
         told = dict(zip(places, values, strict=True))
         return [told.get(name) for name in self.categories]
