@@ -1,5 +1,7 @@
-"""`imaging export ...`: files that trusts send on."""
+"""`imaging export ...`: files that trusts send on, and the pack of a board."""
 
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pipelines.settings import Settings
+from pipelines.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
     from pipelines.exports.dids import Submission
@@ -121,6 +123,29 @@ def dm01(
     waiting, tested = made.of_no_trust
     if waiting or tested:
         console.print(f"  left out of no known trust: {waiting} waiting, {tested} tests")
+
+
+@export_app.command("board-pack")
+def board_pack(
+    build: Annotated[
+        str | None, typer.Option(help="Build id; default the build that is served.")
+    ] = None,
+    audience: Annotated[
+        str | None, typer.Option(help="Whose file is read; default IMAGING_AUDIENCE.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default HOME/exports/board-pack.")
+    ] = None,
+) -> None:
+    """Write the board pack of a published build, as accessible PDF and as editable slides."""
+    settings = Settings()
+    folder = (to or settings.home / "exports" / "board-pack").resolve()
+    command = [sys.executable, "-m", "dashboards.export", "--to", str(folder)]
+    command += ["--published", str(settings.published_dir.resolve())]
+    command += ["--build", build] if build else []
+    command += ["--audience", audience] if audience else []
+    # A process of its own: this side knows nothing of the dashboards (docs/architecture.md).
+    raise typer.Exit(subprocess.run(command, cwd=PROJECT_ROOT, check=False).returncode)
 
 
 def _tell(made: "Submission") -> None:

@@ -57,6 +57,9 @@ if ! holds "$want" && ! { [ "$want" = run ] && holds dev; }; then
     stamp "$want" >".venv/lock-$want"
 fi
 
+if ! ldconfig -p 2>/dev/null | grep -q libpangoft2-1.0; then
+    install_package libpangoft2-1.0-0 "the PDF of the board pack is laid out with it" || true
+fi
 if [ "$want" = dev ] && [ ! -x /usr/bin/chromium ]; then
     install_package chromium "the browser tests drive it" || true
 fi

@@ -42,6 +42,11 @@ FILLS = {"CRB": theme.BLUE, "NCRB": theme.DARK_GREY, "SB": theme.PLUM}
 
 
 def headline(row: dict[str, Any]) -> None:
+    """Show the sentence a board reads first."""
+    st.html(f'<p class="headline">{escape(headline_text(row))}</p>')
+
+
+def headline_text(row: dict[str, Any]) -> str:
     """The sentence a board reads first, from the stored counts of lines."""
     moves = [
         f"{row['as_promised_count']} moved as promised",
@@ -56,12 +61,11 @@ def headline(row: dict[str, Any]) -> None:
     )
     rest = ", ".join(f"{row[count]} {words}" for count, words in gaps if row[count])
     rest = f" Of the others: {rest}." if rest else ""
-    text = (
+    return (
         f"{row['measured_count']} of {row['line_count']} promised benefits can be measured: "
         f"{', '.join(moves)}.{rest} "
         f"Targets met: {row['target_met_count']} of {row['target_judged_count']} that can be judged."
     )
-    st.html(f'<p class="headline">{escape(text)}</p>')
 
 
 def as_displayed(frame: pl.DataFrame) -> pl.DataFrame:
@@ -80,13 +84,18 @@ def as_displayed(frame: pl.DataFrame) -> pl.DataFrame:
 def show(frame: pl.DataFrame, *, title: str, caption: str) -> None:
     """One row per promise, grouped by benefit class; the classes are never added up."""
     st.header(title, anchor=False)
+    st.html(html(frame, caption))
+
+
+def html(frame: pl.DataFrame, caption: str) -> str:
+    """The register as an HTML table: a group per class, a row per promise."""
     heads = "".join(f'<th scope="col">{heading}</th>' for heading in HEADINGS)
     body = ""
     for kind, rows in groupby(frame.to_dicts(), key=lambda row: row["benefit_class"]):
         name = escape(wording.CLASSES.get(kind, kind))
         body += f'<tr class="group"><th scope="colgroup" colspan="{len(HEADINGS)}">{name}</th></tr>'
         body += "".join(_line(row) for row in rows)
-    st.html(
+    return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<table class="plain"><caption>{escape(caption)}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"

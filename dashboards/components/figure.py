@@ -84,7 +84,7 @@ def show(
                     theme=None,
                     config=theme.CHART_CONFIG,
                 )
-        for note in [*figure.notes, *_hidden_note(figure.table)]:
+        for note in [*figure.notes, *hidden_note(figure.table)]:
             st.caption(note)
         footer(
             figure,
@@ -108,7 +108,7 @@ def show_table(table: pl.DataFrame, *, alt: str, key: str) -> None:
 
     A hidden figure is shown as a star; the column that names what is hidden is not shown.
     """
-    table = _starred(table)
+    table = starred(table)
     st.dataframe(
         table,
         alt=alt,
@@ -119,7 +119,8 @@ def show_table(table: pl.DataFrame, *, alt: str, key: str) -> None:
     )
 
 
-def _hidden_note(table: pl.DataFrame) -> list[str]:
+def hidden_note(table: pl.DataFrame) -> list[str]:
+    """The note below a figure that has hidden values; none where nothing is hidden."""
     hidden = [name for name in table.columns if wording.any_hidden(table, name)]
     if not hidden:
         return []
@@ -129,7 +130,7 @@ def _hidden_note(table: pl.DataFrame) -> list[str]:
     ]
 
 
-def _starred(table: pl.DataFrame) -> pl.DataFrame:
+def starred(table: pl.DataFrame) -> pl.DataFrame:
     """The table with hidden figures as stars; a column that has one becomes text."""
     if wording.WITHHELD not in table.columns:
         return table

@@ -75,6 +75,34 @@ def current_build(published: Path, audience: str) -> Build | None:
     manifest = _read_json(published / "manifest.json")
     if manifest is None:
         return None
+    return _of(published, manifest, audience, _read_json(published / "gate.json"))
+
+
+def stored_build(published: Path, audience: str, build_id: str = "") -> Build:
+    """A build by its id, or the current one, with the gate result of its own day.
+
+    What it holds depends on the published files alone, never on what the gate said later. Raises
+    PublishedFilesBroken when there is no such build or no file of it for the audience.
+    """
+    manifest = _read_json(published / "manifest.json")
+    if build_id and (manifest is None or manifest["build_id"] != build_id):
+        kept = {
+            path.stem.removeprefix("manifest_"): path for path in published.glob("manifest_*.json")
+        }
+        if build_id not in kept:
+            there = ", ".join(sorted(kept)) or "none"
+            raise PublishedFilesBroken(
+                f"There is no published build {build_id}. Builds that are kept: {there}"
+            )
+        manifest = _read_json(kept[build_id])
+    if manifest is None:
+        raise PublishedFilesBroken("Nothing has been published yet. Run `imaging run`.")
+    return _of(published, manifest, audience, None)
+
+
+def _of(
+    published: Path, manifest: dict[str, Any], audience: str, gate: dict[str, Any] | None
+) -> Build:
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise PublishedFilesBroken(
             f"{published / 'manifest.json'} has schema version {manifest.get('schema_version')}, "
@@ -88,7 +116,7 @@ def current_build(published: Path, audience: str) -> Build | None:
     shown = _shown_to(manifest, audience)
     path, sql_path = _file(published, shown), _file(published, manifest["audiences"][audience])
     manifest_gate = manifest.get("gate", {"passed": True, "checked_at": manifest["created_at"]})
-    gate = _read_json(published / "gate.json") or manifest_gate
+    gate = gate or manifest_gate
     return Build(
         build_id=manifest["build_id"],
         created_at=datetime.fromisoformat(manifest["created_at"]),

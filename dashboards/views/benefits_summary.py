@@ -2,13 +2,16 @@
 
 from dashboards.components import benefit_table, network_map, trend
 from dashboards.data.queries import benefits, organisations
+from dashboards.export import button
 from dashboards.page import current_page
 
 REGISTER = "Benefit register, whole network, all modalities"
+PLANNED = "Planned value a year by promise, whole network"
 
 page = current_page()
 register = benefit_table.as_displayed(benefits.summary(page.build))
 benefit_table.headline(benefits.overview(page.build).row(0, named=True))
+button.show(page.build)
 benefit_table.show(
     register,
     title=REGISTER,
@@ -24,10 +27,7 @@ page.footer(
     source="marts.rpt_benefits_summary",
 )
 page.figure(benefit_table.appraisal(benefits.appraisal(page.build)), source="statistics.appraisal")
-page.figure(
-    benefit_table.planned(register, title="Planned value a year by promise, whole network"),
-    source="marts.rpt_benefits_summary",
-)
+page.figure(benefit_table.planned(register, title=PLANNED), source="marts.rpt_benefits_summary")
 page.figure(
     network_map.timeline(
         organisations.go_lives(page.build), title="Go-lives of the programme parties, whole network"

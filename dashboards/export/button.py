@@ -1,0 +1,73 @@
+"""The button of the board's page: makes the pack of the build that is shown, and hands it over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import streamlit as st
+
+from dashboards.data.published import Build
+from dashboards.settings import Settings
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 120
+KINDS = {
+    "pdf": ("PDF", "application/pdf"),
+    "pptx": (
+        "PowerPoint",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ),
+}
+
+
+class PackNotMade(RuntimeError):
+    """The pack could not be made; the text says why."""
+
+
+def show(build: Build) -> None:
+    """A button that makes the pack, then one for each of its two files."""
+    settings = Settings()
+    wanted = f"board_pack_{build.build_id}_{settings.audience}"
+    with st.container(horizontal=True, key="board_pack"):
+        if st.button("Make the board pack", key="make_pack", help="PDF and PowerPoint"):
+            st.session_state["board_pack"] = wanted
+        if st.session_state.get("board_pack") != wanted:
+            return
+        try:
+            with st.spinner("Making the board pack"):
+                made = _made(str(settings.published_folder), build.build_id, settings.audience)
+        except PackNotMade as error:
+            st.error(str(error))
+            return
+        for ending, (label, mime) in KINDS.items():
+            st.download_button(
+                f"Download {label}",
+                made[ending],
+                file_name=f"{wanted}.{ending}",
+                mime=mime,
+                key=f"pack_{ending}",
+                on_click="ignore",
+            )
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _made(published: str, build_id: str, audience: str) -> dict[str, bytes]:
+    """Ending -> bytes of the pack of a build for an audience; made once, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "dashboards.export", "--to", folder]
+        command += ["--published", str(Path(published).resolve())]
+        command += ["--build", build_id, "--audience", audience]
+        try:
+            done = subprocess.run(
+                command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PackNotMade(f"The board pack was not ready after {SECONDS} s.") from error
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or ["no reason was given"]
+            raise PackNotMade(f"The board pack could not be made: {last[0]}")
+        found = {path.suffix[1:]: path.read_bytes() for path in Path(folder).iterdir()}
+    return {ending: found[ending] for ending in KINDS}
