@@ -12,8 +12,15 @@ def page_of(entry: Entry) -> st.Page:
     return st.Page(f"views/{entry.view}.py", title=entry.title, icon=entry.icon)
 
 
-st.set_page_config(page_title="Imaging network", page_icon=":material/radiology:", layout="wide")
+st.set_page_config(
+    page_title="Imaging network",
+    page_icon=":material/radiology:",
+    layout="wide",
+    # Without an entry of its own Streamlit hides the menu, and with it the choice of light or dark.
+    menu_items={"About": "The figures of an imaging network, from its published files."},
+)
 theme.apply_styles()
+theme.keep_choice(["start", *(entry.view for entry in ENTRIES)])
 
 pages = {entry: page_of(entry) for entry in ENTRIES}
 # The first page again, for the bare address: Streamlit serves its default page only there.
