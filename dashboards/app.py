@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboards.components import menu, theme
+from dashboards.components import appearance, menu, theme
 from dashboards.contents import ENTRIES, Entry
 from dashboards.page import follow_new_builds, prepare
 
@@ -20,7 +20,6 @@ st.set_page_config(
     menu_items={"About": "The figures of an imaging network, from its published files."},
 )
 theme.apply_styles()
-theme.keep_choice(["start", *(entry.view for entry in ENTRIES)])
 
 pages = {entry: page_of(entry) for entry in ENTRIES}
 # The first page again, for the bare address: Streamlit serves its default page only there.
@@ -29,6 +28,8 @@ start = st.Page(
 )
 chosen = st.navigation([start, *pages.values()], position="hidden")
 menu.show([(entry.reader, page) for entry, page in pages.items()])
+with st.sidebar:
+    appearance.follow_theme(["start", *(entry.view for entry in ENTRIES)])
 follow_new_builds()
 # The filters are made here and not in the views: only then does Streamlit keep them in the
 # address from page to page, and restore them on Back.

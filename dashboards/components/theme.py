@@ -6,8 +6,6 @@ tests/dashboards/test_theme.py. Streamlit's own parts take the same colours from
 .streamlit/config.toml.
 """
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import plotly.graph_objects as go
@@ -106,7 +104,7 @@ DARK = Palette(
     mark="#E8EDEE",
     improvement="#5FA8EE",
     concern="#F29A4A",
-    neutral="#D98CBB",
+    neutral="#C2588F",
     target="#4DB27C",
     series=("#4C9BE8", "#F29A4A", "#E8EDEE", "#C2588F"),
     nested=("#2F5F8F", "#5FA8EE", "#CBE5FF"),
@@ -189,16 +187,6 @@ table.plain .tag {display: inline-block; border: 1px solid var(--axis); border-r
 }
 """
 
-_KEEP = """
-(() => {
-    const loaded = new URL(performance.getEntriesByType("navigation")[0].name).pathname;
-    const key = path => `stActiveTheme-${path}-v2`;
-    const chosen = localStorage.getItem(key(loaded));
-    const folder = loaded.replace(/[^/]*$/, "");
-    if (chosen) PATHS.forEach(view => localStorage.setItem(key(folder + view), chosen));
-})();
-"""
-
 
 def active() -> Palette:
     """The palette of the theme on the reader's screen; light where nobody looks, as in a file."""
@@ -211,20 +199,6 @@ def apply_styles() -> None:
     values = ((field.name, getattr(palette, field.name)) for field in fields(palette))
     colours = " ".join(f"--{name}: {value};" for name, value in values if isinstance(value, str))
     st.html(f"<style>\n:root {{{colours}}}\n{_CSS}</style>")
-
-
-def keep_choice(views: Iterable[str]) -> None:
-    """Let a theme chosen on one page hold on every page of this browser.
-
-    Streamlit 1.67 (read on 28 November 2026) keeps the choice under the path that was loaded, so a
-    reload or a link to another page would lose it. views are the addresses of the pages. Runs again
-    when the theme changes, because its text does.
-    """
-    paths = json.dumps(["", *views])
-    st.html(
-        f"<script>/* {st.context.theme.type} */ {_KEEP.replace('PATHS', paths)}</script>",
-        unsafe_allow_javascript=True,
-    )
 
 
 def lay_out(figure: go.Figure, *, title: str, height: int = 320) -> go.Figure:

@@ -65,7 +65,12 @@ def _lab(colour: str, seen_by: str) -> Three:
 
 def difference(one: str, other: str, seen_by: str) -> float:
     """CIEDE2000 of two colours given as #RRGGBB, as one of SEEN_BY sees them."""
-    (l1, a1, b1), (l2, a2, b2) = _lab(one, seen_by), _lab(other, seen_by)
+    return ciede2000(_lab(one, seen_by), _lab(other, seen_by))
+
+
+def ciede2000(one: Three, other: Three) -> float:
+    """The difference of two colours given in CIELAB."""
+    (l1, a1, b1), (l2, a2, b2) = one, other
     chroma = (hypot(a1, b1) + hypot(a2, b2)) / 2
     stretch = 1.5 - 0.5 * sqrt(chroma**7 / (chroma**7 + 25.0**7))
     c1, c2 = hypot(a1 * stretch, b1), hypot(a2 * stretch, b2)
