@@ -171,7 +171,9 @@ table.plain .tag {display: inline-block; border: 1px solid var(--axis); border-r
     table.plain tbody th {display: block;}
     table.plain td {border: 0; padding: 0.2rem 0;}
     table.plain td::before {content: attr(data-label) ": "; color: var(--quiet);}
-    table.plain tbody th {border: 0; padding: 0.6rem 0 0 0;}
+    table.plain tbody th {border: 0; padding: 0.6rem 0 0 0; font-weight: 700;}
+    table.plain tbody th .quiet {font-weight: 400;}
+    table.plain .right {text-align: left;}
     table.plain tbody tr {border-bottom: 1px solid var(--rule); padding-bottom: 0.5rem;}
 }
 [class*="st-key-wide_"] {overflow-x: auto;}
