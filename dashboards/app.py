@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboards.components import menu, theme
+from dashboards.components import appearance, menu, theme
 from dashboards.contents import ENTRIES, Entry
 from dashboards.page import follow_new_builds, prepare
 
@@ -12,7 +12,13 @@ def page_of(entry: Entry) -> st.Page:
     return st.Page(f"views/{entry.view}.py", title=entry.title, icon=entry.icon)
 
 
-st.set_page_config(page_title="Imaging network", page_icon=":material/radiology:", layout="wide")
+st.set_page_config(
+    page_title="Imaging network",
+    page_icon=":material/radiology:",
+    layout="wide",
+    # Without an entry of its own Streamlit hides the menu, and with it the choice of light or dark.
+    menu_items={"About": "The figures of an imaging network, from its published files."},
+)
 theme.apply_styles()
 
 pages = {entry: page_of(entry) for entry in ENTRIES}
@@ -22,6 +28,8 @@ start = st.Page(
 )
 chosen = st.navigation([start, *pages.values()], position="hidden")
 menu.show([(entry.reader, page) for entry, page in pages.items()])
+with st.sidebar:
+    appearance.follow_theme(["start", *(entry.view for entry in ENTRIES)])
 follow_new_builds()
 # The filters are made here and not in the views: only then does Streamlit keep them in the
 # address from page to page, and restore them on Back.

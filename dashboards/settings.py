@@ -3,6 +3,7 @@
 The only module of the dashboards that reads the environment (prefix IMAGING_).
 """
 
+import os
 from pathlib import Path
 
 from pydantic import Field
@@ -27,3 +28,8 @@ class Settings(BaseSettings):
     def published_folder(self) -> Path:
         """The folder that holds manifest.json, gate.json and the published DuckDB files."""
         return self.published or self.home / "published"
+
+    @staticmethod
+    def with_published(folder: Path) -> dict[str, str]:
+        """The environment of a child process that serves this published folder."""
+        return os.environ | {"IMAGING_PUBLISHED": str(folder.resolve())}

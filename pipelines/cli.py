@@ -687,6 +687,24 @@ def _until_it_ends(command: list[str]) -> int:
 
 
 @app.command()
+def screenshots(
+    published: Annotated[
+        Path | None, typer.Option(help="Folder of the published files; default: what is served.")
+    ] = None,
+    height: Annotated[int, typer.Option(help="How much of the top of a page, in pixels.")] = 1400,
+) -> None:
+    """Take pictures of every page into docs/screenshots: wide and phone, light and dark.
+
+    Needs Chromium and the packages of [dev]; refuses a build that is not synthetic.
+    """
+    export_environment(Settings())
+    command = [sys.executable, "-m", "dashboards.screenshots", "--height", str(height)]
+    if published is not None:
+        command += ["--published", str(published.resolve())]
+    raise typer.Exit(subprocess.call(command, cwd=PROJECT_ROOT))
+
+
+@app.command()
 def dagster(
     port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1.")] = None,
 ) -> None:

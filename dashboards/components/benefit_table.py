@@ -38,7 +38,8 @@ MONEY_PER = "GBP per "
 # Units that are written out behind the number.
 _WRITTEN_OUT = {"nights", "TB"}
 SIDES = {"increase": "at least", "decrease": "at most"}
-FILLS = {"CRB": theme.BLUE, "NCRB": theme.DARK_GREY, "SB": theme.PLUM}
+# Where the colour of a class of benefit stands in theme.Palette.series.
+FILLS = {"CRB": 0, "NCRB": 2, "SB": 3}
 
 
 def headline(row: dict[str, Any]) -> None:
@@ -110,7 +111,7 @@ def rows(frame: pl.DataFrame, *, title: str) -> Figure:
 def planned(frame: pl.DataFrame, *, title: str) -> Figure:
     """One bar per promise that has a planned value, coloured by class."""
     priced = frame.filter(pl.col("planned_value_gbp_per_year").is_not_null())
-    chart = go.Figure()
+    chart, palette = go.Figure(), theme.active()
     for kind in priced["benefit_class"].unique(maintain_order=True):
         rows = priced.filter(pl.col("benefit_class") == kind)
         chart.add_trace(
@@ -119,10 +120,10 @@ def planned(frame: pl.DataFrame, *, title: str) -> Figure:
                 y=[f"{row['benefit_id']} {row['title']}" for row in rows.to_dicts()],
                 orientation="h",
                 name=wording.CLASSES.get(kind, kind),
-                marker={"color": FILLS.get(kind, theme.GREY)},
+                marker={"color": palette.series[FILLS[kind]] if kind in FILLS else palette.other},
                 text=[wording.number(v, "gbp") for v in rows["planned_value_gbp_per_year"]],
                 textposition="outside",
-                textfont={"size": 13, "color": theme.INK},
+                textfont={"size": 13, "color": palette.ink},
                 cliponaxis=False,
                 hovertemplate="%{y}: %{text} a year<extra></extra>",
             )
@@ -135,7 +136,7 @@ def planned(frame: pl.DataFrame, *, title: str) -> Figure:
             orientation="h",
             mode="markers",
             name="After optimism",
-            marker={"symbol": "line-ns", "size": 20, "line": {"width": 3, "color": theme.INK}},
+            marker={"symbol": "line-ns", "size": 20, "line": {"width": 3, "color": palette.ink}},
             text=[wording.number(v, "gbp") for v in adjusted["planned_adjusted_gbp_per_year"]],
             hovertemplate="%{y}: %{text} a year after optimism<extra></extra>",
         )
@@ -170,7 +171,7 @@ def planned(frame: pl.DataFrame, *, title: str) -> Figure:
         for status in priced["source_status"].unique(maintain_order=True)
     ]
     notes.append(
-        "The black mark is the plan after optimism: less a share that the line of the register gives "
+        "The upright mark is the plan after optimism: less a share that the line of the register gives "
         "itself, else that of its class. What is realised is never reduced by it."
     )
     return Figure(

@@ -44,9 +44,10 @@ def peers(
         own = "hidden" if wording.any_hidden(mine, value) else own
         said = known.height == 1 and mine.height and mine[value][0] is not None
         takeaway += f"; {mine['organisation'][0]} {own}." if mine.height and not said else "."
-    fills = [theme.BLUE if own else theme.GREY for own in frame["is_mine"]]
+    palette = theme.active()
+    fills = [palette.accent if own else palette.other for own in frame["is_mine"]]
     if mine.is_empty():
-        fills = [theme.BLUE] * frame.height
+        fills = [palette.accent] * frame.height
     chart = _bars(frame["organisation"].to_list(), frame[value].to_list(), fills, unit)
     folded = ["<br>".join(wrap(name, MOST_LETTERS)) for name in frame["organisation"]]
     written = wording.all_told(frame, value, unit)
@@ -67,7 +68,8 @@ def groups(frame: pl.DataFrame, *, unit: str, counted: str, title: str, takeaway
 
     A withheld group has no bar. counted says what the denominators count.
     """
-    fills = [theme.BLUE if known else theme.GREY for known in frame["is_group_known"]]
+    palette = theme.active()
+    fills = [palette.accent if known else palette.other for known in frame["is_group_known"]]
     names = frame["patient_group"].to_list()
     chart = _bars(names, frame["value"].to_list(), fills, unit)
     written = [
@@ -111,7 +113,7 @@ def scanners(
         for row in frame.to_dicts()
     ]
     values = frame["utilisation_rate"].to_list()
-    chart = _bars(names, values, [theme.BLUE] * frame.height, "rate")
+    chart = _bars(names, values, [theme.active().accent] * frame.height, "rate")
     notes = [*_target_lines(chart, targets), *counted]
     theme.lay_out(chart, title=title, height=60 + 21 * max(frame.height, 2))
     _axes(chart, "rate")
@@ -133,7 +135,8 @@ def conventions(frame: pl.DataFrame, *, title: str) -> Figure:
             f"{number(top['utilisation_rate'], 'rate')} ({top['convention_name']}); "
             f"ours {number(own[0] if own else None, 'rate')}."
         )
-    fills = [theme.BLUE if name == "nested" else theme.GREY for name in frame["convention"]]
+    palette = theme.active()
+    fills = [palette.accent if name == "nested" else palette.other for name in frame["convention"]]
     chart = _bars(
         frame["convention_name"].to_list(), frame["utilisation_rate"].to_list(), fills, "rate"
     )
@@ -153,12 +156,13 @@ def counts(
     frame: pl.DataFrame, *, label: str, value: str, title: str, takeaway: str, hint: str
 ) -> Figure:
     """Bars of stored counts per label; several rows of one label stand end to end."""
+    palette = theme.active()
     chart = go.Figure(
         go.Bar(
             x=frame[value].to_list(),
             y=[str(name).replace("_", " ") for name in frame[label]],
             orientation="h",
-            marker={"color": theme.BLUE, "line": {"color": "white", "width": 1}},
+            marker={"color": palette.accent, "line": {"color": palette.background, "width": 1}},
             text=frame[hint].to_list(),
             textposition="none",
             hovertemplate="%{y}<br>%{text}: %{x:,}<extra></extra>",
@@ -181,14 +185,15 @@ def bands(frame: pl.DataFrame, *, title: str) -> Figure:
         if when
         else "No waiting list is stored for this choice."
     )
+    palette = theme.active()
     chart = go.Figure(
         go.Bar(
             x=names,
             y=frame["waiting_count"].to_list(),
-            marker={"color": [theme.ORANGE if x else theme.BLUE for x in late]},
+            marker={"color": [palette.concern if x else palette.accent for x in late]},
             text=wording.all_told(frame, "waiting_count", "count"),
             textposition="outside",
-            textfont={"size": 13, "color": theme.INK},
+            textfont={"size": 13, "color": palette.ink},
             cliponaxis=False,
             hovertemplate="%{x} whole weeks: %{y:,}<extra></extra>",
         )
@@ -232,14 +237,14 @@ def _axes(chart: go.Figure, unit: str) -> None:
 def _target_lines(chart: go.Figure, targets: pl.DataFrame | None) -> list[str]:
     if targets is None:
         return []
-    notes = []
+    notes, palette = [], theme.active()
     for row in targets.iter_rows(named=True):
         verified = row["source_status"] == "verified"
-        # A white line below keeps the target visible where it crosses a bar.
-        chart.add_vline(x=row["target_value"], line={"width": 5, "color": "white"})
+        # A line of the background below keeps the target visible where it crosses a bar.
+        chart.add_vline(x=row["target_value"], line={"width": 5, "color": palette.background})
         chart.add_vline(
             x=row["target_value"],
-            line={"color": theme.GREEN, "width": 2, "dash": "dash" if verified else "dot"},
+            line={"color": palette.target, "width": 2, "dash": "dash" if verified else "dot"},
         )
         notes.append(f"Green line: {wording.target(row)}, source: {row['source']}.")
     return notes

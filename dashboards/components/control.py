@@ -25,12 +25,13 @@ OF_MONTHS = (
 )
 CHARTED = "charted_value"
 LIMITS = {"mean": ("Mean", "solid"), "upl": ("Process limits", "dash"), "lpl": ("", "dash")}
-# Stored kind of a point, and of an icon: how it looks. A ring is told apart without its colour too.
+# Stored kind of a point, and of an icon: how it looks, the colour by its name in theme.Palette. A
+# ring is told apart without its colour too.
 RINGS = {
-    "special_cause_improvement": ("Special cause, improving", theme.BLUE, "circle-open"),
-    "special_cause_concern": ("Special cause, concerning", theme.ORANGE, "square-open"),
-    "special_cause_neutral_high": ("Special cause, higher", theme.PLUM, "triangle-up-open"),
-    "special_cause_neutral_low": ("Special cause, lower", theme.PLUM, "triangle-down-open"),
+    "special_cause_improvement": ("Special cause, improving", "improvement", "circle-open"),
+    "special_cause_concern": ("Special cause, concerning", "concern", "square-open"),
+    "special_cause_neutral_high": ("Special cause, higher", "neutral", "triangle-up-open"),
+    "special_cause_neutral_low": ("Special cause, lower", "neutral", "triangle-down-open"),
 }
 SIGNS = {
     "common_cause": ("∿", ""),
@@ -104,6 +105,7 @@ def _joined(drawn: Figure, points: pl.DataFrame, *, keep_value: bool) -> pl.Data
 
 
 def _limits(table: pl.DataFrame, on: str) -> list[go.Scatter]:
+    colour = theme.active().limit
     return [
         go.Scatter(
             x=table[on].to_list(),
@@ -112,7 +114,7 @@ def _limits(table: pl.DataFrame, on: str) -> list[go.Scatter]:
             mode="lines",
             connectgaps=False,
             showlegend=bool(label),
-            line={"color": theme.GREY, "width": 1.25, "dash": dash, "shape": "hvh"},
+            line={"color": colour, "width": 1.25, "dash": dash, "shape": "hvh"},
             hoverinfo="skip",
         )
         for column, (label, dash) in LIMITS.items()
@@ -122,13 +124,19 @@ def _limits(table: pl.DataFrame, on: str) -> list[go.Scatter]:
 
 def _rings(table: pl.DataFrame, on: str, column: str) -> list[go.Scatter]:
     found = {kind: table.filter(pl.col("point_type") == kind) for kind in RINGS}
+    palette = theme.active()
     return [
         go.Scatter(
             x=found[kind][on].to_list(),
             y=found[kind][column].to_list(),
             name=label,
             mode="markers",
-            marker={"symbol": symbol, "size": 13, "color": colour, "line": {"width": 2}},
+            marker={
+                "symbol": symbol,
+                "size": 13,
+                "color": getattr(palette, colour),
+                "line": {"width": 2},
+            },
             text=found[kind]["special_cause_type"].to_list(),
             hovertemplate=f"%{{x|%b %Y}}<br>{label}: %{{text}}<extra></extra>",
         )

@@ -139,11 +139,11 @@ def size(value: float | None, unit: str | None) -> str:
 def by_month_since(frame: pl.DataFrame, row: dict[str, Any]) -> Figure:
     """The event study; one row per month since go-live, row is that of the measure."""
     unit, title = row["change_unit"], f"Month by month since go-live, {row['metric']}"
-    chart = go.Figure()
+    chart, palette = go.Figure(), theme.active()
     parts = (
-        (frame.filter(pl.col("months_since") < 0), "Pretended earlier go-live", theme.GREY,
+        (frame.filter(pl.col("months_since") < 0), "Pretended earlier go-live", palette.other,
          "square-open"),
-        (frame.filter(pl.col("months_since") >= 0), "After go-live", theme.BLUE, "circle"),
+        (frame.filter(pl.col("months_since") >= 0), "After go-live", palette.accent, "circle"),
     )  # fmt: skip
     for part, label, colour, symbol in parts:
         chart.add_trace(
@@ -160,8 +160,8 @@ def by_month_since(frame: pl.DataFrame, row: dict[str, Any]) -> Figure:
         )
     theme.lay_out(chart, title=title)
     chart.update_layout(showlegend=True, height=chart.layout.height + 2 * trend.LEGEND_LINE)
-    chart.add_hline(y=0, line={"width": 1.5, "color": theme.INK})
-    chart.add_vline(x=-0.5, line={"width": 1, "dash": "dot", "color": theme.GREY})
+    chart.add_hline(y=0, line={"width": 1.5, "color": palette.ink})
+    chart.add_vline(x=-0.5, line={"width": 1, "dash": "dot", "color": palette.other})
     chart.update_xaxes(title_text="Months since the month of go-live, which is 0", dtick=3)
     chart.update_yaxes(tickformat="+.1~%" if unit in {"rate", "relative"} else "+,.3~g")
     after = parts[1][0].drop_nulls("change")
@@ -174,9 +174,9 @@ def by_month_since(frame: pl.DataFrame, row: dict[str, Any]) -> Figure:
             f"{change(last['change'], unit)} in month {last['months_since']}."
         )
     notes = [
-        "Dots are means of the parties of that month, bars their 95 % intervals; the black line is no "
+        "Dots are means of the parties of that month, bars their 95 % intervals; the unbroken line is no "
         "effect. Left of the dotted line stand months before go-live, as if it had come earlier: they "
-        "should lie about the black line.",
+        "should lie about the unbroken line.",
         "The months are of different parties: few are compared in the last ones (table), and too few "
         "have no interval.",
     ]
@@ -189,10 +189,10 @@ def by_party(frame: pl.DataFrame, row: dict[str, Any]) -> Figure:
     """Own effect of each party, and the estimate without it; one row per party."""
     unit, title = row["change_unit"], f"By party, {row['metric']}"
     parties = frame["party"].to_list()
-    chart = go.Figure()
+    chart, palette = go.Figure(), theme.active()
     for column, label, colour, symbol in (
-        ("change_without_it", "All others without this party", theme.GREY, "square-open"),
-        ("change", "This party alone", theme.BLUE, "circle"),
+        ("change_without_it", "All others without this party", palette.other, "square-open"),
+        ("change", "This party alone", palette.accent, "circle"),
     ):
         reach = {"error_x": _reach(frame, column, colour)} if column != "change" else {}
         chart.add_trace(
@@ -210,7 +210,7 @@ def by_party(frame: pl.DataFrame, row: dict[str, Any]) -> Figure:
         )
     theme.lay_out(chart, title=title, height=150 + 34 * max(len(parties), 1))
     chart.update_layout(showlegend=True)
-    chart.add_vline(x=0, line={"width": 1.5, "color": theme.INK})
+    chart.add_vline(x=0, line={"width": 1.5, "color": palette.ink})
     chart.update_xaxes(tickformat="+.1~%" if unit in {"rate", "relative"} else "+,.3~g", nticks=6)
     chart.update_yaxes(
         autorange="reversed", type="category", categoryorder="array", categoryarray=parties

@@ -51,12 +51,13 @@ def key(events: pl.DataFrame) -> str:
 def draw(figure: go.Figure, events: pl.DataFrame, table: pl.DataFrame, on: str, step: str) -> None:
     """Add a line with sign and number for each event of within(), and a band for an external one."""
     first, last = _bounds(table, on, step)
+    palette = theme.active()
     for event in events.filter(pl.col("event_type") == "external").iter_rows(named=True):
         begins = max(event["event_on"], first)
         figure.add_vrect(
             x0=begins,
             x1=min(event["ends_on"] or event["event_on"], last),
-            fillcolor=theme.PALE_GREY,
+            fillcolor=palette.band,
             opacity=0.5,
             line_width=0,
             layer="below",
@@ -69,7 +70,7 @@ def draw(figure: go.Figure, events: pl.DataFrame, table: pl.DataFrame, on: str, 
             showarrow=False,
             xanchor="left",
             yanchor="bottom",
-            font={"size": 12, "color": theme.DARK_GREY},
+            font={"size": 12, "color": palette.label},
         )
     # The name of a band stands between the drawing and the legend.
     figure.update_layout(legend_y=1.08)
@@ -88,7 +89,7 @@ def draw(figure: go.Figure, events: pl.DataFrame, table: pl.DataFrame, on: str, 
                 marker={
                     "symbol": SYMBOLS.get(kind, "circle"),
                     "size": 10,
-                    "color": theme.INK,
+                    "color": palette.mark,
                 },
                 text=names(rows),
                 hovertemplate="%{text}<extra></extra>",
@@ -97,7 +98,7 @@ def draw(figure: go.Figure, events: pl.DataFrame, table: pl.DataFrame, on: str, 
             )
         )
         for when in rows["event_on"].unique().to_list():
-            figure.add_vline(x=when, line={"width": 1, "dash": "dot", "color": theme.GREY})
+            figure.add_vline(x=when, line={"width": 1, "dash": "dot", "color": palette.axis})
     for place, row in enumerate(points.iter_rows(named=True)):
         figure.add_annotation(
             x=row["event_on"],
@@ -107,8 +108,8 @@ def draw(figure: go.Figure, events: pl.DataFrame, table: pl.DataFrame, on: str, 
             showarrow=False,
             yanchor="top",
             borderpad=1,
-            bgcolor="rgba(255, 255, 255, 0.8)",
-            font={"size": 12, "color": theme.INK},
+            bgcolor=palette.veil,
+            font={"size": 12, "color": palette.ink},
         )
     figure.update_layout(
         yaxis9={

@@ -12,11 +12,11 @@ from dashboards.components.marks import SYMBOLS
 
 def timeline(frame: pl.DataFrame, *, title: str) -> Figure:
     """One row of markers per party: archive, viewing and network reporting go-live."""
-    chart = go.Figure()
+    chart, palette = go.Figure(), theme.active()
     fills = {
-        "go_live_archive": theme.BLUE,
-        "go_live_viewing": theme.ORANGE,
-        "go_live_network_reporting": theme.DARK_GREY,
+        "go_live_archive": palette.series[0],
+        "go_live_viewing": palette.series[1],
+        "go_live_network_reporting": palette.series[2],
     }
     for kind in frame["event_type"].unique(maintain_order=True).sort():
         rows = frame.filter(pl.col("event_type") == kind)
@@ -30,7 +30,7 @@ def timeline(frame: pl.DataFrame, *, title: str) -> Figure:
                 marker={
                     "symbol": [SYMBOLS[kind] if s else f"{SYMBOLS[kind]}-open" for s in sure],
                     "size": 13,
-                    "color": fills.get(kind, theme.INK),
+                    "color": fills.get(kind, palette.mark),
                     "line": {"width": 2},
                 },
                 text=[wording.status(s) for s in rows["source_status"]],
@@ -63,6 +63,7 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
     rows = frame["acquired_by"].unique(maintain_order=True).to_list()
     columns = frame["reported_by"].unique(maintain_order=True).to_list()
     columns = [*[r for r in rows if r in columns], *[c for c in columns if c not in rows]]
+    palette = theme.active()
     cells = {(r["acquired_by"], r["reported_by"]): r for r in frame.to_dicts()}
     shown = [[cells.get((row, column)) for column in columns] for row in rows]
     chart = go.Figure(
@@ -73,7 +74,7 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
                 [c["report_count"] if c and not c["is_own"] else None for c in line]
                 for line in shown
             ],
-            colorscale=[[0, "#F0F4F5"], [0.5, "#8FB8DE"], [1, "#41B6E6"]],
+            colorscale=[[place / 2, shade] for place, shade in enumerate(palette.shades)],
             showscale=False,
             xgap=2,
             ygap=2,
@@ -87,7 +88,7 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
                 y=row,
                 text=wording.told(cell, "report_count", "count") if cell else "",
                 showarrow=False,
-                font={"size": 13, "color": theme.INK},
+                font={"size": 13, "color": palette.ink},
             )
     theme.lay_out(chart, title=title, height=460)
     chart.update_xaxes(side="top", tickangle=-35, showgrid=False)

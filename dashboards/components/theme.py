@@ -1,102 +1,206 @@
-"""Colours, fonts and page styles: NHS identity colours, chosen for contrast on white."""
+"""Colours of the light and the dark theme, fonts and page styles.
+
+The only module with colours in it. Contrast (WCAG 2.2: words 4.5:1, graphics 3:1) and the
+difference between colours for readers without one of the three kinds of cone are tested:
+tests/dashboards/test_theme.py. Streamlit's own parts take the same colours from
+.streamlit/config.toml.
+"""
+
+from dataclasses import dataclass, fields
 
 import plotly.graph_objects as go
 import streamlit as st
 
-BLUE = "#005EB8"
-DARK_BLUE = "#003087"
-PALE_BLUE = "#A9CCEC"
-GREY = "#768692"
-DARK_GREY = "#425563"
-PALE_GREY = "#D8DDE0"
-INK = "#212B32"
-ORANGE = "#D5541A"
-GREEN = "#00703C"
-PLUM = "#7C2855"
-# Line colours differ in lightness as well as in hue, and every line has its own marker too.
-SERIES = (BLUE, ORANGE, DARK_GREY, PLUM)
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of one theme by what they mean, each as #RRGGBB.
+
+    Words: ink, label (of axes and marks), quiet (small print), accent. Areas: background, surface
+    (a strip or heading of a group), band (an external event), veil (below a number on a drawing;
+    with transparency). Lines: grid, rule, axis, edge (round a bar), focus. Drawings: accent, other
+    (not mine), limit, mark (an event), improvement, concern, neutral, target; series for lines and
+    parts, nested for bars inside each other from the outermost in, classes with their hatching for
+    many parts, shades from few to many.
+    """
+
+    background: str
+    surface: str
+    band: str
+    veil: str
+    ink: str
+    label: str
+    quiet: str
+    grid: str
+    rule: str
+    axis: str
+    edge: str
+    focus: str
+    accent: str
+    other: str
+    limit: str
+    mark: str
+    improvement: str
+    concern: str
+    neutral: str
+    target: str
+    series: tuple[str, ...]
+    nested: tuple[str, ...]
+    classes: tuple[tuple[str, str], ...]
+    shades: tuple[str, ...]
+
+
+# Series differ in lightness as well as in hue, and every line has its own marker too.
+LIGHT = Palette(
+    background="#FFFFFF",
+    surface="#E8EDEE",
+    band="#D8DDE0",
+    veil="rgba(255, 255, 255, 0.8)",
+    ink="#212B32",
+    label="#425563",
+    quiet="#4C6272",
+    grid="#E8EDEE",
+    rule="#D8DDE0",
+    axis="#768692",
+    edge="#425563",
+    focus="#B35A00",
+    accent="#005EB8",
+    other="#768692",
+    limit="#768692",
+    mark="#212B32",
+    improvement="#005EB8",
+    concern="#D5541A",
+    neutral="#7C2855",
+    target="#00703C",
+    series=("#005EB8", "#D5541A", "#212B32", "#AE2573"),
+    nested=("#A9CCEC", "#005EB8", "#003087"),
+    classes=(
+        ("#A9CCEC", ""),
+        ("#D5541A", ""),
+        ("#003087", ""),
+        ("#768692", ""),
+        ("#005A30", "/"),
+        ("#7C2855", "x"),
+        ("#D8DDE0", "."),
+    ),
+    shades=("#F0F4F5", "#8FB8DE", "#41B6E6"),
+)
+DARK = Palette(
+    background="#10181F",
+    surface="#24323C",
+    band="#34444F",
+    veil="rgba(16, 24, 31, 0.8)",
+    ink="#E8EDEE",
+    label="#C3CDD3",
+    quiet="#B4C0C7",
+    grid="#24323C",
+    rule="#3A4A55",
+    axis="#8A9AA5",
+    edge="#C3CDD3",
+    focus="#FFB81C",
+    accent="#5FA8EE",
+    other="#8A9AA5",
+    limit="#8A9AA5",
+    mark="#E8EDEE",
+    improvement="#5FA8EE",
+    concern="#F29A4A",
+    neutral="#C2588F",
+    target="#4DB27C",
+    series=("#4C9BE8", "#F29A4A", "#E8EDEE", "#C2588F"),
+    nested=("#2F5F8F", "#5FA8EE", "#CBE5FF"),
+    classes=(
+        ("#3D4EAE", ""),
+        ("#F29A4A", ""),
+        ("#9CCBF7", ""),
+        ("#97A495", ""),
+        ("#2E8B57", "/"),
+        ("#D05E9F", "x"),
+        ("#F3F6F8", "."),
+    ),
+    shades=("#1B2730", "#24507C", "#2A6AA5"),
+)
 MARKERS = ("circle", "square", "diamond", "triangle-up")
 DASHES = ("solid", "solid", "dash", "dot")
-# Many classes in one stack differ in colour, in lightness and in hatching.
-CLASSES = (
-    (PALE_BLUE, ""),
-    (ORANGE, ""),
-    (DARK_BLUE, ""),
-    (GREY, ""),
-    (GREEN, "/"),
-    (PLUM, "x"),
-    (PALE_GREY, "."),
-)
 FONT = "Arial, 'Liberation Sans', sans-serif"
 CHART_CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset"}
 
 _CSS = """
-<style>
 [data-testid="stMainBlockContainer"] {padding-top: 3.25rem; max-width: 1360px;}
 [data-testid="stCaptionContainer"] p, [data-testid="stCaptionContainer"] {
-    color: #4C6272 !important; opacity: 1 !important; font-size: 0.875rem;}
-.reader {margin: 0.75rem 0 0 0; color: #425563; font-size: 0.9375rem; font-weight: 700;}
+    color: var(--quiet) !important; opacity: 1 !important; font-size: 0.875rem;}
+.reader {margin: 0.75rem 0 0 0; color: var(--label); font-size: 0.9375rem; font-weight: 700;}
 [data-testid="stSidebar"] [data-testid="stVerticalBlock"] {gap: 0.35rem;}
-h1 {border-bottom: 4px solid #005EB8; padding-bottom: 0.4rem !important;}
-.headline {font-size: 1.25rem; font-weight: 700; margin: 0; color: #212B32;}
-.takeaway {font-size: 1.0625rem; margin: 0 0 0.25rem 0; color: #212B32;}
+h1 {border-bottom: 4px solid var(--accent); padding-bottom: 0.4rem !important;}
+.headline {font-size: 1.25rem; font-weight: 700; margin: 0; color: var(--ink);}
+.takeaway {font-size: 1.0625rem; margin: 0 0 0.25rem 0; color: var(--ink);}
 h2 {padding: 0 0 0.25rem 0 !important;}
-.verdict {display: inline-block; border: 1px solid #768692; border-left-width: 6px; border-radius: 3px;
-    padding: 0.1rem 0.5rem; margin: 0 0.25rem 0.25rem 0; font-size: 0.9375rem; color: #212B32;}
-.verdict.improving {border-color: #005EB8;}
-.verdict.concerning {border-color: #D5541A;}
+.verdict {display: inline-block; border: 1px solid var(--axis); border-left-width: 6px; border-radius: 3px;
+    padding: 0.1rem 0.5rem; margin: 0 0.25rem 0.25rem 0; font-size: 0.9375rem; color: var(--ink);}
+.verdict.improving {border-color: var(--improvement);}
+.verdict.concerning {border-color: var(--concern);}
 [data-testid="stExpander"] summary, [data-testid="stExpander"] summary p {
-    color: #005EB8 !important; opacity: 1 !important;}
-.question {font-size: 1.125rem; margin: 0; color: #425563;}
-.strip {background: #E8EDEE; border-left: 6px solid #005EB8; padding: 0.4rem 0.75rem; margin: 0;
-    color: #212B32; font-weight: 700;}
+    color: var(--accent) !important; opacity: 1 !important;}
+.question {font-size: 1.125rem; margin: 0; color: var(--label);}
+.strip {background: var(--surface); border-left: 6px solid var(--accent); padding: 0.4rem 0.75rem; margin: 0;
+    color: var(--ink); font-weight: 700;}
 .scroll {overflow-x: auto;}
-.scroll:focus-visible {outline: 3px solid #FFB81C;}
+.scroll:focus-visible {outline: 3px solid var(--focus);}
 table.plain {border-collapse: collapse; width: 100%; font-size: 0.9375rem;}
-table.plain caption {text-align: left; color: #4C6272; padding: 0 0 0.4rem 0;}
+table.plain caption {text-align: left; color: var(--quiet); padding: 0 0 0.4rem 0;}
 table.plain th {text-align: left; vertical-align: bottom; padding: 0.5rem 0.75rem 0.5rem 0;
-    border-bottom: 2px solid #768692; color: #212B32;}
+    border-bottom: 2px solid var(--axis); color: var(--ink);}
 table.plain td, table.plain tbody th {vertical-align: top; padding: 0.5rem 0.75rem 0.5rem 0;
-    border-bottom: 1px solid #D8DDE0; font-weight: 400;}
+    border-bottom: 1px solid var(--rule); font-weight: 400;}
 table.plain tbody th strong {display: block;}
-table.plain tr.group th {background: #E8EDEE; font-weight: 700; padding: 0.4rem 0.5rem;
-    border-bottom: 1px solid #768692;}
+table.plain tr.group th {background: var(--surface); font-weight: 700; padding: 0.4rem 0.5rem;
+    border-bottom: 1px solid var(--axis);}
 table.plain .number {white-space: nowrap;}
 table.plain .right {text-align: right; white-space: nowrap;}
 table.plain thead .right {white-space: normal;}
 table.plain tr.group .quiet {font-weight: 400;}
 .scroll.tall {max-height: 36rem; overflow-y: auto;}
-.scroll.tall thead th {position: sticky; top: 0; background: white;}
-table.plain .quiet {color: #4C6272; font-size: 0.875rem; display: block;}
-table.plain .tag {display: inline-block; border: 1px solid #768692; border-radius: 3px;
-    padding: 0 0.35rem; font-size: 0.8125rem; color: #425563; white-space: nowrap;}
+.scroll.tall thead th {position: sticky; top: 0; background: var(--background);}
+table.plain .quiet {color: var(--quiet); font-size: 0.875rem; display: block;}
+table.plain .tag {display: inline-block; border: 1px solid var(--axis); border-radius: 3px;
+    padding: 0 0.35rem; font-size: 0.8125rem; color: var(--label); white-space: nowrap;}
 [data-testid="stAlert"] p, [data-testid="stAlert"] li, [data-testid="stAlert"] code {
-    color: #212B32 !important;}
+    color: var(--ink) !important;}
 @media (max-width: 640px) {
     table.plain thead {position: absolute; left: -9999px;}
     table.plain, table.plain caption, table.plain tbody, table.plain tr, table.plain td,
     table.plain tbody th {display: block;}
     table.plain td {border: 0; padding: 0.2rem 0;}
-    table.plain td::before {content: attr(data-label) ": "; color: #4C6272;}
-    table.plain tbody th {border: 0; padding: 0.6rem 0 0 0;}
-    table.plain tbody tr {border-bottom: 1px solid #D8DDE0; padding-bottom: 0.5rem;}
+    table.plain td::before {content: attr(data-label) ": "; color: var(--quiet);}
+    table.plain tbody th {border: 0; padding: 0.6rem 0 0 0; font-weight: 700;}
+    table.plain tbody th .quiet {font-weight: 400;}
+    table.plain .right {text-align: left;}
+    table.plain tbody tr {border-bottom: 1px solid var(--rule); padding-bottom: 0.5rem;}
 }
 [class*="st-key-wide_"] {overflow-x: auto;}
 [class*="st-key-wide_"] > * {min-width: 680px;}
 .st-key-workbench_sql textarea {font-family: monospace; font-size: 0.875rem;}
 @media print {
+    /* The paper is as the screen: light words on white would be lost. */
+    html, body, .stApp {print-color-adjust: exact; -webkit-print-color-adjust: exact;}
     [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stToolbar"],
     .stDownloadButton, [data-testid="stToastContainer"] {display: none !important;}
     [data-testid="stMainBlockContainer"] {max-width: none; padding: 0;}
     [data-testid="stVerticalBlockBorderWrapper"] {break-inside: avoid;}
 }
-</style>
 """
 
 
+def active() -> Palette:
+    """The palette of the theme on the reader's screen; light where nobody looks, as in a file."""
+    return DARK if st.context.theme.type == "dark" else LIGHT
+
+
 def apply_styles() -> None:
-    """Put the page styles in place; once per run."""
-    st.html(_CSS)
+    """Put the page styles in place, in the colours of the active theme; once per run."""
+    palette = active()
+    values = ((field.name, getattr(palette, field.name)) for field in fields(palette))
+    colours = " ".join(f"--{name}: {value};" for name, value in values if isinstance(value, str))
+    st.html(f"<style>\n:root {{{colours}}}\n{_CSS}</style>")
 
 
 def lay_out(figure: go.Figure, *, title: str, height: int = 320) -> go.Figure:
@@ -104,32 +208,37 @@ def lay_out(figure: go.Figure, *, title: str, height: int = 320) -> go.Figure:
 
     The visible title is a heading of the page; the figure keeps the same words as its name.
     """
+    palette = active()
     figure.update_layout(
         meta={"title": title},
         height=height,
         margin={"l": 8, "r": 16, "t": 12, "b": 8},
-        font={"family": FONT, "size": 14, "color": INK},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
+        font={"family": FONT, "size": 14, "color": palette.ink},
+        paper_bgcolor=palette.background,
+        plot_bgcolor=palette.background,
         hovermode="closest",
-        hoverlabel={"font": {"family": FONT, "size": 14}},
+        hoverlabel={
+            "font": {"family": FONT, "size": 14, "color": palette.ink},
+            "bgcolor": palette.background,
+            "bordercolor": palette.axis,
+        },
         legend={
             "orientation": "h",
             "yanchor": "bottom",
             "y": 1.02,
             "x": 0,
-            "font": {"size": 14, "color": INK},
+            "font": {"size": 14, "color": palette.ink},
         },
         showlegend=False,
     )
     axis = {
-        "gridcolor": "#E8EDEE",
-        "linecolor": GREY,
+        "gridcolor": palette.grid,
+        "linecolor": palette.axis,
         "zeroline": False,
         "automargin": True,
         "fixedrange": True,
-        "tickfont": {"size": 13, "color": INK},
-        "title": {"font": {"size": 13, "color": DARK_GREY}},
+        "tickfont": {"size": 13, "color": palette.ink},
+        "title": {"font": {"size": 13, "color": palette.label}},
     }
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)

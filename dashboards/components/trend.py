@@ -39,7 +39,7 @@ def lines(
     """
     table = _with_gaps(frame, on)
     spoken = table if said_of is None else said_of
-    chart = go.Figure()
+    chart, palette = go.Figure(), theme.active()
     for n, (column, label) in enumerate(series.items()):
         many = table.height > 60
         chart.add_trace(
@@ -49,7 +49,7 @@ def lines(
                 name=label,
                 mode="lines" if many else "lines+markers",
                 connectgaps=False,
-                line={"color": theme.SERIES[n], "width": 2.5, "dash": theme.DASHES[n]},
+                line={"color": palette.series[n], "width": 2.5, "dash": theme.DASHES[n]},
                 marker={"symbol": theme.MARKERS[n], "size": 7},
                 hovertemplate=f"%{{x|%d %b %Y}}<br>{label}: %{{y:{_hover(unit)}}}<extra></extra>",
             )
@@ -88,9 +88,9 @@ def bars(
     """
     table = _with_gaps(frame, on)
     spoken = table if said_of is None else said_of
-    chart = go.Figure()
-    fills = (theme.PALE_BLUE, theme.BLUE, theme.DARK_BLUE) if nested else theme.SERIES
-    looks = theme.CLASSES if hatched else [(fill, "") for fill in fills]
+    chart, palette = go.Figure(), theme.active()
+    fills = palette.nested if nested else palette.series
+    looks = palette.classes if hatched else [(fill, "") for fill in fills]
     for n, (column, label) in enumerate(series.items()):
         chart.add_trace(
             go.Bar(
@@ -102,10 +102,10 @@ def bars(
                     "pattern": {
                         "shape": looks[n][1],
                         "fillmode": "overlay",
-                        "fgcolor": "white",
+                        "fgcolor": palette.background,
                         "solidity": 0.4,
                     },
-                    "line": {"color": "white", "width": 0.5},
+                    "line": {"color": palette.edge, "width": 0.5},
                 },
                 hovertemplate=f"%{{x|%d %b %Y}}<br>{label}: %{{y:{_hover(unit)}}}<extra></extra>",
             )
@@ -118,7 +118,7 @@ def bars(
                 y=table[column].to_list(),
                 base=outermost,
                 name=label,
-                marker={"color": theme.ORANGE, "line": {"color": "white", "width": 0.5}},
+                marker={"color": palette.concern, "line": {"color": palette.edge, "width": 0.5}},
                 customdata=table[column].to_list(),
                 hovertemplate=(
                     f"%{{x|%d %b %Y}}<br>{label}: %{{customdata:{_hover(unit)}}}<extra></extra>"
@@ -192,7 +192,7 @@ def _draw_targets(
     chart: go.Figure, table: pl.DataFrame, on: str, targets: pl.DataFrame
 ) -> list[str]:
     start, end = table.select(start=pl.col(on).min(), end=pl.col(on).max()).row(0)
-    shown = []
+    shown, palette = [], theme.active()
     for row in targets.iter_rows(named=True):
         begins = max(row["valid_from"] or start, start)
         ends = min(row["valid_to"] or end, end)
@@ -206,7 +206,7 @@ def _draw_targets(
                 mode="lines",
                 name=wording.target(row),
                 line={
-                    "color": theme.GREEN,
+                    "color": palette.target,
                     "width": 2,
                     "dash": "dash" if verified else "dot",
                 },

@@ -10,6 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from openpyxl import load_workbook
 from playwright.sync_api import Page, expect
 
+from dashboards.components import theme
+
 VIEWS = {
     "benefits_summary": "Benefits summary",
     "go_live_effect": "Effect of go-live",
@@ -68,6 +70,26 @@ def barriers(page: Page) -> list[str]:
         for node in violation["nodes"]
         if not any(violation["id"] == rule and part in node["html"] for rule, part in ALLOWED)
     ]
+
+
+def choose_theme(page: Page, name: str) -> None:
+    """Pick Light or Dark in Streamlit's menu, as a reader does."""
+    page.get_by_test_id("stMainMenu").get_by_role("button").click()
+    page.get_by_test_id(f"stMainMenuItem-theme-{name}").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("stMainMenuList")).to_have_count(0)
+    settle(page)
+    assert_drawn_in(page, theme.DARK if name == "Dark" else theme.LIGHT)
+
+
+def assert_drawn_in(page: Page, palette: theme.Palette) -> None:
+    """Streamlit's ground, our own styles and every drawing are of this theme."""
+    ground = tuple(int(palette.background[place : place + 2], 16) for place in (1, 3, 5))
+    expect(page.get_by_test_id("stApp")).to_have_css("background-color", f"rgb{ground}")
+    own = "() => getComputedStyle(document.documentElement).getPropertyValue('--background').trim()"
+    page.wait_for_function(f"() => ({own})() === '{palette.background}'")
+    for drawing in page.locator(".js-plotly-plot .main-svg:first-child").all():
+        expect(drawing).to_have_css("background-color", f"rgb{ground}")
 
 
 def choose(page: Page, label: str, option: str) -> None:
@@ -225,7 +247,24 @@ def test_the_filters_are_reached_and_used_by_keyboard(page, server):
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing_that_is_ours(page, server, view):
-    """A barrier on a public-sector page is against the law and shuts readers out."""
+    """A barrier on a public-sector page is against the law and shuts readers out, at night too."""
     open_at(page, f"{server.url}/{view}?{BOLTON_QUERY}", VIEWS[view])
     found = barriers(page)
+    choose_theme(page, "Dark")
+    found += [f"dark: {barrier}" for barrier in barriers(page)]
     assert not found, "\n".join(found)
+
+
+def test_a_chosen_theme_holds_on_every_page_and_after_a_reload(page, server):
+    """Who is blinded by white would choose again on each page, and then not come back."""
+    open_at(page, f"{server.url}/throughput", "Throughput")
+    choose_theme(page, "Dark")
+    page.get_by_role("link", name="Image access").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Image access")
+    settle(page)
+    assert_drawn_in(page, theme.DARK)
+    open_at(page, f"{server.url}/waiting_times", "Waiting times")
+    assert_drawn_in(page, theme.DARK)
+    choose_theme(page, "Light")
+    open_at(page, f"{server.url}/throughput", "Throughput")
+    assert_drawn_in(page, theme.LIGHT)

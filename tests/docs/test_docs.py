@@ -15,6 +15,7 @@ PAGES = sorted(
     for path in PROJECT_ROOT.rglob("*.md")
     if not {".venv", "var", "target", "node_modules"} & set(path.relative_to(PROJECT_ROOT).parts)
 )
+THEMES = ("light", "dark")
 VERBS = [
     "synthesise",
     "query",
@@ -28,6 +29,7 @@ VERBS = [
     "run",
     "status",
     "dashboards",
+    "screenshots",
     "dagster",
     "bench",
     "demo",
@@ -45,6 +47,19 @@ def tracked_files() -> list[Path]:
         check=True,
     )
     return [PROJECT_ROOT / name for name in listed.stdout.splitlines()]
+
+
+def test_every_view_is_pictured_in_both_widths_and_themes():
+    """A page that nobody has looked at on a phone or in the dark: `imaging screenshots` shows it."""
+    folder = PROJECT_ROOT / "docs" / "screenshots"
+    page = (folder / "README.md").read_text()
+    assert "synthetic" in page
+    views = {p.stem for p in (PROJECT_ROOT / "dashboards" / "views").glob("*.py")} - {"__init__"}
+    named = {f"{v}_{w}_{t}.webp" for v in views for w in ("wide", "phone") for t in THEMES}
+    assert set(re.findall(r"\((\w+\.webp)\)", page)) == named
+    pictures = {path.name: path.stat().st_size for path in folder.glob("*.webp")}
+    assert set(pictures) == named
+    assert sum(pictures.values()) < 4_000_000
 
 
 def test_generated_pages_and_published_contracts_are_fresh(tmp_path, monkeypatch):
