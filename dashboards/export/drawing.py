@@ -126,7 +126,7 @@ def _series(trace: Any, across: bool) -> Series:
         is_bar=is_bar,
         has_line="lines" in mode and not is_bar,
         has_marks="markers" in mode and not is_bar,
-        colour=colour if isinstance(colour, str) else theme.BLUE,
+        colour=colour if isinstance(colour, str) else theme.LIGHT.accent,
         dash=(trace.line.dash if not is_bar else None) or "solid",
         symbol=symbol if isinstance(symbol, str) else "circle",
         low=low,

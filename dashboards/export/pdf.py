@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import base64
+import re
 from html import escape
 
+from dashboards.components import theme
 from dashboards.components.figure import definition
 from dashboards.export import drawing, svg
 from dashboards.export.model import Item, PackModel, Table
 
 STYLE = """
 @page {size: A4 landscape; margin: 14mm 14mm 16mm 14mm;
-  @bottom-left {content: string(build); font: 8pt 'Liberation Sans', Arial; color: #425563;}
+  @bottom-left {content: string(build); font: 8pt 'Liberation Sans', Arial; color: var(--label);}
   @bottom-right {content: counter(page) ' of ' counter(pages);
-    font: 8pt 'Liberation Sans', Arial; color: #425563;}}
-body {font: 10pt/1.35 'Liberation Sans', Arial, sans-serif; color: #212B32; margin: 0;}
-h1 {font-size: 24pt; margin: 0 0 2mm; border-bottom: 1mm solid #005EB8; padding-bottom: 2mm;}
-h2 {font-size: 18pt; margin: 0 0 1mm; border-bottom: .6mm solid #005EB8; break-before: page;}
+    font: 8pt 'Liberation Sans', Arial; color: var(--label);}}
+body {font: 10pt/1.35 'Liberation Sans', Arial, sans-serif; color: var(--ink); margin: 0;}
+h1 {font-size: 24pt; margin: 0 0 2mm; border-bottom: 1mm solid var(--accent); padding-bottom: 2mm;}
+h2 {font-size: 18pt; margin: 0 0 1mm; border-bottom: .6mm solid var(--accent); break-before: page;}
 h3 {font-size: 13pt; margin: 5mm 0 1mm; break-after: avoid;}
 p {margin: 0 0 1.5mm;} ul {margin: 0 0 2mm; padding-left: 5mm;}
-.build {string-set: build content(); color: #425563;} .question {color: #425563; font-size: 12pt;}
+.build {string-set: build content(); color: var(--label);} .question {color: var(--label); font-size: 12pt;}
 .strong {font-size: 12pt; font-weight: bold;} .takeaway {font-size: 11pt;}
-.verdict {font-weight: bold; border-left: 1.5mm solid #768692; padding-left: 2mm;}
-.verdict.improving {border-color: #005EB8;} .verdict.concerning {border-color: #D5541A;}
+.verdict {font-weight: bold; border-left: 1.5mm solid var(--axis); padding-left: 2mm;}
+.verdict.improving {border-color: var(--accent);} .verdict.concerning {border-color: var(--concern);}
 .takeaway, .verdict, .question {break-after: avoid;}
-.note, .source {font-size: 8.5pt; color: #425563;}
+.note, .source {font-size: 8.5pt; color: var(--label);}
 .figure {break-inside: avoid;} .figure.new {break-before: page;} img {width: 100%; max-height: 96mm;}
 table {border-collapse: collapse; width: 100%; font-size: 8.5pt; margin: 1mm 0 3mm;}
 thead {display: table-header-group;} tr {break-inside: avoid;}
-th {text-align: left; vertical-align: bottom;} thead th {border-bottom: .4mm solid #768692;}
+th {text-align: left; vertical-align: bottom;} thead th {border-bottom: .4mm solid var(--axis);}
 td, th {padding: 1mm 2mm 1mm 0; vertical-align: top;} tbody td, tbody th {
-  border-bottom: .2mm solid #D8DDE0; font-weight: normal;}
-tr.group th {background: #E8EDEE; font-weight: bold; padding-left: 1mm;}
-.quiet {display: block; color: #425563; font-size: 7.5pt; font-weight: normal;}
-.tag {border: .2mm solid #768692; padding: 0 1mm; font-size: 7.5pt;}
+  border-bottom: .2mm solid var(--rule); font-weight: normal;}
+tr.group th {background: var(--surface); font-weight: bold; padding-left: 1mm;}
+.quiet {display: block; color: var(--label); font-size: 7.5pt; font-weight: normal;}
+.tag {border: .2mm solid var(--axis); padding: 0 1mm; font-size: 7.5pt;}
 .wide {font-size: 7.5pt;} .right {text-align: right;}
 """
+
+
+def _coloured(style: str) -> str:
+    """Style sheet in the colours of the light theme; foot lines of a page know no variables."""
+    return re.sub(r"var\(--(\w+)\)", lambda found: getattr(theme.LIGHT, found[1]), style)
 
 
 def write(pack: PackModel) -> bytes:
@@ -98,7 +105,7 @@ def _html(pack: PackModel) -> str:
         f"<title>{escape(pack.title)}</title>"
         f'<meta name="dcterms.created" content="{made}"><meta name="dcterms.modified" '
         f'content="{made}"><meta name="author" content="Imaging network warehouse">'
-        f"<style>{STYLE}</style></head><body>{''.join(body)}</body></html>"
+        f"<style>{_coloured(STYLE)}</style></head><body>{''.join(body)}</body></html>"
     )
 
 

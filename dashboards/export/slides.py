@@ -101,7 +101,7 @@ def _look(frame: Any, size: int, *, bold: bool = False) -> None:
         paragraph.alignment = 1
         paragraph.font.size, paragraph.font.bold = Pt(size), bold
         paragraph.font.name = "Arial"
-        paragraph.font.color.rgb = RGBColor.from_string(theme.INK[1:])
+        paragraph.font.color.rgb = RGBColor.from_string(theme.LIGHT.ink[1:])
 
 
 def _text(slide: Any, lines: Sequence[str], top: float, height: float, size: int) -> None:

@@ -38,7 +38,7 @@ def picture(drawing: Drawing) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'width="{WIDTH}" height="{height}" font-family="Liberation Sans, Arial, sans-serif" '
-        f'font-size="12" fill="{theme.INK}">{"".join(parts)}</svg>'
+        f'font-size="12" fill="{theme.LIGHT.ink}">{"".join(parts)}</svg>'
     )
 
 
@@ -67,11 +67,11 @@ def _along(
 
     parts = []
     for tick in ticks:
-        parts.append(_line(left, up(tick), right, up(tick), "#D8DDE0", 1))
+        parts.append(_line(left, up(tick), right, up(tick), theme.LIGHT.rule, 1))
         parts.append(_text(left - 6, up(tick) + 4, written(tick, drawing.is_rate, ticks), "end"))
-    parts.append(_line(left, bottom, right, bottom, theme.GREY, 1))
+    parts.append(_line(left, bottom, right, bottom, theme.LIGHT.axis, 1))
     if drawing.has_zero_line and low <= 0 <= high:
-        parts.append(_line(left, up(0), right, up(0), theme.INK, 1.5))
+        parts.append(_line(left, up(0), right, up(0), theme.LIGHT.ink, 1.5))
     every = max(1, ceil(len(names) * 74 / (right - left)))
     for n, name in enumerate(names[::-1]):
         if n % every == 0:
@@ -81,7 +81,7 @@ def _along(
         parts.append(_text((left + right) / 2, bottom + 34, drawing.axis_title, "middle"))
     for n, (where, number) in enumerate(drawing.marks):
         if dated and isinstance(where, date) and names[0] <= where <= names[-1]:
-            parts.append(_line(at(where), top, at(where), bottom, theme.GREY, 1, "2 3"))
+            parts.append(_line(at(where), top, at(where), bottom, theme.LIGHT.axis, 1, "2 3"))
             parts.append(_text(at(where), top - 3 + (n % 2) * 12, number.split(" ")[0], "middle"))
     bars = [one for one in drawing.series if one.is_bar]
     stacked = dict.fromkeys(names, 0.0)
@@ -122,11 +122,11 @@ def _across(
 
     parts = []
     for tick in ticks:
-        parts.append(_line(over(tick), top, over(tick), bottom, "#D8DDE0", 1))
+        parts.append(_line(over(tick), top, over(tick), bottom, theme.LIGHT.rule, 1))
         text = written(tick, drawing.is_rate, ticks)
         parts.append(_text(over(tick), bottom + 16, text, "middle"))
     if drawing.has_zero_line and low <= 0 <= high:
-        parts.append(_line(over(0), top, over(0), bottom, theme.INK, 1.5))
+        parts.append(_line(over(0), top, over(0), bottom, theme.LIGHT.ink, 1.5))
     for name, y in places.items():
         text = str(name) if len(str(name)) <= 52 else f"{str(name)[:51]}…"
         parts.append(_text(left - 6, y + 4, text, "end"))
@@ -173,7 +173,7 @@ def _drawn(one: Series, points: Sequence[tuple[float, float] | None]) -> list[st
 
 
 def _mark(x: float, y: float, one: Series) -> str:
-    fill = "white" if one.symbol.endswith("-open") else one.colour
+    fill = theme.LIGHT.background if one.symbol.endswith("-open") else one.colour
     look = f'fill="{fill}" stroke="{one.colour}" stroke-width="1.5"'
     if one.symbol.startswith("line-ns"):
         return _line(x, y - 10, x, y + 10, one.colour, 3)
