@@ -1,7 +1,10 @@
 """The dashboards: pages grouped by reader. Start with `streamlit run dashboards/app.py`."""
 
+from datetime import UTC, datetime
+
 import streamlit as st
 
+from dashboards.auth import door
 from dashboards.components import appearance, menu, theme
 from dashboards.contents import ENTRIES, Entry
 from dashboards.page import follow_new_builds, prepare
@@ -27,11 +30,18 @@ start = st.Page(
     f"views/{ENTRIES[0].view}.py", title=ENTRIES[0].title, url_path="start", default=True
 )
 chosen = st.navigation([start, *pages.values()], position="hidden")
-menu.show([(entry.reader, page) for entry, page in pages.items()])
+asked = next((entry for entry, page in pages.items() if page == chosen), ENTRIES[0])
+reader = door.enter(asked.view, datetime.now(UTC))
+if chosen == start and (kept := door.kept_target([entry.view for entry in ENTRIES])):
+    wanted = next(page for entry, page in pages.items() if entry.view == kept[0])
+    st.switch_page(wanted, query_params=kept[1])
+door.forget_target()
+menu.show([(entry.reader, page) for entry, page in pages.items() if entry.is_open_to(reader)])
 with st.sidebar:
     appearance.follow_theme(["start", *(entry.view for entry in ENTRIES)])
+door.show_reader(reader)
 follow_new_builds()
 # The filters are made here and not in the views: only then does Streamlit keep them in the
 # address from page to page, and restore them on Back.
-prepare(next((entry for entry, page in pages.items() if page == chosen), ENTRIES[0]))
+prepare(asked)
 chosen.run()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dashboards.auth.principal import ADMIN, ANALYST, DEMO, EVERYBODY, STEWARD, TRUST, Principal
 from dashboards.data.filters import ALL_MONTHS, LAST_12
 
 
@@ -20,6 +21,12 @@ class Entry:
     pick_months: bool = True
     default_period: str = LAST_12
     pick_effect: bool = False
+    # Who may open the page; whose rows it shows is a matter of the file, not of the page.
+    roles: tuple[str, ...] = EVERYBODY
+
+    def is_open_to(self, principal: Principal) -> bool:
+        """The role may open this page; a demo user opens all."""
+        return principal.role in (DEMO, *self.roles)
 
 
 ENTRIES = (
@@ -88,6 +95,7 @@ ENTRIES = (
         icon=":material/fact_check:",
         question="Did everything arrive, and can the figures be trusted?",
         pick_modality=False,
+        roles=(TRUST, ANALYST, STEWARD, ADMIN),
     ),
     Entry(
         reader="Analyst",
@@ -106,5 +114,6 @@ ENTRIES = (
         question="What else can the published tables answer?",
         pick_organisation=False,
         pick_modality=False,
+        roles=(TRUST, ANALYST),
     ),
 )

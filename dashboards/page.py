@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from functools import cached_property
+from datetime import UTC, date, datetime
+from functools import cached_property, partial
 from typing import Any
 
 import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from dashboards.auth import door
+from dashboards.auth.audit import REFUSED, SHOWN, STOPPED, NotRecorded, Seen
+from dashboards.auth.principal import DEMO, NoFile, Principal
 from dashboards.components import (
     banners,
     control,
@@ -27,7 +30,7 @@ from dashboards.components import (
 from dashboards.components.figure import Figure
 from dashboards.contents import Entry
 from dashboards.data.filters import CUSTOM, PERIODS, Filters, month_bounds
-from dashboards.data.published import Build, PublishedFilesBroken, current_build
+from dashboards.data.published import Build, PublishedFilesBroken, build_for
 from dashboards.data.queries import (
     catalogue,
     effects,
@@ -37,9 +40,11 @@ from dashboards.data.queries import (
     waiting_times,
 )
 from dashboards.settings import Settings
-from dashboards.sqllab.desk import Desk
+from dashboards.sqllab.broker import QueryRefused, QueryResult
+from dashboards.sqllab.desk import Asked, Desk
 
-BUILD, PAGE, DESK = "open_build", "open_page", "open_desk"
+BUILD, PAGE, DESK, ENTRY = "open_build", "open_page", "open_desk", "open_entry"
+RECORDED = "recorded_view"
 EVERY = "All"
 MONTHLY = "marts.rpt_metrics_monthly"
 # What is chosen at the head of a page does not reach every table: these ignore some or all of it.
@@ -246,13 +251,20 @@ class Page:
             "described": described,
             "provenance": self._provenance(names if filtered_by is None else filtered_by),
             "key": name,
+            "taken": partial(
+                _record_download, self.build, self.entry.view, self.chosen, door.current()
+            ),
         }
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Name of a choice of this page -> what was chosen."""
+        found = self.filters.describe() | {"Waiting list test": self.test}
+        return found | {"Measure": f"{self.measure[0]}, {effect_figures.go_live(self.measure[1])}"}
 
     def _provenance(self, filtered_by: Sequence[str]) -> list[str]:
         """The lines every download carries: filters, build, and the newest entry per feed."""
-        chosen = self.filters.describe() | {"Waiting list test": self.test}
-        chosen |= {"Measure": f"{self.measure[0]}, {effect_figures.go_live(self.measure[1])}"}
-        filters = [f"{name}: {chosen[name]}" for name in filtered_by]
+        filters = [f"{name}: {self.chosen[name]}" for name in filtered_by]
         if "Organisation" not in filtered_by:
             filters = ["Organisation: whole network", *filters]
         return [*filters, *whole_file(self.build)]
@@ -262,7 +274,9 @@ def open_build() -> Build:
     """The current build; shows what to do and stops the page when there is none."""
     settings = Settings()
     try:
-        build = current_build(settings.published_folder, settings.audience)
+        build = build_for(settings.published_folder, door.current(), settings.audience)
+    except NoFile as error:
+        door.no_access(str(error))
     except PublishedFilesBroken as error:
         banners.unreadable(str(error))
         st.stop()
@@ -274,8 +288,11 @@ def open_build() -> Build:
 
 def prepare(entry: Entry) -> None:
     """Show title, question, banners, freshness and filters; keep what was chosen for the view."""
+    for left in (BUILD, PAGE, ENTRY):
+        st.session_state.pop(left, None)
+    _check(entry)
     build = open_build()
-    st.session_state[BUILD] = build
+    st.session_state[BUILD], st.session_state[ENTRY] = build, entry
     _head(build, entry)
     if entry.pick_organisation:
         filters, test = _choose(build, entry)
@@ -283,18 +300,75 @@ def prepare(entry: Entry) -> None:
     if entry.pick_effect:
         filters = Filters("network", "NETWORK", "", EVERY, date.min, date.max)
         st.session_state[PAGE] = Page(entry, build, filters, EVERY, _choose_effect(build))
+    page = st.session_state.get(PAGE)
+    _record_view(build, entry, page.chosen if page else {})
+
+
+def _check(entry: Entry) -> None:
+    """Stop the run unless the reader's role may open the page."""
+    principal = door.current()
+    if entry.is_open_to(principal):
+        return
+    _record(None, principal, Seen("view", REFUSED, view=entry.view))
+    door.no_access(f"The page {entry.title} is not open to the role {principal.words}.")
+
+
+def _record(build: Build | None, principal: Principal, seen: Seen) -> None:
+    """Add a line to the record; what cannot be recorded is not shown."""
+    name, build_id = (build.audience, build.build_id) if build else ("", "")
+    door.recorder(principal, name, build_id).add(seen, datetime.now(UTC))
+
+
+def _record_view(build: Build, entry: Entry, chosen: dict[str, str]) -> None:
+    seen = Seen("view", SHOWN, view=entry.view, filters=chosen)
+    if st.session_state.get(RECORDED) == (build.path, seen):
+        return
+    try:
+        _record(build, door.current(), seen)
+    except NotRecorded as error:
+        banners.unreadable(str(error))
+        st.stop()
+    st.session_state[RECORDED] = (build.path, seen)
+
+
+def _record_download(
+    build: Build,
+    view: str,
+    chosen: dict[str, str],
+    principal: Principal,
+    taken: str,
+    rows: int,
+    sql: str = "",
+) -> None:
+    seen = Seen("download", SHOWN, view=view, sql=sql, rows=rows, taken=taken, filters=chosen)
+    _record(build, principal, seen)
+
+
+def _record_answer(build: Build, principal: Principal, asked: Asked) -> None:
+    answer = asked.answer
+    if isinstance(answer, QueryResult):
+        seen = Seen("sql", SHOWN, sql=asked.sql, rows=answer.frame.height)
+    else:
+        word = REFUSED if isinstance(answer, QueryRefused) else STOPPED
+        seen = Seen("sql", word, sql=asked.sql, reason=answer.reason)
+    _record(build, principal, replace(seen, view="sql_workbench"))
 
 
 def shown_build() -> Build:
     """The build that prepare() opened in this run; all a page without filters needs."""
+    _check(st.session_state[ENTRY])
     return st.session_state[BUILD]
 
 
 def open_desk() -> Desk:
     """The SQL workbench of this session."""
-    if DESK not in st.session_state:
-        st.session_state[DESK] = Desk()
-    return st.session_state[DESK]
+    build, principal = shown_build(), door.current()
+    if DESK not in st.session_state or st.session_state[DESK].user != principal.subject:
+        st.session_state[DESK] = Desk(user=principal.subject)
+    desk: Desk = st.session_state[DESK]
+    desk.record = partial(_record_answer, build, principal)
+    desk.taken = partial(_record_download, build, "sql_workbench", {}, principal)
+    return desk
 
 
 def whole_file(build: Build) -> list[str]:
@@ -309,6 +383,7 @@ def whole_file(build: Build) -> list[str]:
 
 def current_page() -> Page:
     """The page that prepare() opened in this run, for an entry whose organisation is picked."""
+    _check(st.session_state[ENTRY])
     return st.session_state[PAGE]
 
 
@@ -366,6 +441,8 @@ def _head(build: Build, entry: Entry) -> None:
     if not build.gate.passed:
         gate = build.gate
         banners.refused(build.build_id, build.created_at, gate.checked_at, gate.failures)
+    if door.current().role == DEMO:
+        st.caption("Demo user: no sign-in is configured, so this machine alone is served.")
     facts = organisations.build_facts(build).row(0, named=True)
     if facts["is_synthetic"]:
         banners.synthetic()
@@ -395,7 +472,7 @@ def follow_new_builds() -> None:
 
     @st.fragment(run_every=settings.refresh_seconds)
     def watch() -> None:
-        if _signature(settings) != shown:
+        if door.has_ended(datetime.now(UTC)) or _signature(settings) != shown:
             st.rerun(scope="app")
 
     watch()
@@ -403,7 +480,7 @@ def follow_new_builds() -> None:
 
 def _signature(settings: Settings) -> tuple[str, object] | None:
     try:
-        build = current_build(settings.published_folder, settings.audience)
-    except PublishedFilesBroken:
+        build = build_for(settings.published_folder, door.current(), settings.audience)
+    except (PublishedFilesBroken, NoFile):
         return None
     return build.signature if build else None

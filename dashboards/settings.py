@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """IMAGING_HOME, IMAGING_PUBLISHED, IMAGING_AUDIENCE and IMAGING_REFRESH_SECONDS."""
+    """IMAGING_HOME, _PUBLISHED, _AUDIENCE, _REFRESH_SECONDS and _SESSION_HOURS."""
 
     model_config = SettingsConfigDict(env_prefix="IMAGING_", extra="ignore")
 
@@ -19,10 +19,20 @@ class Settings(BaseSettings):
     published: Path | None = Field(
         default=None, description="Folder of the published files; default <home>/published."
     )
-    audience: str = Field(default="demo", description="Whose file is read.")
+    audience: str = Field(
+        default="demo", description="Whose file is read where no sign-in is configured."
+    )
     refresh_seconds: float = Field(
         default=15.0, gt=0, description="How often an open page compares build ids."
     )
+    session_hours: float = Field(
+        default=8.0, gt=0, le=720, description="Hours after which a sign-in has to be made again."
+    )
+
+    @property
+    def audit_folder(self) -> Path:
+        """The folder of the record of who saw what; the dashboards own it."""
+        return self.home / "dashboards" / "audit"
 
     @property
     def published_folder(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -82,9 +82,16 @@ def parquet_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
 
 
 def buttons(
-    frame: pl.DataFrame, head: Sequence[str], *, file_stem: str, has_parquet: bool = False
+    frame: pl.DataFrame,
+    head: Sequence[str],
+    *,
+    file_stem: str,
+    has_parquet: bool = False,
+    taken: Callable[[str, int], None] | None = None,
 ) -> None:
     """A button for each kind of file; a file is made when it is asked for.
+
+    taken is told the name and number of rows first; where it fails there is no file.
 
     has_parquet: one of Parquet too, which keeps the types that a cell cannot hold.
     """
@@ -97,12 +104,24 @@ def buttons(
         for label, ending, mime, make in kinds[: 2 + has_parquet]:
             st.download_button(
                 f"Download {label}",
-                partial(make, frame, head),
+                partial(_make, make, frame, head, f"{file_stem}.{ending}", taken),
                 file_name=f"{file_stem}.{ending}",
                 mime=mime,
                 key=f"{file_stem}_{ending}",
                 on_click="ignore",
             )
+
+
+def _make(
+    make: Callable[[pl.DataFrame, Sequence[str]], bytes],
+    frame: pl.DataFrame,
+    head: Sequence[str],
+    name: str,
+    taken: Callable[[str, int], None] | None,
+) -> bytes:
+    if taken is not None:
+        taken(name, frame.height)
+    return make(frame, head)
 
 
 def _plain(value: object) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ def show(
     described: str,
     provenance: Sequence[str],
     key: str,
+    taken: Callable[[str, int], None] | None = None,
 ) -> None:
     """Draw one figure as a card.
 
@@ -93,6 +94,7 @@ def show(
             described=described,
             provenance=provenance,
             key=key,
+            taken=taken,
         )
 
 
@@ -179,6 +181,7 @@ def footer(
     described: str,
     provenance: Sequence[str],
     key: str,
+    taken: Callable[[str, int], None] | None = None,
 ) -> None:
     """What stands below a drawing: marked events, the same rows to take away, how it is counted."""
     if figure.events:
@@ -191,7 +194,7 @@ def footer(
             if not is_grid:
                 show_table(figure.table, alt=figure.title, key=f"{key}_table")
             head = downloads.header(figure.title, definitions, [*figure.asked, *provenance])
-            downloads.buttons(figure.table, head, file_stem=key)
+            downloads.buttons(figure.table, head, file_stem=key, taken=taken)
     with st.expander("How this is counted", key=f"{key}_counted", type="compact"):
         for row in definitions.iter_rows(named=True):
             st.markdown(definition(row))

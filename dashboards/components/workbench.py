@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import polars as pl
 import streamlit as st
@@ -74,7 +75,13 @@ def answer(desk: Desk) -> None:
         },
     )
     head = ["SQL workbench", f"SQL: {asked.sql}", asked.outcome, *asked.provenance]
-    downloads.buttons(frame, head, file_stem="sql_answer", has_parquet=True)
+    downloads.buttons(
+        frame,
+        head,
+        file_stem="sql_answer",
+        has_parquet=True,
+        taken=partial(desk.taken, sql=asked.sql) if desk.taken else None,
+    )
 
 
 def _is_plan(frame: pl.DataFrame) -> bool:

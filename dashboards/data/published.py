@@ -16,6 +16,8 @@ import duckdb
 import polars as pl
 import streamlit as st
 
+from dashboards.auth.principal import DEMO, Principal, audience_of
+
 SCHEMA_VERSION = 1
 WITHHELD = "withheld"
 MAX_CACHED_FRAMES = 300
@@ -59,11 +61,27 @@ class Build:
     sql_path: Path
     # What small counts are hidden by, in words; no text where none are.
     rule: str = ""
+    # The audience that the files were chosen for.
+    audience: str = ""
 
     @property
     def signature(self) -> tuple[str, datetime]:
         """Changes when a new build is published or the gate has spoken again."""
         return self.build_id, self.gate.checked_at
+
+
+def build_for(published: Path, principal: Principal, demo_audience: str) -> Build | None:
+    """The build as this reader may see it; None while nothing has been published.
+
+    The reader alone decides which files are read; demo_audience counts for a demo user only.
+    Raises NoFile, and PublishedFilesBroken as current_build does.
+    """
+    if principal.role == DEMO:
+        return current_build(published, demo_audience)
+    manifest = _read_json(published / "manifest.json")
+    if manifest is None:
+        return None
+    return current_build(published, audience_of(principal, manifest.get("audiences", {})))
 
 
 def current_build(published: Path, audience: str) -> Build | None:
@@ -123,6 +141,7 @@ def _of(
         path=path,
         sql_path=sql_path,
         rule=shown.get("rule", "") if shown.get("suppressed") else "",
+        audience=audience,
         checks=manifest_gate.get("checks", 0),
         gate=_gate_result(gate),
     )
@@ -165,7 +184,8 @@ def read(build: Build, sql: str, **parameters: Any) -> pl.DataFrame:
     return _cached_read(str(build.path), build.build_id, sql, tuple(sorted(parameters.items())))
 
 
-@st.cache_resource(max_entries=2, show_spinner=False, on_release=lambda con: con.close())
+# The files of a build and of the one before: a release closes what another reader may be reading.
+@st.cache_resource(max_entries=32, show_spinner=False, on_release=lambda con: con.close())
 def _connection(path: str) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(path, read_only=True)
 

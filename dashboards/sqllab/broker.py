@@ -102,14 +102,16 @@ def run(
     schemas: Sequence[str] = ("marts",),
     limits: Limits | None = None,
     cancel: threading.Event | None = None,
+    user: str = "",
 ) -> Answer:
     """Run one typed statement on a published file.
 
-    At most two run at once; a third waits, outside its own limit of time. `cancel`, set from
+    At most two run at once, and one of a user; another waits, outside its own limit of time. `user`
+    is any name that tells users apart; without one no user is told from another. `cancel`, set from
     another thread, ends query or wait. Raises ValueError for a schema that is no plain name.
     """
     request = _request(sql, published_file, schemas, limits or Limits())
-    return _Service.current().ask(request, cancel or threading.Event())
+    return _Service.current().ask(request, cancel or threading.Event(), user)
 
 
 def warm() -> Protections:
@@ -186,6 +188,8 @@ class _Service:
         self._starting = threading.Lock()
         self._zygote: _Zygote | None = None
         self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self._users = threading.Condition()
+        self._busy: set[str] = set()
 
     @classmethod
     def current(cls) -> "_Service":
@@ -210,12 +214,12 @@ class _Service:
                 self._zygote.close()
                 self._zygote = None
 
-    def ask(self, request: dict[str, Any], cancel: threading.Event) -> Answer:
+    def ask(self, request: dict[str, Any], cancel: threading.Event, user: str = "") -> Answer:
         if len(request["sql"]) > LONGEST:
             return QueryRefused(
                 f"the text has {len(request['sql']):,} characters; {LONGEST:,} is the most"
             )
-        with self._slot(cancel) as has_slot:
+        with self._slot(cancel, user) as has_slot:
             if not has_slot:
                 return QueryStopped("cancelled before it began")
             try:
@@ -224,15 +228,32 @@ class _Service:
                 return QueryStopped(str(failed))
 
     @contextmanager
-    def _slot(self, cancel: threading.Event) -> Generator[bool]:
-        while not (got := self._slots.acquire(timeout=_LOOK_SECONDS)):
-            if cancel.is_set():
-                break
+    def _slot(self, cancel: threading.Event, user: str) -> Generator[bool]:
+        with self._alone(cancel, user) as is_alone:
+            while not (got := is_alone and self._slots.acquire(timeout=_LOOK_SECONDS)):
+                if cancel.is_set():
+                    break
+            try:
+                yield got
+            finally:
+                if got:
+                    self._slots.release()
+
+    @contextmanager
+    def _alone(self, cancel: threading.Event, user: str) -> Generator[bool]:
+        """Whether the user may go on: no other query of theirs runs or waits for a slot."""
+        with self._users:
+            while (is_busy := user in self._busy) and not cancel.is_set():
+                self._users.wait(_LOOK_SECONDS)
+            if user and not is_busy:
+                self._busy.add(user)
         try:
-            yield got
+            yield not is_busy
         finally:
-            if got:
-                self._slots.release()
+            if user and not is_busy:
+                with self._users:
+                    self._busy.discard(user)
+                    self._users.notify_all()
 
 
 class _Query:

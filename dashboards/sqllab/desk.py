@@ -6,7 +6,7 @@ is kept longer than the reader's session, and nothing of an answer is in the his
 
 import threading
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
@@ -43,6 +43,12 @@ class Desk:
     """The workbench of one session; all of it is called by one thread at a time, the page's."""
 
     limits: Limits = field(default_factory=Limits)
+    # Whose queries these are: each user runs one at a time.
+    user: str = ""
+    # Told of every answer before the reader is; an answer that it fails on is not given.
+    record: Callable[[Asked], None] | None = None
+    # Told of every file that is taken away: its name, its rows, the statement.
+    taken: Callable[..., None] | None = None
     last: Asked | None = None
     # statement and outcome, newest first
     history: list[tuple[str, str]] = field(default_factory=list)
@@ -64,13 +70,20 @@ class Desk:
         if self.is_running:
             self.cancel()
             self.take()
-        cancel, running = threading.Event(), Future[Asked]()
+        cancel, running, record = threading.Event(), Future[Asked](), self.record
 
         def ask() -> None:
             try:
                 answer = broker.run(
-                    sql, published_file=file, schemas=SCHEMAS, limits=self.limits, cancel=cancel
+                    sql,
+                    published_file=file,
+                    schemas=SCHEMAS,
+                    limits=self.limits,
+                    cancel=cancel,
+                    user=self.user,
                 )
+                if record is not None:
+                    record(Asked(sql, tuple(provenance), answer))
             except Exception as error:
                 answer = QueryStopped(f"the query could not be run ({error}); send it again")
             running.set_result(Asked(sql, tuple(provenance), answer))

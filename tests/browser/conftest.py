@@ -35,17 +35,34 @@ expect.set_options(timeout=30_000)
 class Server:
     """One Streamlit process on its own port and its own published folder."""
 
-    def __init__(self, published: Path, log: Path) -> None:
+    def __init__(
+        self,
+        published: Path,
+        log: Path,
+        *,
+        host: str = "127.0.0.1",
+        secrets: str = "",
+        **settings: str,
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self.published = published
+        self.home = log.parent / "home"
         self.log = log.open("w")
+        options = ["--server.port", str(self.port)]
+        if secrets:
+            told = log.parent / "secrets.toml"
+            told.write_text(secrets.replace("{app}", self.url))
+            options += ["--secrets.files", str(told)]
         self.process = subprocess.Popen(
-            [*COMMAND, "--server.port", str(self.port)],
+            [*COMMAND, *options],
             cwd=ROOT,
-            env=os.environ | {"IMAGING_PUBLISHED": str(published), "IMAGING_REFRESH_SECONDS": "1"},
+            env=os.environ
+            | {"IMAGING_PUBLISHED": str(published), "IMAGING_REFRESH_SECONDS": "1"}
+            | {"IMAGING_HOME": str(self.home)}
+            | settings,
             stdout=self.log,
             stderr=subprocess.STDOUT,
         )
@@ -73,12 +90,12 @@ def tables() -> dict:
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Server]]:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     servers = []
 
-    def started(published: Path) -> Server:
+    def started(published: Path, **options: str) -> Server:
         log = tmp_path_factory.mktemp("server") / "streamlit.log"
-        servers.append(Server(published, log))
+        servers.append(Server(published, log, **options))
         return servers[-1]
 
     yield started

@@ -41,9 +41,18 @@ def published(tmp_path_factory: pytest.TempPathFactory, tables: dict) -> Path:
 
 
 @pytest.fixture
-def open_view(published: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+def home(tmp_path: Path) -> Path:
+    """Where the dashboards keep what they write, in a test."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def open_view(
+    published: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., AppTest]:
     def opened(view: str, folder: Path = published, **query: str) -> AppTest:
         monkeypatch.setenv("IMAGING_PUBLISHED", str(folder))
+        monkeypatch.setenv("IMAGING_HOME", str(home))
         app = AppTest.from_file(str(APP), default_timeout=60)
         for name, value in query.items():
             app.query_params[name] = value
