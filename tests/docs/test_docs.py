@@ -18,6 +18,7 @@ PAGES = sorted(
 VERBS = [
     "synthesise",
     "query",
+    "alerts",
     "quarantine",
     "receive",
     "recompute",
