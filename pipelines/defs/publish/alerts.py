@@ -79,7 +79,7 @@ def what_matters(pipeline: Pipeline) -> str:
 )
 def alert_sensor(
     context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]
-) -> dg.SkipReason:
+) -> dg.SensorResult | dg.SkipReason:
     """Send what is new; a failure makes the tick fail, and the next one tries those again."""
     if read_manifest(pipeline.settings.published_dir) is None:
         return dg.SkipReason("nothing is published yet")
@@ -88,5 +88,5 @@ def alert_sensor(
         return dg.SkipReason("the alerts of this build were sent")
     outcomes = tell(pipeline)
     raise_failed(outcomes)
-    context.update_cursor(seen)
-    return dg.SkipReason(f"told {len(outcomes)} target(s) of what is new")
+    told = f"told {len(outcomes)} target(s) of what is new"
+    return dg.SensorResult(skip_reason=told, cursor=seen)
