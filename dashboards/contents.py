@@ -89,6 +89,14 @@ ENTRIES = (
         pick_months=False,
     ),
     Entry(
+        reader="Staff",
+        view="staff",
+        title="Staff",
+        icon=":material/groups:",
+        question="Is the work of reporting moving, is it shared fairly, and is anybody seen?",
+        pick_modality=False,
+    ),
+    Entry(
         reader="Analyst",
         view="data_quality",
         title="Data quality",

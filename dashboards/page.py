@@ -50,6 +50,9 @@ MONTHLY = "marts.rpt_metrics_monthly"
 # What is chosen at the head of a page does not reach every table: these ignore some or all of it.
 FILTERED_BY = {
     "marts.rpt_benefits_summary": (),
+    "marts.dim_staff_protection": (),
+    "marts.rpt_reporting_output_weekly": ("Organisation", "Months"),
+    "marts.rpt_reporting_balance_monthly": ("Organisation", "Months"),
     "marts.dim_event": (),
     "marts.rpt_reconciliation": (),
     "marts.rpt_rejects": (),

@@ -149,6 +149,30 @@ class Settings(BaseSettings):
         description="Share of the DICOM headers of a harvest that only pydicom could read, beyond "
         "which a check warns.",
     )
+    alerts: Path | None = Field(
+        None,
+        description="Who is told of signals, late feeds and missed targets (TOML, docs/alerts.md); "
+        "default HOME/alerts.toml.",
+    )
+    alerts_from: str = Field("", description="Sender's address of alerts by e-mail.")
+    alerts_smtp_host: str | None = Field(None, description="Mail server for alerts.")
+    alerts_smtp_port: int = Field(587, description="Port of that mail server.")
+    alerts_smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How mail is encrypted; with none no password is sent."
+    )
+    alerts_smtp_user: str | None = Field(None, description="User at the mail server, if it asks.")
+    alerts_smtp_password_file: Path | None = Field(
+        None, description="File that holds that user's password in one line."
+    )
+    alerts_smtp_authority: Path | None = Field(
+        None, description="Authority (PEM) of the mail server; default those of the system."
+    )
+    alerts_seconds: float = Field(
+        10, gt=0, description="Seconds that a mail server or webhook may be silent."
+    )
+    dashboards_url: str = Field(
+        "http://127.0.0.1:8501", description="Address of the dashboards in the links of alerts."
+    )
     publish_unsuppressed: bool = Field(
         False, description="Allow a file with real, unsuppressed rows to be published."
     )
@@ -183,6 +207,16 @@ class Settings(BaseSettings):
     def archives_file(self) -> Path:
         """Which archives are asked for their series, and how; need not exist."""
         return self.archives or self.home / "archives.toml"
+
+    @property
+    def alerts_file(self) -> Path:
+        """Who is told of what; need not exist."""
+        return self.alerts or self.home / "alerts.toml"
+
+    @property
+    def alerts_dir(self) -> Path:
+        """Folder of what was sent and what is muted."""
+        return self.home / "alerts"
 
     @property
     def dids_reference_dir(self) -> Path:

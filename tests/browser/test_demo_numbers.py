@@ -21,6 +21,7 @@ VIEWS = {
     "scanner_utilisation": "Scanner utilisation",
     "image_access": "Image access",
     "what_if": "What if",
+    "staff": "Staff",
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
     "sql_workbench": "SQL workbench",

@@ -159,6 +159,9 @@ METRIC_PARTS = {
     "R06": ("outsourced", "reports"),
     "R08": ("crossed", "in_network"),
     "R11": ("out_of_hours", "reports"),
+    "R12": ("outsourced", "reports"),
+    "R13": ("out_of_hours", "in_network"),
+    "P01": ("old_backlog", "backlog"),
     "C04": ("crossed", "exams"),
     "U01": ("exams", "staffed"),
     "U02": ("occupied", "staffed"),
@@ -184,6 +187,9 @@ METRICS = [
     ("R06", "Outsourced reports", "Reports written by a supplier.", "outsourced", "reports"),
     ("R08", "Cross-site reporting", "Reported by another party.", "cross-site", "network reports"),
     ("R11", "Out-of-hours reporting", "Verified 20:00-08:00 or weekend.", "those", "reports"),
+    ("R12", "Reporting hours at home", "Share of rostered hours at home.", "at home", "rostered"),
+    ("R13", "Reports outside rostered sessions", "No session under way.", "outside", "reports"),
+    ("P01", "Vacant posts", "Share of the posts that nobody holds.", "vacant", "posts"),
     ("U01", "Exams per staffed hour", "Exams over staffed hours.", "exams", "staffed hours"),
     ("U02", "Scanner utilisation", "Occupied minutes inside staffed time.", "occupied", "staffed"),
     ("C04", "Images opened from a record", "Opened for each 1,000.", "views", "thousand exams"),
@@ -974,6 +980,41 @@ WAYS_IN |= {"archive_viewer": 0.15, "Unknown": 0.0, "All": 1.0}
 FIRST_AUDITED, SILENT = date(2025, 10, 1), "RMP"
 
 
+def staff() -> dict[str, pl.DataFrame]:
+    """Output of two teams of the network, of which the smaller has a week left out; protections."""
+    weeks = pl.date_range(date(2025, 4, 7), date(2026, 3, 23), "1w", eager=True).to_list()
+    teams = [
+        ("network", "NETWORK", team, week, team != "plain_film" or n != 3, 20.0 + n % 5)
+        for team in ("All", "cross_sectional", "plain_film")
+        for n, week in enumerate(weeks)
+    ]
+    keys = ["org_level", "org_code", "team", "week_start_on", "is_shown", "figure"]
+    shown = pl.when("is_shown")
+    output = pl.DataFrame(teams, schema=keys, orient="row").select(
+        *keys[:-1],
+        shown.then(pl.lit(12, pl.Int64)).alias("session_count"),
+        shown.then(48.0).alias("rostered_hours"),
+        shown.then("figure").alias("minutes_per_rostered_hour"),
+    )
+    balance = pl.DataFrame(
+        [(party, "All", LAST_MONTH, 40, 30, 120.0 - 60.0 * n) for n, party in enumerate(SIZE)],
+        schema=["party_code", "modality_group", "month_on", "given_report_count",
+                "received_report_count", "balance_minutes"],
+        orient="row",
+    )  # fmt: skip
+    least = {"rota_readers": 5, "survey_answers": 11}
+    protections = pl.DataFrame(seed("national/staff_protections.csv")).with_columns(
+        pl.col("sort_order").cast(pl.Int32),
+        pl.col("people").replace("", None),
+        least_people_count=pl.col("protection").replace_strict(least, default=None),
+    )
+    return {
+        "rpt_reporting_output_weekly": output,
+        "rpt_reporting_balance_monthly": balance,
+        "dim_staff_protection": protections,
+    }
+
+
 def image_access_monthly() -> pl.DataFrame:
     """Half a year of views by party; one party sends no audit messages, one knows no times."""
     known = pl.DataFrame(seed("national/image_access_measures.csv"))
@@ -1249,6 +1290,7 @@ def tables() -> dict[str, pl.DataFrame]:
         "rpt_reconciliation": reconciled,
         "rpt_rejects": rejects,
     }
+    marts |= staff()
     found = {f"marts.{name}": frame for name, frame in marts.items()}
     found["statistics.turnaround_survival"] = survival(parts)
     estimates = as_metric(found["statistics.turnaround_survival"])

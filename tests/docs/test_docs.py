@@ -19,6 +19,7 @@ THEMES = ("light", "dark")
 VERBS = [
     "synthesise",
     "query",
+    "alerts",
     "quarantine",
     "receive",
     "recompute",

@@ -1,0 +1,1 @@
+"""Alerts: what a build says that a reader would want to know, told once, by e-mail or webhook."""
