@@ -84,7 +84,7 @@ def test_a_doubt_changes_the_forecast_beside_the_stored_value_and_heads_the_down
     """Failing means that a figure of a reader's own leaves the page without what it rests on."""
     heads = {}
     monkeypatch.setattr(
-        downloads, "buttons", lambda _, head, file_stem: heads.update({file_stem: head})
+        downloads, "buttons", lambda _, head, file_stem, **_more: heads.update({file_stem: head})
     )
     app = open_view("what_if")
     assert not app.exception

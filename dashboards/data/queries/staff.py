@@ -47,8 +47,8 @@ def balance(build: Build, filters: Filters) -> pl.DataFrame:
     return read(
         build,
         f"""
-        with balances as (
-            select *
+        with latest as (
+            select max(month_on) as month_on
             from marts.rpt_reporting_balance_monthly
             where modality_group = 'All' and month_on between $from_on and $to_on
         )
@@ -61,9 +61,10 @@ def balance(build: Build, filters: Filters) -> pl.DataFrame:
             balances.received_report_count,
             balances.balance_minutes,
             balances.party_code = $org_code as is_mine,
-        from balances
+        from marts.rpt_reporting_balance_monthly as balances
+        inner join latest on balances.month_on = latest.month_on
         inner join marts.dim_party as parties on balances.party_code = parties.party_code
-        where balances.month_on = (select max(month_on) from balances)
+        where balances.modality_group = 'All'
         order by balances.balance_minutes desc nulls last, parties.sort_order
         """,
         org_code=filters.org_code if filters.org_level != "network" else "",

@@ -1,15 +1,12 @@
 """Tables of a published build with one signal, one missed target and one late feed."""
 
-import sys
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from pipelines.alerts.signals import Tables
 
-sys.path.insert(0, str(Path(__file__).parent))
 NOW = datetime(2026, 4, 2, 6, 0, tzinfo=UTC)
 URL = "https://imaging.example"
 
