@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-from conftest import ALARM, NOW, URL, W02, made
+from alert_tables import ALARM, NOW, URL, W02, made
 from mail_server import MailServer, Webhook, serving
 
 from dashboards.contents import ENTRIES
