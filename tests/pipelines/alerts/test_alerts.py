@@ -10,8 +10,6 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-from alert_tables import ALARM, NOW, URL, W02, made
-from mail_server import MailServer, Webhook, serving
 
 from dashboards.contents import ENTRIES
 from pipelines.alerts.book import AlertsBusy, Book, NoSuchMute
@@ -24,6 +22,8 @@ from pipelines.defs.resources import Pipeline
 from pipelines.publishing.audiences import Audience
 from pipelines.publishing.pointer import Manifest
 from pipelines.settings import Settings
+from tests.pipelines.alerts.alert_tables import ALARM, NOW, URL, W02, made
+from tests.pipelines.alerts.mail_server import MailServer, Webhook, serving
 
 AUDIENCES = {
     "network": Audience("network", "network", None, "none", None, 5),
