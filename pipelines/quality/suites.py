@@ -67,8 +67,9 @@ def violations(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 
 
 def _broken(records: pl.DataFrame, name: str, rules: list[Rule]) -> pl.DataFrame:
-    rules = [rule for rule in rules if not is_kept_by_all(rule, records)]
+    # The columns of every rule: a condition may name one whose own rule is left out.
     frame = records.select(_columns(rules)).to_pandas()
+    rules = [rule for rule in rules if not is_kept_by_all(rule, records)]
     keys = records.select("source_sha", "row_no")
     found = []
     for rule, result in zip(rules, _validate(frame, name, rules), strict=True):
