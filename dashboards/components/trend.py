@@ -12,6 +12,8 @@ from dashboards.components.figure import Figure
 
 MOST_TICKS = 7
 LEGEND_LINE = 20
+# Up to so many bars side by side have an edge of their own.
+EDGED_BARS = 60
 TICKS = {"rate": ".3~%", "count": ",", "hours": ",", "minutes": ",", "exams per hour": ".1f"}
 TICKS |= {"seconds": ",.3~g"}
 STEP = {"day_on": "1d", "week_start_on": "1w"}
@@ -91,6 +93,8 @@ def bars(
     chart, palette = go.Figure(), theme.active()
     fills = palette.nested if nested else palette.series
     looks = palette.classes if hatched else [(fill, "") for fill in fills]
+    # Of many bars side by side the edges would cover what they hold.
+    edge = {"color": palette.edge, "width": 0.5 if table.height <= EDGED_BARS else 0}
     for n, (column, label) in enumerate(series.items()):
         chart.add_trace(
             go.Bar(
@@ -105,7 +109,7 @@ def bars(
                         "fgcolor": palette.background,
                         "solidity": 0.4,
                     },
-                    "line": {"color": palette.edge, "width": 0.5},
+                    "line": edge,
                 },
                 hovertemplate=f"%{{x|%d %b %Y}}<br>{label}: %{{y:{_hover(unit)}}}<extra></extra>",
             )
@@ -118,7 +122,7 @@ def bars(
                 y=table[column].to_list(),
                 base=outermost,
                 name=label,
-                marker={"color": palette.concern, "line": {"color": palette.edge, "width": 0.5}},
+                marker={"color": palette.concern, "line": edge},
                 customdata=table[column].to_list(),
                 hovertemplate=(
                     f"%{{x|%d %b %Y}}<br>{label}: %{{customdata:{_hover(unit)}}}<extra></extra>"
