@@ -41,8 +41,11 @@ def flat(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def escape(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows as cells; text a spreadsheet would run as a formula starts with an apostrophe."""
-    frame = flat(frame)
+    """The same rows as cells; text a spreadsheet would run as a formula starts with an apostrophe.
+
+    Headings too: typed SQL names its columns as it likes.
+    """
+    frame = flat(frame).rename(lambda name: f"'{name}" if name.startswith(FORMULA_STARTS) else name)
     text = [name for name, kind in frame.schema.items() if kind == pl.String]
     starts = "^[" + "".join(FORMULA_STARTS).replace("-", "\\-") + "]"
     return frame.with_columns(pl.col(text).str.replace(starts, "'$0")) if text else frame
@@ -64,10 +67,11 @@ def xlsx_bytes(frame: pl.DataFrame, head: Sequence[str]) -> bytes:
         about.append([_plain(line)])
     about["A1"].font = Font(bold=True)
     data = book.create_sheet("Data")
-    data.append(frame.columns)
+    cells = escape(frame)
+    data.append(cells.columns)
     for cell in data[1]:
         cell.font = Font(bold=True)
-    for row in escape(frame).iter_rows():
+    for row in cells.iter_rows():
         data.append([_plain(value) for value in row])
     stream = io.BytesIO()
     book.save(stream)

@@ -32,6 +32,10 @@ def test_text_that_a_spreadsheet_would_run_is_escaped():
     """A formula in a reject reason would run on the reader's machine."""
     assert downloads.escape(FRAME)["note"].to_list() == ["'=1+1", "'+2", "'-3", "'@x", "fine", None]
     assert downloads.escape(FRAME)["value"].to_list() == FRAME["value"].to_list()
+    named = FRAME.rename({"note": "=cmd()"})
+    assert downloads.escape(named).columns == ["'=cmd()", "value"]
+    book = load_workbook(io.BytesIO(downloads.xlsx_bytes(named, HEAD)))
+    assert [cell.value for cell in book["Data"][1]] == ["'=cmd()", "value"]
 
 
 def test_a_csv_says_definition_filters_and_build_before_the_rows():
