@@ -5,7 +5,7 @@ Joins data and components, so that neither has to know the other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property, partial
@@ -254,10 +254,13 @@ class Page:
             "described": described,
             "provenance": self._provenance(names if filtered_by is None else filtered_by),
             "key": name,
-            "taken": partial(
-                _record_download, self.build, self.entry.view, self.chosen, door.current()
-            ),
+            "taken": self.taken,
         }
+
+    @property
+    def taken(self) -> Callable[[str, int | None], None]:
+        """Records a file that the reader takes away: its name, and its rows as far as known."""
+        return partial(_record_download, self.build, self.entry.view, self.chosen, door.current())
 
     @property
     def chosen(self) -> dict[str, str]:
@@ -340,7 +343,7 @@ def _record_download(
     chosen: dict[str, str],
     principal: Principal,
     taken: str,
-    rows: int,
+    rows: int | None,
     sql: str = "",
 ) -> None:
     seen = Seen("download", SHOWN, view=view, sql=sql, rows=rows, taken=taken, filters=chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import polars as pl
 
-from dashboards.components import theme, wording
+from dashboards.components import theme, trend, wording
 from dashboards.components.figure import Figure
 from dashboards.components.marks import SYMBOLS
 
@@ -56,6 +56,20 @@ def timeline(frame: pl.DataFrame, *, title: str) -> Figure:
     notes = ["Filled markers: date verified by a public source. Open markers: date not verified."]
     alt = f"{title}. Timeline, one row per party. {takeaway} {notes[0]}"
     return Figure(title=title, takeaway=takeaway, table=frame, chart=chart, alt=alt, notes=notes)
+
+
+def shared(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.DataFrame) -> Figure:
+    """Share of reports read by another party, one row per month."""
+    return trend.lines(
+        frame,
+        on="month_on",
+        series={"cross_site_rate": "Read by another party"},
+        unit="rate",
+        title=f"Reports shared across sites, {where}",
+        what="network reports read by another party than the one that acquired the images",
+        events=events,
+        targets=targets,
+    )
 
 
 def matrix(frame: pl.DataFrame, *, title: str) -> Figure:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -27,10 +29,12 @@ class PackNotMade(RuntimeError):
     """The pack could not be made; the text says why."""
 
 
-def show(build: Build) -> None:
-    """A button that makes the pack, then one for each of its two files."""
-    settings = Settings()
-    wanted = f"board_pack_{build.build_id}_{settings.audience}"
+def show(build: Build, taken: Callable[[str, int | None], None]) -> None:
+    """A button that makes the pack of the reader's own file, then one for each of its two files.
+
+    taken is told the name of a file before it is given; where it fails there is no file.
+    """
+    wanted = f"board_pack_{build.build_id}_{build.audience}"
     with st.container(horizontal=True, key="board_pack"):
         if st.button("Make the board pack", key="make_pack", help="PDF and PowerPoint"):
             st.session_state["board_pack"] = wanted
@@ -38,19 +42,25 @@ def show(build: Build) -> None:
             return
         try:
             with st.spinner("Making the board pack"):
-                made = _made(str(settings.published_folder), build.build_id, settings.audience)
+                made = _made(str(Settings().published_folder), build.build_id, build.audience)
         except PackNotMade as error:
             st.error(str(error))
             return
         for ending, (label, mime) in KINDS.items():
+            name = f"{wanted}.{ending}"
             st.download_button(
                 f"Download {label}",
-                made[ending],
-                file_name=f"{wanted}.{ending}",
+                partial(_given, made[ending], name, taken),
+                file_name=name,
                 mime=mime,
                 key=f"pack_{ending}",
                 on_click="ignore",
             )
+
+
+def _given(data: bytes, name: str, taken: Callable[[str, int | None], None]) -> bytes:
+    taken(name, None)
+    return data
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

@@ -18,7 +18,6 @@ from dashboards.components import (
     equity_figures,
     figure,
     network_map,
-    trend,
     turnaround_figures,
     waiting_figures,
     wording,
@@ -216,15 +215,11 @@ def _reports(page: Page) -> Iterator[Item]:
 
 
 def _sharing(page: Page) -> Iterator[Item]:
-    shared = trend.lines(
+    shared = network_map.shared(
         benefits.cross_site_by_month(page.build, page.filters),
-        on="month_on",
-        series={"cross_site_rate": "Read by another party"},
-        unit="rate",
-        title=f"Reports shared across sites, {page.where}",
-        what="network reports read by another party than the one that acquired the images",
-        events=page.events,
-        targets=page.targets("R08"),
+        page.where,
+        page.events,
+        page.targets("R08"),
     )
     yield _of(page, shared, CROSS_SITE, "R08")
     cells = benefits.cross_site_matrix_latest(page.build, page.filters)

@@ -1,6 +1,6 @@
 """One row per promise of the programme: planned value, what its metric did, realised value."""
 
-from dashboards.components import benefit_table, network_map, trend
+from dashboards.components import benefit_table, network_map
 from dashboards.data.queries import benefits, organisations
 from dashboards.export import button
 from dashboards.page import current_page
@@ -11,7 +11,7 @@ PLANNED = "Planned value a year by promise, whole network"
 page = current_page()
 register = benefit_table.as_displayed(benefits.summary(page.build))
 benefit_table.headline(benefits.overview(page.build).row(0, named=True))
-button.show(page.build)
+button.show(page.build, page.taken)
 benefit_table.show(
     register,
     title=REGISTER,
@@ -35,15 +35,11 @@ page.figure(
     source="marts.dim_event",
 )
 page.figure(
-    trend.lines(
+    network_map.shared(
         benefits.cross_site_by_month(page.build, page.filters),
-        on="month_on",
-        series={"cross_site_rate": "Read by another party"},
-        unit="rate",
-        title=f"Reports shared across sites, {page.where}",
-        what="network reports read by another party than the one that acquired the images",
-        events=page.events,
-        targets=page.targets("R08"),
+        page.where,
+        page.events,
+        page.targets("R08"),
     ),
     metrics=["R08"],
     source="marts.rpt_cross_site_reporting_monthly",

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import audience_files
 import published_build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,14 @@ def tables() -> dict:
 def published(tmp_path_factory: pytest.TempPathFactory, tables: dict) -> Path:
     folder = tmp_path_factory.mktemp("published")
     published_build.write_build(folder, found=tables)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def audiences(tmp_path_factory: pytest.TempPathFactory, published: Path, tables: dict) -> Path:
+    """A published folder with files for demo, the network and analysts."""
+    folder = tmp_path_factory.mktemp("audiences")
+    audience_files.write(folder, published, tables)
     return folder
 
 

@@ -26,6 +26,7 @@ from dashboards.auth.principal import (
     of_claims,
 )
 from dashboards.contents import ENTRIES
+from dashboards.export import button
 from dashboards.sqllab import broker
 
 NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
@@ -193,6 +194,21 @@ def test_a_trust_without_a_file_is_shown_nothing_instead(open_view, signed_in):
     app = open_view("throughput")
     assert app.title[0].value == "No access" and not app.get("plotly_chart")
     assert "trust RMC" in text_of(app)
+
+
+def test_a_reader_takes_the_pack_of_their_own_file_and_no_other(
+    open_view, audiences, home, signed_in, monkeypatch
+):
+    """Failing means that the board pack tells a signed-in reader what only another file may hold."""
+    asked = []
+    made = {"pdf": b"%PDF", "pptx": b"PK"}
+    monkeypatch.setattr(button, "_made", lambda *told: asked.append(told[1:]) or made)
+    monkeypatch.setenv("IMAGING_AUDIENCE", "demo")
+    signed_in("board")
+    app = open_view("benefits_summary", audiences)
+    app.button(key="make_pack").click().run()
+    assert not app.exception
+    assert [audience for _, audience in asked] == ["network"]
 
 
 def test_a_demo_user_is_told_so_and_what_they_see_is_recorded(open_view, home):

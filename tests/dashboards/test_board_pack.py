@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from pptx import Presentation
 from pypdf import PdfReader
-from test_suppressed import folder  # noqa: F401
 
 from dashboards.data.published import PublishedFilesBroken, stored_build
 from dashboards.data.queries import benefits
@@ -115,7 +114,7 @@ def test_a_hidden_count_is_a_star_and_never_nought():
     assert pack.written(rows).rows == [["A", "*"], ["B", "10"]]
 
 
-def test_the_pack_of_the_network_says_that_small_counts_are_hidden(folder: Path):  # noqa: F811
-    build = stored_build(folder, "network")
+def test_the_pack_of_the_network_says_that_small_counts_are_hidden(audiences: Path):
+    build = stored_build(audiences, "network")
     said = pack.make(build, "network")
     assert any(build.rule in caveat for caveat in said.caveats)
