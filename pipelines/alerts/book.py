@@ -22,6 +22,10 @@ class NoSuchMute(Problem):
     """No mute has that number; the message says how to see those that there are."""
 
 
+class MutesBroken(Problem):
+    """The file of mutes cannot be read; nothing is sent until it is mended, lest a mute be lost."""
+
+
 class AlertsBusy(Problem):
     """Another process sends alerts just now."""
 
@@ -96,10 +100,16 @@ class Book:
             os.fsync(file.fileno())
 
     def mutes(self) -> list[Mute]:
-        """Every mute, ended ones too."""
+        """Every mute, ended ones too. Raises MutesBroken."""
         if not self.mutes_file.exists():
             return []
-        return [Mute(**one) for one in json.loads(self.mutes_file.read_text(encoding="utf-8"))]
+        try:
+            return [Mute(**one) for one in json.loads(self.mutes_file.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError) as error:
+            raise MutesBroken(
+                f"{self.mutes_file} is not a list of mutes ({error}); mend it, or delete it and mute "
+                "again with `imaging alerts mute`"
+            ) from error
 
     def mute(self, *, until: date, reason: str, now: datetime, **parts: str | None) -> Mute:
         """Add a mute of an alert, kind, metric_id or org_code, and return it with its number."""

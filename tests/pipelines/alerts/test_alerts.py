@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from dashboards.contents import ENTRIES
-from pipelines.alerts.book import AlertsBusy, Book, NoSuchMute
+from pipelines.alerts.book import AlertsBusy, Book, MutesBroken, NoSuchMute
 from pipelines.alerts.delivery import AlertsNotSent, Letter, Mail, raise_failed, send
 from pipelines.alerts.reading import NoNetworkFile, network_file
 from pipelines.alerts.recipients import RecipientProblem, read_recipients
@@ -332,3 +332,12 @@ def test_the_sensor_tells_after_a_publication_once_and_tries_again(tmp_path):
         assert done.skip_reason.skip_message == "told 1 target(s) of what is new"
         assert look(done.cursor).skip_message == "the alerts of this build were sent"
     assert len(hook.posts) == 2
+
+
+@pytest.mark.parametrize("text", ["{", '["mute"]', '[{"number": 1}]', "7"])
+def test_a_broken_file_of_mutes_is_named_and_nothing_is_sent(tmp_path, text):
+    """Failing means a traceback, or that what was muted is sent after all."""
+    book = Book(tmp_path)
+    book.mutes_file.write_text(text)
+    with pytest.raises(MutesBroken, match="is not a list of mutes"):
+        book.mutes()
