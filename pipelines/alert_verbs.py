@@ -102,6 +102,8 @@ def mute_alerts(
         raise MuteProblem(f"there is no kind {kind}; there are {', '.join(KINDS)}")
     if not reason.strip():
         raise MuteProblem("say why with --reason")
+    if until.date() < pipeline.now().date():
+        raise MuteProblem(f"--until {until.date()} is past: such a mute would hold nothing back")
     made = Book(pipeline.settings.alerts_dir).mute(
         until=until.date(),
         reason=reason.strip(),

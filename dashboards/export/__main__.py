@@ -7,7 +7,6 @@ import logging
 import sys
 from pathlib import Path
 
-from dashboards.data.published import PublishedFilesBroken, stored_build
 from dashboards.settings import Settings
 
 
@@ -20,8 +19,9 @@ def main() -> int:
     asked.add_argument("--build", default="")
     asked.add_argument("--to", type=Path, required=True)
     chosen = asked.parse_args()
-    # Streamlit warns on each cached query that no page is open, which is so here.
+    # Streamlit warns, when a cached query is made and asked, that no page is open: so it is here.
     logging.disable(logging.WARNING)
+    from dashboards.data.published import PublishedFilesBroken, stored_build
     from dashboards.export import pack, pdf, slides
 
     try:
