@@ -30,7 +30,6 @@ LONG = (
     "end_to_end/test_gate.py",
     "end_to_end/test_journey.py",
     "end_to_end/test_as_known_on.py",
-    "end_to_end/test_two_ways.py",
     "browser/test_dashboards.py",
     "end_to_end/test_device_clocks.py",
     "browser/test_demo_numbers.py",

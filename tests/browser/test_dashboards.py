@@ -101,13 +101,20 @@ def choose(page: Page, label: str, option: str) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_deep_link_opens_every_page(page, server, view):
-    """The first visitor of a link from an e-mail must land on the page it names."""
+def test_a_deep_link_opens_every_page_and_a_phone_needs_no_sideways_scrolling(page, server, view):
+    """The visitor of a link from an e-mail must land on the page it names, also on the way to a meeting."""
     open_at(page, f"{server.url}/{view}", VIEWS[view])
     assert_no_error(page)
     charts = page.get_by_test_id("stPlotlyChart")
     described = page.locator("[role=figure][aria-label]")
     expect(described).to_have_count(charts.count())
+    page.set_viewport_size({"width": 390, "height": 844})
+    settle(page)
+    wide = page.evaluate(
+        """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
+            .map(element => element.scrollWidth)"""
+    )
+    assert max(wide) <= 390
 
 
 def test_the_first_visitor_of_a_fresh_server_can_use_a_deep_link(page, start, server):
@@ -190,18 +197,6 @@ def test_the_downloads_hold_the_rows_of_the_figure(page, server, tmp_path):
     heading, *lines = book["Data"].iter_rows(values_only=True)
     assert list(heading) == rows.columns
     assert [line[heading.index("value")] for line in lines] == rows["value"].to_list()
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_phone_needs_no_sideways_scrolling(page, server, view):
-    """A board member reads this on the way to the meeting."""
-    page.set_viewport_size({"width": 390, "height": 844})
-    open_at(page, f"{server.url}/{view}", VIEWS[view])
-    wide = page.evaluate(
-        """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
-            .map(element => element.scrollWidth)"""
-    )
-    assert max(wide) <= 390
 
 
 def test_the_register_ignores_the_filters_and_its_download_does_not_claim_them(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import date
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -57,28 +58,26 @@ def test_the_dashboard_says_that_a_delivery_was_refused(home, monkeypatch):
     assert "has_all_columns" in shown
 
 
-def test_a_refused_delivery_is_closed_by_a_good_one(home):
-    """Mending must be possible by the supplier alone."""
-    delivered = break_batch("missing_column", home.path / "inbox")
+def test_refused_deliveries_are_closed_by_a_good_one_or_by_a_dismissal_with_a_reason(home):
+    """The supplier can mend a file alone; an operator can go on without one, and has to say why."""
+    entries = home.path / "quarantine" / "ris_extract"
+    break_batch("wrong_type", home.path / "inbox", day=date(2026, 4, 2))
     assert home.imaging("run").returncode == 1
+    (spoiled,) = entries.glob("*.file.json")
+    delivered = break_batch("missing_column", home.path / "inbox")
+    assert FAULTS["missing_column"] in home.imaging("run").stderr
     good = next((home.path / "inbox" / "ris_extract" / "2026-01-07").glob(delivered.name))
     text = good.read_text()
     delivered.write_text(text + text.splitlines(keepends=True)[-1])
-    result = home.imaging("run")
+    still = home.imaging("run")
+    assert still.returncode == 1
+    assert FAULTS["missing_column"] not in still.stderr
+    assert home.imaging("gate", "--dismiss", spoiled.stem).returncode == 2
+    dismissed = home.imaging("gate", "--dismiss", spoiled.stem, "--reason", "sent by mistake")
+    assert dismissed.returncode == 0, dismissed.stderr
+    result = home.imaging("run", "--force")
     assert result.returncode == 0, result.stderr
     assert json.loads((home.published / "gate.json").read_text())["passed"] is True
-
-
-def test_a_refused_delivery_is_closed_by_a_dismissal_with_a_reason(home):
-    """An operator can go on without the file, and has to say why."""
-    break_batch("wrong_type", home.path / "inbox")
-    assert home.imaging("run").returncode == 1
-    entry = next((home.path / "quarantine" / "ris_extract").glob("*.file.json")).stem
-    assert home.imaging("gate").returncode == 1
-    assert home.imaging("gate", "--dismiss", entry).returncode == 2
-    dismissed = home.imaging("gate", "--dismiss", entry, "--reason", "sent by mistake")
-    assert dismissed.returncode == 0, dismissed.stderr
-    assert home.imaging("run", "--force").returncode == 0
 
 
 def test_a_build_without_a_key_stops_before_anything_is_read(home, tmp_path):
