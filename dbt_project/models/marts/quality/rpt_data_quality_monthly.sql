@@ -205,25 +205,27 @@ counted as (
         checked_count
     from repeated
     union all
-    {{ quality_rule('Q01', 'nhs_number_not_valid', 'is_q01') }}
+    {{ quality_rules(
+        [
+            ('Q01', 'nhs_number_not_valid', 'is_q01'),
+            ('Q03', 'received_before_request', 'is_received'),
+            ('Q03', 'exam_before_received', 'is_started'),
+            ('Q03', 'end_before_start', 'is_ended'),
+            ('Q03', 'report_before_exam_end', 'is_reported'),
+            ('Q04', 'exam_code_not_mapped', 'is_q04'),
+            ('Q05', 'no_matching_study', 'is_q05'),
+            ('Q10', 'no_dose_report', 'is_q10')
+        ],
+        'judged'
+    ) }}
     union all
-    {{ quality_rule('Q03', 'received_before_request', 'is_received') }}
-    union all
-    {{ quality_rule('Q03', 'exam_before_received', 'is_started') }}
-    union all
-    {{ quality_rule('Q03', 'end_before_start', 'is_ended') }}
-    union all
-    {{ quality_rule('Q03', 'report_before_exam_end', 'is_reported') }}
-    union all
-    {{ quality_rule('Q04', 'exam_code_not_mapped', 'is_q04') }}
-    union all
-    {{ quality_rule('Q05', 'no_matching_study', 'is_q05') }}
-    union all
-    {{ quality_rule('Q06', 'other_modality_in_images', 'is_q06', 'compared') }}
-    union all
-    {{ quality_rule('Q07', 'no_report_date', 'is_q07', 'compared') }}
-    union all
-    {{ quality_rule('Q10', 'no_dose_report', 'is_q10') }}
+    {{ quality_rules(
+        [
+            ('Q06', 'other_modality_in_images', 'is_q06'),
+            ('Q07', 'no_report_date', 'is_q07')
+        ],
+        'compared'
+    ) }}
 ),
 
 rolled_up as (
