@@ -4,6 +4,34 @@
     {%- do band_labels.append(edges[loop.index0] ~ ' to ' ~ upper ~ ' min') -%}
 {%- endfor -%}
 {%- do band_labels.append(edges[-1] ~ ' min and more') -%}
+{%- set seen = 'is_covered and has_images' -%}
+{%- set cases = [
+    ('exam_without_images', 0, 'is_covered and is_in_ris', 'not has_images'),
+    ('booking_without_outcome', 0, 'is_covered and is_booked', 'is_booking_without_outcome'),
+    ('exam_known_from_images_only', 0, seen, 'not is_in_ris'),
+    ('linked_by_accession', 0, seen, "link_method = 'accession'"),
+    ('linked_by_patient_device_time', 0, seen, "link_method = 'patient_device_time'"),
+    ('linked_against_number', 0, seen, 'is_link_against_number'),
+    (
+        'modality_disagreement',
+        0,
+        'is_covered and is_modality_compared',
+        'not is_modality_equal'
+    )
+] -%}
+{%- for side in ['start', 'end'] -%}
+    {%- set minutes = side ~ '_difference_minutes' -%}
+    {%- for no in range(1, edges | length + 2) -%}
+        {%- do cases.append((
+            side ~ '_difference',
+            no,
+            'is_covered and ' ~ minutes ~ ' is not null',
+            (minutes ~ ' >= ' ~ edges[no - 2] if no > 1 else 'true')
+            ~ ' and '
+            ~ (minutes ~ ' < ' ~ edges[no - 1] if no <= edges | length else 'true')
+        )) -%}
+    {%- endfor -%}
+{%- endfor -%}
 with findings as (
     select
         finding,
@@ -54,45 +82,9 @@ scans as (
 
 -- what is judged, and what of it is a finding; only where images are known at all
 judged as (
-    {{ reconciled('exams', 'exam_without_images', 'is_covered and is_in_ris', 'not has_images') }}
+    {{ reconciled(cases, 'exams') }}
     union all
-    {{ reconciled(
-        'exams', 'booking_without_outcome', 'is_covered and is_booked', 'is_booking_without_outcome'
-    ) }}
-    union all
-    {{ reconciled('scans', 'scan_without_exam', 'true', 'exam_count = 0') }}
-    union all
-    {{ reconciled(
-        'exams', 'exam_known_from_images_only', 'is_covered and has_images', 'not is_in_ris'
-    ) }}
-    union all
-    {{ reconciled(
-        'exams',
-        'linked_by_accession',
-        'is_covered and has_images',
-        "link_method = 'accession'"
-    ) }}
-    union all
-    {{ reconciled(
-        'exams',
-        'linked_by_patient_device_time',
-        'is_covered and has_images',
-        "link_method = 'patient_device_time'"
-    ) }}
-    union all
-    {{ reconciled(
-        'exams',
-        'linked_against_number',
-        'is_covered and has_images',
-        'is_link_against_number'
-    ) }}
-    union all
-    {{ reconciled(
-        'exams',
-        'modality_disagreement',
-        'is_covered and is_modality_compared',
-        'not is_modality_equal'
-    ) }}
+    {{ reconciled([('scan_without_exam', 0, 'true', 'exam_count = 0')], 'scans') }}
     union all
     select
         party_code,
@@ -106,23 +98,6 @@ judged as (
     from scans
     where exam_count > 0
     group by party_code, trust_code, modality_group, month_on
-    {%- for side in ['start', 'end'] %}
-        {%- for no in range(1, edges | length + 2) %}
-            union all
-            {{ reconciled(
-                'exams',
-                side ~ '_difference',
-                'is_covered and ' ~ side ~ '_difference_minutes is not null',
-                (side ~ '_difference_minutes >= ' ~ edges[no - 2] if no > 1 else 'true')
-                ~ ' and '
-                ~ (
-                    side ~ '_difference_minutes < ' ~ edges[no - 1]
-                    if no <= edges | length else 'true'
-                ),
-                no
-            ) }}
-        {%- endfor %}
-    {%- endfor %}
 ),
 
 rolled_up as (
