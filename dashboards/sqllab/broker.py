@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,14 +103,22 @@ def run(
     limits: Limits | None = None,
     cancel: threading.Event | None = None,
     user: str = "",
+    parameters: Mapping[str, wire.Value] | None = None,
 ) -> Answer:
     """Run one typed statement on a published file.
+
+    `parameters`: a text, number, date or None for each $name of the statement, bound by the engine
+    and never written into the text. A name without a value, a value that is not used or is of
+    another type is a refusal that names the parameter.
 
     At most two run at once, and one of a user; another waits, outside its own limit of time. `user`
     is any name that tells users apart; without one no user is told from another. `cancel`, set from
     another thread, ends query or wait. Raises ValueError for a schema that is no plain name.
     """
-    request = _request(sql, published_file, schemas, limits or Limits())
+    try:
+        request = _request(sql, published_file, schemas, limits or Limits(), parameters)
+    except wire.NoValue as why:
+        return QueryRefused(str(why))
     return _Service.current().ask(request, cancel or threading.Event(), user)
 
 
@@ -119,7 +127,13 @@ def warm() -> Protections:
     return _Service.current().start().protections
 
 
-def _request(sql: str, file: Path, schemas: Sequence[str], limits: Limits) -> dict[str, Any]:
+def _request(
+    sql: str,
+    file: Path,
+    schemas: Sequence[str],
+    limits: Limits,
+    parameters: Mapping[str, wire.Value] | None = None,
+) -> dict[str, Any]:
     if odd := [name for name in schemas if not name.isidentifier() or not name.isascii()]:
         raise ValueError(f"schemas {', '.join(odd)}: give plain names of schemas, such as marts")
     return {
@@ -130,6 +144,7 @@ def _request(sql: str, file: Path, schemas: Sequence[str], limits: Limits) -> di
         "memory_mb": limits.memory_mb,
         "rows": limits.rows,
         "bytes": limits.bytes,
+        "parameters": wire.tag(parameters or {}),
         "is_gated": True,
     }
 

@@ -108,18 +108,20 @@ def _interrupt(engine: duckdb.DuckDBPyConnection, deadline: float) -> None:
 
 
 def _run(engine: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
-    statement = request["sql"]
+    statement, values = request["sql"], wire.untag(request["parameters"])
     if request["is_gated"]:
         ((catalog,),) = engine.execute("select current_database()").fetchall()
-        verdict = gate.judge(engine, statement, schemas=request["schemas"], catalog=catalog)
+        verdict = gate.judge(
+            engine, statement, schemas=request["schemas"], catalog=catalog, parameters=values
+        )
         if not verdict.allowed:
             reason = _words(verdict.reason, request["file"])
             return wire.pack({"kind": "refused", "reason": reason})
         statement = verdict.statement
-    relation = engine.sql(statement)
+    relation = _relation(engine, statement, values)
     if relation is None:
         return wire.pack({"kind": "refused", "reason": "the statement has no result"})
-    relation = _in_known_types(engine, relation, statement)
+    relation = _in_known_types(engine, relation, statement, values)
     batches, truncated, schema = _first(relation, request["rows"], request["bytes"])
     out = pa.BufferOutputStream()
     with pa.ipc.new_stream(out, schema) as stream:
@@ -129,8 +131,18 @@ def _run(engine: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
     return wire.pack(head, memoryview(out.getvalue()))
 
 
+def _relation(
+    engine: duckdb.DuckDBPyConnection, statement: str, values: dict[str, wire.Value]
+) -> duckdb.DuckDBPyRelation | None:
+    """What a statement gives, not run yet; its parameters are bound, never written into it."""
+    return engine.sql(statement, params=values) if values else engine.sql(statement)
+
+
 def _in_known_types(
-    engine: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation, statement: str
+    engine: duckdb.DuckDBPyConnection,
+    relation: duckdb.DuckDBPyRelation,
+    statement: str,
+    values: dict[str, wire.Value],
 ) -> duckdb.DuckDBPyRelation:
     """The same rows with columns of unusual types as text; the statement has not run yet."""
     types = [str(one).upper() for one in relation.types]
@@ -142,7 +154,9 @@ def _in_known_types(
         for place, (name, one) in enumerate(zip(relation.columns, types, strict=True), 1)
     )
     del relation
-    return engine.sql(f"select {columns} from ({_without_end(statement)}\n)")
+    shown = _relation(engine, f"select {columns} from ({_without_end(statement)}\n)", values)
+    assert shown is not None, "a SELECT has a result"
+    return shown
 
 
 def _without_end(statement: str) -> str:
