@@ -22,10 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-from polars.exceptions import PanicException
 
-from dashboards.sqllab import wire
+from dashboards.sqllab import answer, confinement, wire
 from dashboards.sqllab.confinement import Protections
 from dashboards.sqllab.gate import LONGEST
 
@@ -238,7 +236,10 @@ class _Service:
             if not has_slot:
                 return QueryStopped("cancelled before it began")
             try:
-                return _Query(request, cancel).ask(self.start)
+                held = self.start().protections
+                if not held.keep_files_apart:
+                    return QueryRefused(confinement.OFF)
+                return _Query(request | {"own_user": held.own_user}, cancel).ask(self.start)
             except _ServiceFailed as failed:
                 return QueryStopped(str(failed))
 
@@ -334,18 +335,20 @@ class _Query:
 
     def _answer(self, head: dict[str, Any], body: memoryview, life: socket.socket) -> Answer:
         if head.get("kind") == "refused":
-            return QueryRefused(str(head.get("reason")))
+            return QueryRefused(wire.words(head, "reason"))
         if head.get("kind") != "result":
             _, peak = _how_it_ended(life)
             return QueryStopped(self._why(head), peak)
         try:
-            table = pa.ipc.open_stream(body).read_all()
-            table.validate(full=True)
-            frame = pl.DataFrame(pl.from_arrow(table))
-        except (pa.ArrowException, pl.exceptions.PolarsError, PanicException, ValueError) as error:
+            frame = answer.read(body, rows=self.request["rows"])
+        except answer.Forged as why:
             return QueryStopped(
-                f"the answer has a type that cannot be shown ({str(error)[:200]}); cast it to "
-                "varchar"
+                f"the process of the query sent an answer {why}, which was thrown away; tell the "
+                "operator"
+            )
+        except answer.NotShown as why:
+            return QueryStopped(
+                f"the answer has a type that cannot be shown ({why}); cast it to varchar"
             )
         return QueryResult(frame, bool(head.get("truncated")), time.monotonic() - self.began)
 
@@ -354,7 +357,7 @@ class _Query:
             return self._too_long()
         if head.get("why") == "memory":
             return self._too_much()
-        return f"the query was not run: {head.get('words')}; tell the operator"
+        return f"the query was not run: {wire.words(head, 'words')}; tell the operator"
 
     def _ended(self, life: socket.socket) -> QueryStopped:
         """A stop told in words, where the child could not tell it itself."""

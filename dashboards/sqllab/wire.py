@@ -13,6 +13,9 @@ from typing import Any
 
 LENGTHS = struct.Struct("!II")
 LONGEST_HEAD = 2_000_000
+# Columns of an answer; each costs the broker the same, however few bytes it has.
+MOST_COLUMNS = 10_000
+LONGEST_REASON = 2_000
 # A child's end: wait status as of wait4(), and its largest resident set in kilobytes.
 ENDED = struct.Struct("!iQ")
 # How a child exits that had no memory left to say so, or failed otherwise.
@@ -103,6 +106,15 @@ def unpack(data: bytes | bytearray, most: int) -> tuple[dict[str, Any], memoryvi
         raise Malformed("a head that is no object")
     start = LENGTHS.size + head_size
     return head, memoryview(data)[start : start + body_size]
+
+
+def words(head: Mapping[str, Any], key: str) -> str:
+    """A text of a head that can be shown: no half signs, and not longer than a reader reads."""
+    text = head.get(key)
+    if not isinstance(text, str):
+        return "no reason was given"
+    shown = text[:LONGEST_REASON].encode("utf-8", "replace").decode().replace("\0", "?")
+    return shown if len(text) <= LONGEST_REASON else f"{shown}..."
 
 
 def receive(connection: socket.socket, most: int) -> tuple[dict[str, Any], memoryview]:

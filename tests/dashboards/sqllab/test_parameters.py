@@ -23,7 +23,7 @@ def bound(warehouse):
 @pytest.mark.parametrize(
     "value",
     [HOSTILE, "", "\U0001f600" * 90_000, -5, 2**100, 0.1, float("inf"), date(2024, 2, 29), None],
-    ids=str,
+    ids=lambda value: f"{type(value).__name__}_{str(value)[:6].encode('ascii', 'ignore').decode()}",
 )
 def test_a_value_comes_back_as_it_was_given(bound, value):
     """Failing means that a value is read as SQL, or becomes another one on its way."""
