@@ -66,6 +66,8 @@ lock: ## renew the lists of pinned, hashed requirements
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q \
 	--override <(echo "dbt-core-experimental-parser ; sys_platform == 'never'") \
 	-c requirements/all.txt -o requirements/spark.txt
+	echo duckdb==1.1.3 | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o requirements/old_client.txt
 	echo uv | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate -q -o requirements/bootstrap.txt
 

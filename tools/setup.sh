@@ -92,13 +92,18 @@ if [ "$want" = dev ]; then
         install_package openjdk-17-jre-headless "the tests build the warehouse on Spark too" ||
             install_package openjdk-21-jre-headless "the tests build the warehouse on Spark too" || true
     fi
-    wanted=$(sha256sum requirements/spark.txt | cut -d' ' -f1)
-    # one whose Python has left the machine is made anew
-    .venv-spark/bin/python -c '' 2>/dev/null || rm -rf .venv-spark
-    if [ "$(cat .venv-spark/lock 2>/dev/null)" != "$wanted" ]; then
-        say "installing requirements/spark.txt into .venv-spark"
-        [ -x .venv-spark/bin/python ] || "$python" -m venv --without-pip .venv-spark
-        .venv/bin/uv pip sync --quiet --compile-bytecode --python .venv-spark/bin/python --require-hashes requirements/spark.txt
-        printf '%s\n' "$wanted" >.venv-spark/lock
-    fi
+    # each in an environment of its own, made anew where its Python has left the machine
+    beside() { # folder, list
+        local wanted
+        wanted=$(sha256sum "requirements/$2.txt" | cut -d' ' -f1)
+        "$1/bin/python" -c '' 2>/dev/null || rm -rf "$1"
+        [ "$(cat "$1/lock" 2>/dev/null)" != "$wanted" ] || return 0
+        say "installing requirements/$2.txt into $1"
+        [ -x "$1/bin/python" ] || "$python" -m venv --without-pip "$1"
+        .venv/bin/uv pip sync --quiet --compile-bytecode --python "$1/bin/python" --require-hashes "requirements/$2.txt"
+        printf '%s\n' "$wanted" >"$1/lock"
+    }
+    beside .venv-spark spark
+    # A DuckDB as readers may still have it: the tests open the published files with it.
+    beside .venv-old-duckdb old_client
 fi

@@ -15,17 +15,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-from polars.exceptions import PanicException
 
-from dashboards.sqllab import wire
+from dashboards.sqllab import answer, confinement, wire
 from dashboards.sqllab.confinement import Protections
 from dashboards.sqllab.gate import LONGEST
 
@@ -103,14 +101,22 @@ def run(
     limits: Limits | None = None,
     cancel: threading.Event | None = None,
     user: str = "",
+    parameters: Mapping[str, wire.Value] | None = None,
 ) -> Answer:
     """Run one typed statement on a published file.
+
+    `parameters`: a text, number, date or None for each $name of the statement, bound by the engine
+    and never written into the text. A name without a value, a value that is not used or is of
+    another type is a refusal that names the parameter.
 
     At most two run at once, and one of a user; another waits, outside its own limit of time. `user`
     is any name that tells users apart; without one no user is told from another. `cancel`, set from
     another thread, ends query or wait. Raises ValueError for a schema that is no plain name.
     """
-    request = _request(sql, published_file, schemas, limits or Limits())
+    try:
+        request = _request(sql, published_file, schemas, limits or Limits(), parameters)
+    except wire.NoValue as why:
+        return QueryRefused(str(why))
     return _Service.current().ask(request, cancel or threading.Event(), user)
 
 
@@ -119,7 +125,13 @@ def warm() -> Protections:
     return _Service.current().start().protections
 
 
-def _request(sql: str, file: Path, schemas: Sequence[str], limits: Limits) -> dict[str, Any]:
+def _request(
+    sql: str,
+    file: Path,
+    schemas: Sequence[str],
+    limits: Limits,
+    parameters: Mapping[str, wire.Value] | None = None,
+) -> dict[str, Any]:
     if odd := [name for name in schemas if not name.isidentifier() or not name.isascii()]:
         raise ValueError(f"schemas {', '.join(odd)}: give plain names of schemas, such as marts")
     return {
@@ -130,6 +142,7 @@ def _request(sql: str, file: Path, schemas: Sequence[str], limits: Limits) -> di
         "memory_mb": limits.memory_mb,
         "rows": limits.rows,
         "bytes": limits.bytes,
+        "parameters": wire.tag(parameters or {}),
         "is_gated": True,
     }
 
@@ -223,7 +236,10 @@ class _Service:
             if not has_slot:
                 return QueryStopped("cancelled before it began")
             try:
-                return _Query(request, cancel).ask(self.start)
+                held = self.start().protections
+                if not held.keep_files_apart:
+                    return QueryRefused(confinement.OFF)
+                return _Query(request | {"own_user": held.own_user}, cancel).ask(self.start)
             except _ServiceFailed as failed:
                 return QueryStopped(str(failed))
 
@@ -319,18 +335,20 @@ class _Query:
 
     def _answer(self, head: dict[str, Any], body: memoryview, life: socket.socket) -> Answer:
         if head.get("kind") == "refused":
-            return QueryRefused(str(head.get("reason")))
+            return QueryRefused(wire.words(head, "reason"))
         if head.get("kind") != "result":
             _, peak = _how_it_ended(life)
             return QueryStopped(self._why(head), peak)
         try:
-            table = pa.ipc.open_stream(body).read_all()
-            table.validate(full=True)
-            frame = pl.DataFrame(pl.from_arrow(table))
-        except (pa.ArrowException, pl.exceptions.PolarsError, PanicException, ValueError) as error:
+            frame = answer.read(body, rows=self.request["rows"])
+        except answer.Forged as why:
             return QueryStopped(
-                f"the answer has a type that cannot be shown ({str(error)[:200]}); cast it to "
-                "varchar"
+                f"the process of the query sent an answer {why}, which was thrown away; tell the "
+                "operator"
+            )
+        except answer.NotShown as why:
+            return QueryStopped(
+                f"the answer has a type that cannot be shown ({why}); cast it to varchar"
             )
         return QueryResult(frame, bool(head.get("truncated")), time.monotonic() - self.began)
 
@@ -339,7 +357,7 @@ class _Query:
             return self._too_long()
         if head.get("why") == "memory":
             return self._too_much()
-        return f"the query was not run: {head.get('words')}; tell the operator"
+        return f"the query was not run: {wire.words(head, 'words')}; tell the operator"
 
     def _ended(self, life: socket.socket) -> QueryStopped:
         """A stop told in words, where the child could not tell it itself."""

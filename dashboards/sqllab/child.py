@@ -22,6 +22,9 @@ _BATCH_ROWS = 2_048
 # polars has no such types: they are shown as DuckDB writes them.
 _AS_TEXT = ("INTERVAL", "UNION", "BIT", "TIME WITH TIME ZONE", "BIGNUM", "VARINT", "VARIANT")
 _AS_TEXT += ("GEOMETRY", "TIME_NS", "AGGREGATE_STATE")
+# These hold many values in few bytes, so that bytes would not limit them: a text a million times,
+# a list of a milliard nulls.
+_AS_TEXT += ("ENUM(", '"NULL"')
 _LOCKED = {
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
@@ -67,6 +70,10 @@ def _answer(request: dict[str, Any], began: float) -> bytes:
         return memory
     except confinement.NotConfined as error:
         return wire.pack({"kind": "stopped", "why": "confinement", "words": str(error)})
+    except OSError as error:
+        # Not the text of it, which may name a path of the server.
+        words = f"the system refused a step ({error.strerror})"
+        return wire.pack({"kind": "stopped", "why": "confinement", "words": words})
     except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError) as error:
         if "bad_alloc" in str(error) or "bad allocation" in str(error):
             return memory
@@ -79,7 +86,7 @@ def _open(file: Path, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
         raise duckdb.IOException("the published file is gone; reload the page to ask the newest")
     seconds, memory = request["seconds"], int(request["memory_mb"]) << 20
     statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-    confinement.enclose(file, cpu_seconds=int(seconds * THREADS) + 3)
+    is_enclosed = confinement.enclose(file, cpu_seconds=int(seconds * THREADS) + 3)
     limit = f"{int(memory * ENGINE_SHARE) >> 20}MiB"
     engine = duckdb.connect(str(file), read_only=True, config=_LOCKED | {"memory_limit": limit})
     # Not in the configuration above, which DuckDB applies in no order: once access is closed, the
@@ -90,7 +97,12 @@ def _open(file: Path, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
         "lock_configuration = true",
     ):
         engine.execute(f"set {setting}")
-    confinement.drop(more_bytes=memory + SLACK_BYTES, mapped_bytes=confinement.mapped(statm))
+    confinement.drop(
+        own_user=request["own_user"],
+        is_enclosed=is_enclosed,
+        more_bytes=memory + SLACK_BYTES,
+        mapped_bytes=confinement.mapped(statm),
+    )
     os.close(statm)
     return engine
 
@@ -108,18 +120,25 @@ def _interrupt(engine: duckdb.DuckDBPyConnection, deadline: float) -> None:
 
 
 def _run(engine: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
-    statement = request["sql"]
+    statement, values = request["sql"], wire.untag(request["parameters"])
     if request["is_gated"]:
         ((catalog,),) = engine.execute("select current_database()").fetchall()
-        verdict = gate.judge(engine, statement, schemas=request["schemas"], catalog=catalog)
+        verdict = gate.judge(
+            engine, statement, schemas=request["schemas"], catalog=catalog, parameters=values
+        )
         if not verdict.allowed:
             reason = _words(verdict.reason, request["file"])
             return wire.pack({"kind": "refused", "reason": reason})
         statement = verdict.statement
-    relation = engine.sql(statement)
+    relation = _relation(engine, statement, values)
     if relation is None:
         return wire.pack({"kind": "refused", "reason": "the statement has no result"})
-    relation = _in_known_types(engine, relation, statement)
+    if len(relation.columns) > wire.MOST_COLUMNS:
+        reason = (
+            f"the answer has {len(relation.columns):,} columns; {wire.MOST_COLUMNS:,} is the most"
+        )
+        return wire.pack({"kind": "refused", "reason": reason})
+    relation = _in_known_types(engine, relation, statement, values)
     batches, truncated, schema = _first(relation, request["rows"], request["bytes"])
     out = pa.BufferOutputStream()
     with pa.ipc.new_stream(out, schema) as stream:
@@ -129,11 +148,22 @@ def _run(engine: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
     return wire.pack(head, memoryview(out.getvalue()))
 
 
+def _relation(
+    engine: duckdb.DuckDBPyConnection, statement: str, values: dict[str, wire.Value]
+) -> duckdb.DuckDBPyRelation | None:
+    """What a statement gives, not run yet; its parameters are bound, never written into it."""
+    return engine.sql(statement, params=values) if values else engine.sql(statement)
+
+
 def _in_known_types(
-    engine: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation, statement: str
+    engine: duckdb.DuckDBPyConnection,
+    relation: duckdb.DuckDBPyRelation,
+    statement: str,
+    values: dict[str, wire.Value],
 ) -> duckdb.DuckDBPyRelation:
     """The same rows with columns of unusual types as text; the statement has not run yet."""
-    types = [str(one).upper() for one in relation.types]
+    # A column of nulls is as long as the answer.
+    types = [name if (name := str(one).upper()) != '"NULL"' else "" for one in relation.types]
     if not any(odd in one for one in types for odd in _AS_TEXT):
         return relation
     columns = ", ".join(
@@ -142,7 +172,9 @@ def _in_known_types(
         for place, (name, one) in enumerate(zip(relation.columns, types, strict=True), 1)
     )
     del relation
-    return engine.sql(f"select {columns} from ({_without_end(statement)}\n)")
+    shown = _relation(engine, f"select {columns} from ({_without_end(statement)}\n)", values)
+    assert shown is not None, "a SELECT has a result"
+    return shown
 
 
 def _without_end(statement: str) -> str:

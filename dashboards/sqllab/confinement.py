@@ -2,7 +2,8 @@
 
 Linux only. `enclose` comes before the engine opens its file, `drop` after: a folder that only its
 owner may enter is still opened, and what runs then is nobody. Every step but the limits works on
-what this kernel offers; the zygote tells which hold (`Protections`).
+what this kernel offers; the zygote tells which hold (`Protections`). One of two must keep the files
+of the server from the process: a user of its own, or Landlock. Without both nothing is run.
 """
 
 import ctypes
@@ -33,6 +34,13 @@ _PROCESSES = 64
 _FILES = 32
 
 
+OFF = (
+    "typed SQL is off on this system: it offers neither Landlock nor a change of user, so a query "
+    "could read the files of the server; run the dashboards on Linux 5.13 or newer with Landlock "
+    "(listed in /sys/kernel/security/lsm), or as root with the capabilities SETUID and SETGID"
+)
+
+
 class NotConfined(Exception):
     """The process could not be confined, so it must not run anything."""
 
@@ -45,6 +53,11 @@ class Protections:
     no_network: bool
     landlock: int
 
+    @property
+    def keep_files_apart(self) -> bool:
+        """A query cannot read what the server can."""
+        return self.own_user or self.landlock > 0
+
 
 def leave_network() -> bool:
     """Enter a network namespace with nothing in it, once for a process and all it forks."""
@@ -56,12 +69,30 @@ def leave_network() -> bool:
 def shed_capabilities() -> None:
     """Give up what a user namespace grants its maker, or a service manager its service.
 
-    For a process that is not root; root loses all in `drop`, and needs some until then.
-    Raises NotConfined.
+    For a process that stays the user it is; root that can become another loses all by that, and
+    needs some until then. Raises NotConfined.
     """
     # Version 3 of the call: header of version and process (0 is this one), then two empty sets.
-    if os.geteuid() != 0 and _libc.capset(struct.pack("=Ii", 0x20080522, 0), bytes(24)) != 0:
+    if _libc.capset(struct.pack("=Ii", 0x20080522, 0), bytes(24)) != 0:
         raise NotConfined(f"capabilities stay ({os.strerror(ctypes.get_errno())})")
+
+
+def can_become_nobody() -> bool:
+    """Whether root may be given up here, tried in a process of its own.
+
+    A container may run root without the right to change its user, or map no other user.
+    """
+    if os.geteuid() != 0:
+        return False
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            _become_nobody()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(process, 0)[1] == 0
 
 
 def landlock_version() -> int:
@@ -69,10 +100,10 @@ def landlock_version() -> int:
     return max(0, _libc.syscall(_LANDLOCK_CREATE, None, 0, 1))
 
 
-def enclose(file: Path, *, cpu_seconds: int) -> None:
+def enclose(file: Path, *, cpu_seconds: int) -> bool:
     """Limits, a session of its own, no new privileges, and of all files only `file`, to be read.
 
-    To be called while the process has one thread: the kernel confines threads one by one.
+    Whether the last holds: not where the kernel has no Landlock. To be called while the process has one thread: the kernel confines threads one by one.
     Raises NotConfined.
     """
     os.setsid()
@@ -90,13 +121,13 @@ def enclose(file: Path, *, cpu_seconds: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise NotConfined("no_new_privs is refused by this kernel")
-    _landlock(file)
+    return _landlock(file)
 
 
-def _landlock(file: Path) -> None:
+def _landlock(file: Path) -> bool:
     version = landlock_version()
     if not version:
-        return
+        return False
     files = (1 << _LANDLOCK_FILE_BITS[min(version, max(_LANDLOCK_FILE_BITS))]) - 1
     # TCP (bind and connect) since 4; abstract sockets and signals to others since 6.
     parts = [files] + [0b11] * (version >= 4) + [0b11] * (version >= 6)
@@ -114,16 +145,22 @@ def _landlock(file: Path) -> None:
     if not held or _libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0) != 0:
         raise NotConfined(f"Landlock failed ({os.strerror(ctypes.get_errno())})")
     os.close(ruleset)
+    return True
 
 
-def drop(*, more_bytes: int, mapped_bytes: int) -> None:
+def drop(*, own_user: bool, is_enclosed: bool, more_bytes: int, mapped_bytes: int) -> None:
     """Give up root for good, and let the process grow by `more_bytes` from here. Raises NotConfined.
 
-    `mapped_bytes`: address space already in use, as `mapped` tells.
+    `own_user`: as `can_become_nobody` told; `is_enclosed`: as `enclose` did. `mapped_bytes`:
+    address space already in use, as `mapped` tells.
     """
     parent = os.getppid()
-    if os.geteuid() == 0:
+    if not (own_user or is_enclosed):
+        raise NotConfined(OFF)
+    if own_user:
         _become_nobody()
+    else:
+        shed_capabilities()
     most = mapped_bytes + more_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     # A change of user clears both.
@@ -134,7 +171,10 @@ def drop(*, more_bytes: int, mapped_bytes: int) -> None:
 
 
 def _become_nobody() -> None:
-    os.setgroups([])
+    try:
+        os.setgroups([])
+    except OSError as error:
+        raise NotConfined(f"root could not be given up ({error.strerror})") from error
     for one in (_FIRST_UID + os.getpid(), _NOBODY):
         try:
             os.setresgid(one, one, one)

@@ -7,8 +7,8 @@ is, see broker.py); it closes what a locked engine leaves open, and says what to
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ _ONE_EXPLAIN = "write EXPLAIN or EXPLAIN ANALYZE before one SELECT"
 # A comment ends at its first end and a gap gives nothing back: many comments take linear time.
 _GAP = r"(?:\s|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*+\*/)*+"
 _EXPLAIN = re.compile(rf"{_GAP}explain\b(?:{_GAP}(analyze)\b)?", re.IGNORECASE | re.DOTALL)
-_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PIVOT_ENDS = {"using", "group", "order", "limit", "offset", "union", "intersect", "except"}
 
 
@@ -99,20 +99,24 @@ class _Scope:
 
     schemas: frozenset[str]
     catalogs: frozenset[str]
+    parameters: frozenset[str]
     ctes: frozenset[str] = frozenset()
 
     def seeing(self, *names: str) -> "_Scope":
-        return _Scope(self.schemas, self.catalogs, self.ctes | {name.lower() for name in names})
+        return replace(self, ctes=self.ctes | {name.lower() for name in names})
 
 
-def check(sql: str, *, schemas: Sequence[str] = ("marts",)) -> Verdict:
+def check(
+    sql: str, *, schemas: Sequence[str] = ("marts",), parameters: Collection[str] = ()
+) -> Verdict:
     """Judge one typed statement against the tables of some schemas; runs nothing of it.
 
     Allowed besides the tables of `schemas`: the views and table macros by which analysts ask a
-    metric. Raises ValueError for a schema that is no plain name.
+    metric. `parameters`: the names that get a value, each to be used as $name. Raises ValueError
+    for a schema that is no plain name.
     """
     with duckdb.connect(":memory:", config={"threads": "1"}) as parser:
-        return judge(parser, sql, schemas=schemas)
+        return judge(parser, sql, schemas=schemas, parameters=parameters)
 
 
 def judge(
@@ -121,13 +125,15 @@ def judge(
     *,
     schemas: Sequence[str] = ("marts",),
     catalog: str | None = None,
+    parameters: Collection[str] = (),
 ) -> Verdict:
     """As `check`, by the parser of an open connection; `catalog` is the name its file may go by."""
-    if odd := [name for name in schemas if not _SCHEMA.fullmatch(name)]:
+    if odd := [name for name in schemas if not _NAME.fullmatch(name)]:
         raise ValueError(f"schemas {', '.join(odd)}: give plain names of schemas, such as marts")
     scope = _Scope(
         frozenset(name.lower() for name in schemas),
         frozenset({catalog.lower()} if catalog else ()),
+        frozenset(name.lower() for name in parameters),
     )
     try:
         return Verdict(True, statement=_statement(parser, sql, scope))
@@ -204,10 +210,33 @@ def _select(parser: duckdb.DuckDBPyConnection, sql: str, kinds: list[str], scope
         why = tree.get("error_message", "it has no tree")
         raise _Refused(f"the statement cannot be judged ({why}); {_ONE_SELECT}")
     node = tree["statements"][0]["node"]
-    if _is_list_of_tables(node):
-        return _tables_of(scope)
-    _walk(tree["statements"], scope)
-    return sql
+    used = {name.lower() for name in _parameters_in(node)}
+    if judged != sql and used:
+        raise _Refused("a PIVOT with parameters needs its values: on column in ('a', 'b')")
+    if not _is_list_of_tables(node):
+        _walk(tree["statements"], scope)
+    if unused := sorted(scope.parameters - used):
+        raise _Refused(
+            f"parameter {_dollar(unused)} has a value and is not used; write it or leave it out"
+        )
+    return _tables_of(scope) if _is_list_of_tables(node) else sql
+
+
+def _parameters_in(found: Any) -> Iterator[str]:
+    """The name of every parameter in a part of the tree; a number for ? and $1."""
+    left = [found]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            if part.get("class") == "PARAMETER":
+                yield str(part.get("identifier", ""))
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+
+
+def _dollar(names: Sequence[str]) -> str:
+    return ", ".join(f"${name}" for name in names)
 
 
 def _with_pivot_values(sql: str) -> str:
@@ -350,7 +379,12 @@ def _judge_node(node: Node, scope: _Scope) -> None:
 
 def _judge_expression(node: Node, expression: str, scope: _Scope) -> None:
     if expression == "PARAMETER":
-        raise _Refused("parameters ($1, $name, ?) are not filled in here; write the value")
+        name = str(node.get("identifier", ""))
+        if not _NAME.fullmatch(name):
+            raise _Refused("parameters without a name ($1, ?) are not allowed; write $name")
+        if name.lower() not in scope.parameters:
+            raise _Refused(f"parameter ${name} has no value; give it one, or write the value")
+        return
     if expression not in _CLASSES:
         raise _Refused(f"{expression} is on no list of this gate; write it another way")
     if expression in ("FUNCTION", "WINDOW"):

@@ -43,11 +43,12 @@ def main(control_file: int) -> None:
     if int(version("duckdb").partition(".")[0]) >= 2:
         importlib.import_module(_CHILD)
     protections = confinement.Protections(
-        own_user=os.geteuid() == 0,
+        own_user=confinement.can_become_nobody(),
         no_network=confinement.leave_network(),
         landlock=confinement.landlock_version(),
     )
-    confinement.shed_capabilities()
+    if not protections.own_user:
+        confinement.shed_capabilities()
     if len(os.listdir(_TASKS)) != 1:  # noqa: PTH208 - names are enough
         raise SystemExit("the zygote of typed SQL has threads, so it cannot fork safely")
     gc.collect()

@@ -1,7 +1,8 @@
 -- What an analyst asks by name instead of joining: views and table macros of a published file.
 -- They read the published tables only, so what is suppressed there is suppressed here. Their words
 -- are in analyst.py, which runs this file. Parameters of a macro hide columns of the same name:
--- every column below is qualified.
+-- every column below is qualified. An older DuckDB reads the file too, so nothing newer than 1.1
+-- stands here (no if(): it came later).
 
 create view main.metric_months as
 with series as (
@@ -193,8 +194,10 @@ months as (
     inner join main.metric_months as series
         on
             asked.metric_id = series.metric_id
-            and if(asked.cut_name = 'modality', 'network', split_part(asked.cut_name, '_', 1))
-            = series.org_level
+            and case
+                when asked.cut_name = 'modality' then 'network'
+                else split_part(asked.cut_name, '_', 1)
+            end = series.org_level
 ),
 
 -- an organisation told of a month where it has a row over all modalities
@@ -252,17 +255,17 @@ judged as (
         coalesce(told.month_count, 0) as month_count,
         case
             when summed.grain_name = 'month'
-                then if(summed.last_month.value is null, 'this month has no value', null)
+                then case when summed.last_month.value is null then 'this month has no value' end
             when summed.over_time = 'none'
                 then 'a percentile cannot be made of months: ask for grain := ''month'''
             when summed.over_time = 'last'
-                then if(
-                    summed.last_month.value is null
-                    or summed.last_month_on
-                    < summed.period_on + to_months(summed.period_month_count - 1),
-                    'the last month of the period has no value',
-                    null
-                )
+                then case
+                    when
+                        summed.last_month.value is null
+                        or summed.last_month_on
+                        < summed.period_on + to_months(summed.period_month_count - 1)
+                        then 'the last month of the period has no value'
+                end
             when summed.is_count and coalesce(told.month_count, 0) < summed.period_month_count
                 then
                     coalesce(told.month_count, 0) || ' of ' || summed.period_month_count
@@ -319,9 +322,9 @@ select
     figures.unit,
     figures.improvement,
     figures.over_time,
-    if(figures.has_target, figures.last_month.comparator, null) as comparator,
-    if(figures.has_target, figures.last_month.target_value, null) as target,
-    if(figures.has_target, figures.last_month.source_status, null) as source_status,
+    case when figures.has_target then figures.last_month.comparator end as comparator,
+    case when figures.has_target then figures.last_month.target_value end as target,
+    case when figures.has_target then figures.last_month.source_status end as source_status,
     figures.month_count,
     figures.period_month_count,
     figures.empty_because

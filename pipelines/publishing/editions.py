@@ -17,7 +17,13 @@ from pipelines.durable import write_with
 from pipelines.publishing import analyst
 from pipelines.publishing.audiences import Audience
 from pipelines.publishing.disclosure import WITHHELD, WITHHELD_TEXT, Disclosure
-from pipelines.publishing.snapshot import AuditFailed, Build, read_table, write_snapshot
+from pipelines.publishing.snapshot import (
+    AuditFailed,
+    Build,
+    open_for_writing,
+    read_table,
+    write_snapshot,
+)
 from pipelines.publishing.suppression import Limits
 
 STAFF = ("reporter", "radiographer", "operator", "requester", "performer", "staff")
@@ -81,7 +87,7 @@ def _write_copy(
 
     def fill(temporary: Path) -> None:
         shutil.copyfile(base, temporary)
-        with duckdb.connect(str(temporary)) as connection:
+        with open_for_writing(temporary) as connection:
             connection.execute(
                 "update catalogue.build set audience = $audience, suppression = $suppression",
                 {"audience": build.audience, "suppression": build.suppression},

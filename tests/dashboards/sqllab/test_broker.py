@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import polars as pl
 import pytest
 
-from dashboards.sqllab import broker
+from dashboards.sqllab import broker, child, confinement, wire
 from tests.dashboards.sqllab.conftest import told
 
 RUNAWAYS = {
@@ -34,6 +34,7 @@ RUNAWAYS = {
     "quadratic_text": "select levenshtein(repeat('a', 20000) || i, repeat('b', 20000)) "
     "from range(1000) t(i)",
     "wide_pivot": "pivot (select i from range(90000) t(i)) on i using count(*)",
+    "list_of_nulls": "select list_resize([null], 500000000)",
     "deep_json": "select json_valid(repeat('[', 100000000))",
     "window": "select sum(s) from (select median(i) over (order by i rows between 100000 "
     "preceding and current row) s from range(100000000) t(i))",
@@ -268,13 +269,20 @@ import ctypes, json, os, socket, sys
 from pathlib import Path
 from dashboards.sqllab import confinement
 allowed, other, out = map(Path, sys.argv[1:])
+own_user = confinement.can_become_nobody()
 confinement.leave_network()
-confinement.shed_capabilities()
+if not own_user:
+    confinement.shed_capabilities()
 parent = os.getppid()
 status = os.open("/proc/self/statm", os.O_RDONLY)
-confinement.enclose(allowed, cpu_seconds=20)
+is_enclosed = confinement.enclose(allowed, cpu_seconds=20)
 kept = allowed.open("rb")
-confinement.drop(more_bytes=64 << 20, mapped_bytes=confinement.mapped(status))
+confinement.drop(
+    own_user=own_user,
+    is_enclosed=is_enclosed,
+    more_bytes=64 << 20,
+    mapped_bytes=confinement.mapped(status),
+)
 def attempt(do):
     try:
         do()
@@ -330,3 +338,76 @@ def test_a_confined_process_can_do_nothing_but_use_its_file(lab, tmp_path):
         name for name, must in expected.items() if must
     }, found
     assert not (tmp_path / "x").exists() or not (tmp_path / "x").read_bytes()
+
+
+# Root that may not change its user, as many containers run it.
+TIED_ROOT = """
+import ctypes, dataclasses, json, os, sys
+from pathlib import Path
+# PR_CAPBSET_DROP of SETGID and SETUID, which holds from the next exec on.
+assert all(ctypes.CDLL(None).prctl(24, right, 0, 0, 0) == 0 for right in (6, 7))
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
+"""
+ASKING = """
+import json, os, sys, threading
+from pathlib import Path
+from dashboards.sqllab import broker, confinement
+file, other = map(Path, sys.argv[1:])
+held = broker.warm()
+answers = []
+for sql in ("select 1 as one", f"from read_text('{other}')"):
+    request = broker._request(sql, file, ("mart",), broker.Limits()) | {"is_gated": False}
+    answers.append(str(broker._Service.current().ask(request, threading.Event())))
+confinement.landlock_version = lambda: 0
+try:
+    is_enclosed = confinement.enclose(file, cpu_seconds=20)
+    confinement.drop(
+        own_user=confinement.can_become_nobody(), is_enclosed=is_enclosed,
+        more_bytes=1 << 30, mapped_bytes=1 << 30,
+    )
+    answers.append("runs")
+except confinement.NotConfined as why:
+    answers.append(str(why))
+print(json.dumps([os.geteuid(), held.own_user, held.landlock, *answers]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can show what root without rights can do")
+def test_root_that_cannot_change_its_user_is_confined_by_landlock_or_refused(lab, warehouse):
+    """Failing means that in a container typed SQL breaks, or runs with the rights of the server."""
+    ran = subprocess.run(
+        [sys.executable, "-c", TIED_ROOT, ASKING, warehouse, lab / "other" / "secret.txt"],
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    user, own_user, landlock, plain, hostile, without_landlock = json.loads(ran.stdout)
+    assert (user, own_user) == (0, False)
+    if landlock:
+        assert plain.startswith("QueryResult") and hostile.startswith("QueryRefused"), plain
+    else:
+        assert "typed SQL is off" in plain and "typed SQL is off" in hostile
+    assert "LEAK" not in hostile
+    assert "typed SQL is off" in without_landlock and "SETUID" in without_landlock
+
+
+def test_nothing_runs_where_nothing_keeps_the_files_apart(ask, monkeypatch):
+    """Failing means that typed SQL reads the server's files on a system that cannot confine it."""
+    held = confinement.Protections(own_user=False, no_network=True, landlock=0)
+    monkeypatch.setattr(broker._Service.current().start(), "protections", held)
+    answer = ask("select 1")
+    assert isinstance(answer, broker.QueryRefused) and "run the dashboards on" in answer.reason
+
+
+def test_a_step_that_the_system_refuses_is_told_without_paths(warehouse, monkeypatch):
+    """Failing means that a reader sees "ended without an answer", and nobody what to do."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted", "/srv/secret")
+
+    monkeypatch.setattr(confinement, "enclose", refuse)
+    request = broker._request("select 1", warehouse, ("mart",), broker.Limits())
+    head, _ = wire.unpack(child._answer(request | {"own_user": True}, 0.0), 0)
+    told = broker._Query(request, threading.Event())._why(head)
+    assert "refused a step (Operation not permitted)" in told and "secret" not in told

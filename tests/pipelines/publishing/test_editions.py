@@ -1,5 +1,8 @@
 """The files of the audiences: a failure here shows a reader what the file should not hold."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -288,3 +291,36 @@ def test_every_published_table_says_how_it_may_be_told():
             keys = {key for key in rule["key"].values() if not key.startswith("=")}
             told = {*keys, *rule["empties"], *rule.get("takes", ()), *rule.get("whole", ())}
             assert told <= columns[name], name
+
+
+OLD_CLIENT = ROOT / ".venv-old-duckdb" / "bin" / "python"
+# Every value of every table is read; what a macro gives is told, for comparison.
+READING = """
+import json, sys, duckdb
+with duckdb.connect(sys.argv[1], read_only=True) as connection:
+    def ask(sql):
+        return connection.execute(sql).fetchall()
+    tables = ask("select table_schema, table_name from information_schema.tables order by all")
+    read = [f'{schema}."{name}"' for schema, name in tables]
+    for name in read:
+        ask(f"select bit_xor(hash(t)) from {name} as t")
+    print(json.dumps({
+        "rows": {name: ask(f"select count(*) from {name}") for name in read},
+        "metrics": ask("select metric_id from metrics order by all"),
+        "metric": ask("from metric('W02')"),
+        "quarters": ask("from metric_detail('W02', grain := 'quarter', \\"by\\" := 'modality')"),
+        "comments": ask("select count(*) from duckdb_columns() where comment is not null"),
+    }, default=str))
+"""
+
+
+@pytest.mark.parametrize("audience", ["network", "trust_rmc"])
+def test_an_older_client_reads_the_file_and_calls_its_macros(files: dict[str, Path], audience: str):
+    """Failing means that readers' own tools, seldom the newest, cannot open what they are given."""
+    assert OLD_CLIENT.exists(), "run `make setup`: it makes .venv-old-duckdb (old_client.txt)"
+    found = [
+        json.loads(subprocess.check_output([python, "-c", READING, files[audience]]))
+        for python in (OLD_CLIENT, sys.executable)
+    ]
+    assert found[0] == found[1]
+    assert found[0]["metric"] and found[0]["quarters"]
