@@ -35,7 +35,7 @@ from playwright.async_api import Browser, async_playwright
 from benchmarks.bench_journey import machine
 from benchmarks.bench_warehouse import Place, copy_project, landed, measured_run, start_home
 from benchmarks.dashboard_queries import time_queries
-from benchmarks.page_clock import Took, Visitor, visitor
+from benchmarks.page_clock import Took, visitor
 from benchmarks.process_memory import RESIDENT, MemoryWatch, peak_bytes
 from benchmarks.report import write_report
 from dashboards.components import filter_bar
