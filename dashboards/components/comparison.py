@@ -237,14 +237,14 @@ def _axes(chart: go.Figure, unit: str) -> None:
 def _target_lines(chart: go.Figure, targets: pl.DataFrame | None) -> list[str]:
     if targets is None:
         return []
-    notes, palette = [], theme.active()
+    notes, shapes, palette = [], [], theme.active()
     for row in targets.iter_rows(named=True):
-        verified = row["source_status"] == "verified"
+        at, dash = row["target_value"], "dash" if row["source_status"] == "verified" else "dot"
         # A line of the background below keeps the target visible where it crosses a bar.
-        chart.add_vline(x=row["target_value"], line={"width": 5, "color": palette.background})
-        chart.add_vline(
-            x=row["target_value"],
-            line={"color": palette.target, "width": 2, "dash": "dash" if verified else "dot"},
-        )
+        shapes += [
+            theme.upright(at, width=5, color=palette.background),
+            theme.upright(at, width=2, color=palette.target, dash=dash),
+        ]
         notes.append(f"Green line: {wording.target(row)}, source: {row['source']}.")
+    theme.add_shapes(chart, shapes)
     return notes
