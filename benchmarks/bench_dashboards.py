@@ -22,7 +22,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -31,11 +31,12 @@ from typing import Any
 import duckdb
 import streamlit as st
 from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Error as BrowserError
 
 from benchmarks.bench_journey import machine
 from benchmarks.bench_warehouse import Place, copy_project, landed, measured_run, start_home
 from benchmarks.dashboard_queries import time_queries
-from benchmarks.page_clock import Took, visitor
+from benchmarks.page_clock import PageFailed, Took, visitor
 from benchmarks.process_memory import RESIDENT, MemoryWatch, peak_bytes
 from benchmarks.report import write_report
 from dashboards.components import filter_bar
@@ -134,15 +135,20 @@ def measure(published: Path, amount: Amount, pages: Sequence[str] | None = None)
         raise SystemExit(f"{published} holds no published build")
     before = os.getloadavg()
     entries = [entry for entry in ENTRIES if not pages or entry.view in pages]
-    found, memory = asyncio.run(_in_browser(build, published, entries, amount))
+    seen = asyncio.run(_in_browser(build, published, entries, amount))
     queries = time_queries(published, AUDIENCE, amount.query_repeats)
-    return summary(found, memory, queries) | {
+    document = summary(seen, queries) | {
         "machine": machine() | {"processor": _processor(), "memory_mb": _memory()},
-        "load_average": {"before": before, "after": os.getloadavg()},
         "versions": {"duckdb": duckdb.__version__, "streamlit": st.__version__},
-        "published": {"build_id": build.build_id, "exams": exams_in(build)},
+        "published": {"build_id": build.build_id},
         "amount": vars(amount),
     }
+    document["results"] += [
+        {"name": "exams", "unit": "in whole months of the file", "value": exams_in(build)},
+        {"name": "load_average_before", "unit": "of the last minute", "value": before[0]},
+        {"name": "load_average_after", "unit": "of the last minute", "value": os.getloadavg()[0]},
+    ]
+    return document
 
 
 def exams_in(build: Build) -> int:
@@ -158,13 +164,18 @@ def exams_in(build: Build) -> int:
 # ------------------------------------------------------------ what was found
 
 
-def summary(
-    found: Sequence[Sample], memory: dict[str, float], queries: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Medians and 95th percentiles over all pages, per page, and as ratios to the bare page.
+@dataclass
+class Seen:
+    """What a run saw: samples, peak megabytes of the server of many readers, what failed."""
 
-    `found` has one entry per load or change: kind, page, milliseconds.
-    """
+    samples: list[Sample] = field(default_factory=list)
+    server_memory_mb: float = math.nan
+    failed: list[str] = field(default_factory=list)
+
+
+def summary(seen: Seen, queries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians and 95th percentiles over all pages, per page, and as ratios to the bare page."""
+    found = seen.samples
     ours = [sample for sample in found if sample[1] != PEER]
     results = []
     for kind in dict.fromkeys(kind for kind, *_ in ours):
@@ -176,17 +187,18 @@ def summary(
         "filter_change_cached_p95_ms": _percentile(_whole(ours, CACHED), 95),
         "warm_load_ms": _percentile(_whole(ours, WARM), 50),
         "mart_query_median_ms": queries[0]["median_milliseconds"],
-        "server_memory_mb": memory.get("twenty_readers", math.nan),
+        "server_memory_mb": seen.server_memory_mb,
     }
-    rows = [_row(found, kind, page) for kind, page in dict.fromkeys((k, p) for k, p, _ in found)]
+    peers = [sample for sample in found if sample[1] == PEER]
     over_peer = {
-        f"{kind}_over_{PEER}": _percentile(_whole(ours, kind), 50) / _percentile(peers, 50)
+        f"{kind}_over_{PEER}": _percentile(_whole(ours, kind), 50)
+        / _percentile(_whole(peers, kind), 50)
         for kind in (COLD, WARM, UNCACHED, CACHED)
-        if (peers := _whole([sample for sample in found if sample[1] == PEER], kind))
-        and _whole(ours, kind)
     }
+    unknown = [f"{name}: no sample" for name, value in figures.items() if math.isnan(value)]
+    rows = [_row(found, kind, page) for kind, page in dict.fromkeys((k, p) for k, p, _ in found)]
     return {
-        "results": results + [_memory_line(name, held) for name, held in memory.items()],
+        "results": results,
         "ratios": {
             name: round(value, 2)
             for name, value in (figures | over_peer).items()
@@ -194,7 +206,7 @@ def summary(
         },
         "aims": AIMS,
         "tables": {"milliseconds by page": rows, "slowest queries": queries[:10]},
-        "missing": [f"{name}: not asked for" for name, v in figures.items() if math.isnan(v)],
+        "missing": unknown + seen.failed,
     }
 
 
@@ -218,10 +230,6 @@ def _result(name: str, values: list[float]) -> dict[str, Any]:
         "least": round(min(values), 1),
         "most": round(max(values), 1),
     }
-
-
-def _memory_line(name: str, held: float) -> dict[str, Any]:
-    return {"name": f"server_memory_{name}_mb", "unit": "MB resident, peak", "value": held}
 
 
 def _row(found: Sequence[Sample], kind: str, page: str) -> dict[str, Any]:
@@ -249,28 +257,22 @@ def _row(found: Sequence[Sample], kind: str, page: str) -> dict[str, Any]:
 
 async def _in_browser(
     build: Build, published: Path, entries: Sequence[Entry], amount: Amount
-) -> tuple[list[Sample], dict[str, float]]:
-    """All samples, and the most memory of the servers in megabytes by what they served."""
-    found: list[Sample] = []
-    memory: dict[str, float] = {}
+) -> Seen:
+    seen = Seen()
     serve = partial(served, published, build)
+    # The machine may be busier at one end of the run than at the other: the peer is at both.
+    peers = (PEER, "Organisation", [f"party {row['org_code']}" for row in _parties(build)])
+    pages = [peers, *((entry.view, *steps(entry, build)) for entry in entries), peers]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=str(CHROMIUM), headless=True, args=ARGUMENTS
         )
-        # The machine may be busier at one end of the run than at the other: the peer is at both.
-        peers = [f"party {row['org_code']}" for row in _parties(build)]
-        found += await _one_page(browser, serve, PEER, "Organisation", peers, amount)
-        for entry in entries:
-            label, options = steps(entry, build)
-            found += await _one_page(browser, serve, entry.view, label, options, amount)
-        found += await _one_page(browser, serve, PEER, "Organisation", peers, amount)
+        for page in pages:
+            await _one_page(browser, serve, *page, amount, seen)
         if amount.sessions:
-            samples, peak = await _together(browser, serve, entries, build, amount)
-            found += samples
-            memory["twenty_readers" if amount.sessions == 20 else "readers"] = peak
+            await _together(browser, serve, entries, build, amount, seen)
         await browser.close()
-    return found, memory
+    return seen
 
 
 def steps(entry: Entry, build: Build) -> tuple[str, list[str]]:
@@ -304,20 +306,20 @@ async def _one_page(
     label: str,
     options: Sequence[str],
     amount: Amount,
-) -> list[Sample]:
-    """The samples of one page on a fresh server: one cold load, warm loads, changes twice over."""
+    seen: Seen,
+) -> None:
+    """One page on a fresh server: one cold load, warm loads, then changes twice over."""
     address = "" if view == PEER else view
-    options, found = options[: amount.changes], []
-    with serve(view) as server:
+    with serve(view) as server, _told(seen, view):
         for number in range(1 + amount.warm):
             async with visitor(browser, server) as reader:
-                found.append((WARM if number else COLD, view, await reader.open(address)))
+                kind = WARM if number else COLD
+                seen.samples.append((kind, view, await reader.open(address)))
         async with visitor(browser, server) as reader:
             await reader.open(address)
             for kind in (UNCACHED, CACHED):
-                for option in options:
-                    found.append((kind, view, await reader.choose(label, option)))
-    return found
+                for option in options[: amount.changes]:
+                    seen.samples.append((kind, view, await reader.choose(label, option)))
 
 
 async def _together(
@@ -326,39 +328,51 @@ async def _together(
     entries: Sequence[Entry],
     build: Build,
     amount: Amount,
-) -> tuple[list[Sample], float]:
-    """Samples of all readers at once on one warm server, and its peak in megabytes."""
+    seen: Seen,
+) -> None:
+    """All readers at once on one warm server, and the peak of its memory."""
     with serve("readers") as server:
         async with visitor(browser, server) as first:
             await first.open(entries[0].view)
         with MemoryWatch(server[1], RESIDENT) as memory:
+            chances = [random.Random(SEED + number) for number in range(amount.sessions)]
             readers = [
-                _reader(browser, server, random.Random(SEED + number), entries, build, amount)
-                for number in range(amount.sessions)
+                _reader(browser, server, chance, chance.choice(entries), build, amount, seen)
+                for chance in chances
             ]
-            found = [sample for samples in await asyncio.gather(*readers) for sample in samples]
-    return found, round(peak_bytes(memory.looks, 0, math.inf) / MEGABYTE, 1)
+            await asyncio.gather(*readers)
+    seen.server_memory_mb = round(peak_bytes(memory.looks, 0, math.inf) / MEGABYTE, 1)
 
 
 async def _reader(
     browser: Browser,
     server: tuple[str, int],
     chance: random.Random,
-    entries: Sequence[Entry],
+    entry: Entry,
     build: Build,
     amount: Amount,
-) -> list[Sample]:
+    seen: Seen,
+) -> None:
     """One of many: comes within the first moments, opens a page, changes its filter now and then."""
-    entry = chance.choice(entries)
     label, options = steps(entry, build)
     await asyncio.sleep(chance.uniform(0, amount.think))
     async with visitor(browser, server) as reader:
-        found = [("load_together", entry.view, await reader.open(entry.view))]
-        for option in chance.sample(options, min(amount.session_changes, len(options))):
-            await asyncio.sleep(chance.uniform(0, amount.think))
-            took = await reader.choose(label, option)
-            found.append(("change_together", entry.view, took))
-    return found
+        with _told(seen, f"{entry.view}, among many readers"):
+            took = await reader.open(entry.view)
+            seen.samples.append(("load_together", entry.view, took))
+            for option in chance.sample(options, min(amount.session_changes, len(options))):
+                await asyncio.sleep(chance.uniform(0, amount.think))
+                took = await reader.choose(label, option)
+                seen.samples.append(("change_together", entry.view, took))
+
+
+@contextmanager
+def _told(seen: Seen, where: str) -> Iterator[None]:
+    """A page that fails is named in the report and ends no run of an hour."""
+    try:
+        yield
+    except (PageFailed, BrowserError) as failed:
+        seen.failed.append(f"the rest of {where}: {failed}")
 
 
 # ------------------------------------------------------------ the server

@@ -224,14 +224,23 @@ def _bars(names: list[str], values: list[float | None], fills: list[str], unit: 
         )
     )
     labels = [f"{name}  <b>{value}</b>" for name, value in zip(names, written, strict=True)]
-    chart.update_yaxes(tickvals=names, ticktext=labels)
+    theme.change(chart, {"yaxis": {"tickvals": names, "ticktext": labels}})
     return chart
 
 
 def _axes(chart: go.Figure, unit: str) -> None:
-    chart.update_xaxes(tickformat=TICKS.get(unit, ","), rangemode="tozero", tickangle=0, nticks=4)
-    chart.update_yaxes(autorange="reversed", showgrid=False)
-    chart.update_layout(margin={"r": 24}, bargap=0.35)
+    layout = {
+        "xaxis": {
+            "tickformat": TICKS.get(unit, ","),
+            "rangemode": "tozero",
+            "tickangle": 0,
+            "nticks": 4,
+        },
+        "yaxis": {"autorange": "reversed", "showgrid": False},
+        "margin": {"r": 24},
+        "bargap": 0.35,
+    }
+    theme.change(chart, layout)
 
 
 def _target_lines(chart: go.Figure, targets: pl.DataFrame | None) -> list[str]:

@@ -126,22 +126,9 @@ MARKERS = ("circle", "square", "diamond", "triangle-up")
 DASHES = ("solid", "solid", "dash", "dot")
 FONT = "Arial, 'Liberation Sans', sans-serif"
 CHART_CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset"}
-# Every figure is made with a template and carries it to the browser. Plotly's own is twice as long
-# as a line of eight years, and is checked anew each time a figure is copied: of it stays what shows.
-_AXIS = {"ticks": "", "title": {"standoff": 15}}
-plotly.io.templates["imaging"] = go.layout.Template(
-    layout={
-        "autotypenumbers": "strict",
-        "hoverlabel": {"align": "left"},
-        "xaxis": _AXIS,
-        "yaxis": _AXIS,
-    },
-    data={
-        "bar": [{"marker": {"line": {"color": "#E5ECF6", "width": 0.5}}}],
-        "heatmap": [{"colorbar": {"outlinewidth": 0, "ticks": ""}}],
-    },
-)
-plotly.io.templates.default = "imaging"
+# Plotly's own template is twice as long as a line of eight years, goes to the browser with every
+# figure and is checked anew each time a figure is copied: lay_out says what is wanted instead.
+plotly.io.templates.default = None
 
 _CSS = """
 [data-testid="stMainBlockContainer"] {padding-top: 3.25rem; max-width: 1360px;}
@@ -235,12 +222,14 @@ def lay_out(figure: go.Figure, *, title: str, height: int = 320) -> go.Figure:
         "automargin": True,
         "fixedrange": True,
         "tickfont": {"size": 13, "color": palette.ink},
-        "title": {"font": {"size": 13, "color": palette.label}},
+        "title": {"font": {"size": 13, "color": palette.label}, "standoff": 15},
     }
     change(
         figure,
         {
             "meta": {"title": title},
+            # A name that is a number is no place on a scale.
+            "autotypenumbers": "strict",
             "height": height,
             "margin": {"l": 8, "r": 16, "t": 12, "b": 8},
             "font": {"family": FONT, "size": 14, "color": palette.ink},
@@ -251,6 +240,7 @@ def lay_out(figure: go.Figure, *, title: str, height: int = 320) -> go.Figure:
                 "font": {"family": FONT, "size": 14, "color": palette.ink},
                 "bgcolor": palette.background,
                 "bordercolor": palette.axis,
+                "align": "left",
             },
             "legend": {
                 "orientation": "h",
