@@ -1,5 +1,6 @@
-"""Memory of a process and of all it has started, looked at while it runs."""
+"""Memory of a process and of all it has started, looked at while it runs; its processor time."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -9,15 +10,17 @@ from typing import Self
 PROC = Path("/proc")
 # Adding up the pages of a process that holds gigabytes takes tens of milliseconds.
 LOOK_SECONDS = 0.5
+# What is added up of each process: its share of what several hold, or all that it holds.
+SHARED_ONCE, RESIDENT = "Pss:", "Rss:"
 
 
 class MemoryWatch:
     """A thread that looks again and again; `looks` are (UTC epoch seconds, bytes)."""
 
-    def __init__(self, process: int) -> None:
+    def __init__(self, process: int, counted: str = SHARED_ONCE) -> None:
         """Watch the process of this id and its descendants."""
         self.looks: list[tuple[float, int]] = []
-        self._process = process
+        self._process, self._counted = process, counted
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -38,7 +41,7 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         while True:
-            self.looks.append((time.time(), tree_bytes(self._process)))
+            self.looks.append((time.time(), tree_bytes(self._process, self._counted)))
             if self._ended.wait(LOOK_SECONDS):
                 return
 
@@ -48,9 +51,18 @@ def peak_bytes(looks: list[tuple[float, int]], began: float, ended: float) -> in
     return max((held for at, held in looks if began <= at <= ended), default=0)
 
 
-def tree_bytes(process: int) -> int:
-    """Bytes of a process and its descendants; memory that several share counts once (PSS)."""
-    return sum(_own_bytes(one) for one in _tree(process))
+def tree_bytes(process: int, counted: str = SHARED_ONCE) -> int:
+    """Bytes of a process and its descendants.
+
+    Memory that several share counts once (PSS) unless RESIDENT is counted: then once for each (RSS).
+    """
+    return sum(_own_bytes(one, counted) for one in _tree(process))
+
+
+def cpu_seconds(process: int) -> float:
+    """Seconds of processors that a process has used so far, all its threads, without children."""
+    words = (PROC / str(process) / "stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _tree(process: int) -> list[int]:
@@ -72,10 +84,10 @@ def _parent(entry: Path) -> int | None:
         return None
 
 
-def _own_bytes(process: int) -> int:
+def _own_bytes(process: int, counted: str) -> int:
     try:
         rolled_up = (PROC / str(process) / "smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return 0  # it has ended, or it is not ours
     lines = (line.split() for line in rolled_up.splitlines())
-    return sum(int(words[1]) * 1024 for words in lines if words[0] == "Pss:")
+    return sum(int(words[1]) * 1024 for words in lines if words[0] == counted)

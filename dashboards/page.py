@@ -109,7 +109,7 @@ class Page:
         """The published text of a column of a table given as schema.table."""
         return catalogue.column_text(self.build, source, column)
 
-    @property
+    @cached_property
     def events(self) -> pl.DataFrame:
         """One row per event to mark on time charts."""
         return organisations.events(self.build, self.filters)
@@ -118,7 +118,7 @@ class Page:
         """The same, with the events that concern this metric only."""
         return organisations.events(self.build, self.filters, metric_id)
 
-    @property
+    @cached_property
     def network_events(self) -> pl.DataFrame:
         """One row per event to mark on time charts of the whole network."""
         network = replace(self.filters, org_level="network", org_code="NETWORK")
@@ -186,6 +186,15 @@ class Page:
     def _lacking(self) -> pl.DataFrame:
         return quality.missing_feeds(self.build, self.filters)
 
+    # Every figure of a page has these; even a kept answer takes a millisecond to be found again.
+    @cached_property
+    def _registry(self) -> pl.DataFrame:
+        return catalogue.metrics(self.build)
+
+    @cached_property
+    def _whole_file(self) -> list[str]:
+        return whole_file(self.build)
+
     @staticmethod
     def columns() -> list[DeltaGenerator]:
         """Two columns, the left one wider; below each other on a narrow screen."""
@@ -243,7 +252,7 @@ class Page:
         filtered_by: Sequence[str] | None,
         registry: pl.DataFrame | None = None,
     ) -> dict[str, Any]:
-        texts = catalogue.metrics(self.build) if registry is None else registry
+        texts = self._registry if registry is None else registry
         known = texts.filter(pl.col("metric_id").is_in(list(metrics)))
         described = catalogue.table_text(self.build, source)
         name = f"{self.entry.view}_{source.rsplit('.', 1)[-1]}_{_slug(drawn.title)}"
@@ -273,7 +282,7 @@ class Page:
         filters = [f"{name}: {self.chosen[name]}" for name in filtered_by]
         if "Organisation" not in filtered_by:
             filters = ["Organisation: whole network", *filters]
-        return [*filters, *whole_file(self.build)]
+        return [*filters, *self._whole_file]
 
 
 def open_build() -> Build:

@@ -719,27 +719,34 @@ def dagster(
     raise typer.Exit(_until_it_ends([*command, "-h", "127.0.0.1", "-p", str(chosen)]))
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(
+    context: typer.Context,
     name: Annotated[
         str,
         typer.Argument(
-            help="Which benchmark: journey, warehouse, dicom, hl7, receive, mllp, archives, effect, "
-            "spc, sql."
+            help="Which benchmark: journey, warehouse, dashboards, dicom, hl7, receive, mllp, "
+            "archives, effect, spc, sql."
         ),
     ] = "journey",
     quick: Annotated[
-        bool, typer.Option(help="Smaller input; ends within 3 minutes, but for warehouse.")
+        bool,
+        typer.Option(
+            help="Smaller input; ends within 3 minutes, but for warehouse and dashboards."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on standard output.")] = False,
 ) -> None:
-    """Measure one hot path; exit code 0 even when an aim is missed."""
+    """Measure one hot path; exit code 0 even when an aim is missed.
+
+    Options of one benchmark alone (benchmarks/README.md) follow its name.
+    """
     script = PROJECT_ROOT / "benchmarks" / f"bench_{name}.py"
     if not script.exists():
         known = sorted(p.stem.removeprefix("bench_") for p in script.parent.glob("bench_*.py"))
         errors.print(f"imaging: no benchmark {name}; there are: {', '.join(known)}")
         raise typer.Exit(2)
-    arguments = ["--quick"] * quick + ["--json"] * as_json
+    arguments = ["--quick"] * quick + ["--json"] * as_json + context.args
     module = f"{script.parent.name}.{script.stem}"
     raise typer.Exit(subprocess.call([sys.executable, "-m", module, *arguments], cwd=PROJECT_ROOT))
 

@@ -224,27 +224,36 @@ def _bars(names: list[str], values: list[float | None], fills: list[str], unit: 
         )
     )
     labels = [f"{name}  <b>{value}</b>" for name, value in zip(names, written, strict=True)]
-    chart.update_yaxes(tickvals=names, ticktext=labels)
+    theme.change(chart, {"yaxis": {"tickvals": names, "ticktext": labels}})
     return chart
 
 
 def _axes(chart: go.Figure, unit: str) -> None:
-    chart.update_xaxes(tickformat=TICKS.get(unit, ","), rangemode="tozero", tickangle=0, nticks=4)
-    chart.update_yaxes(autorange="reversed", showgrid=False)
-    chart.update_layout(margin={"r": 24}, bargap=0.35)
+    layout = {
+        "xaxis": {
+            "tickformat": TICKS.get(unit, ","),
+            "rangemode": "tozero",
+            "tickangle": 0,
+            "nticks": 4,
+        },
+        "yaxis": {"autorange": "reversed", "showgrid": False},
+        "margin": {"r": 24},
+        "bargap": 0.35,
+    }
+    theme.change(chart, layout)
 
 
 def _target_lines(chart: go.Figure, targets: pl.DataFrame | None) -> list[str]:
     if targets is None:
         return []
-    notes, palette = [], theme.active()
+    notes, shapes, palette = [], [], theme.active()
     for row in targets.iter_rows(named=True):
-        verified = row["source_status"] == "verified"
+        at, dash = row["target_value"], "dash" if row["source_status"] == "verified" else "dot"
         # A line of the background below keeps the target visible where it crosses a bar.
-        chart.add_vline(x=row["target_value"], line={"width": 5, "color": palette.background})
-        chart.add_vline(
-            x=row["target_value"],
-            line={"color": palette.target, "width": 2, "dash": "dash" if verified else "dot"},
-        )
+        shapes += [
+            theme.upright(at, width=5, color=palette.background),
+            theme.upright(at, width=2, color=palette.target, dash=dash),
+        ]
         notes.append(f"Green line: {wording.target(row)}, source: {row['source']}.")
+    theme.add_shapes(chart, shapes)
     return notes

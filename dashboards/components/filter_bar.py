@@ -16,7 +16,7 @@ HELP = (
 
 def organisation(choices: pl.DataFrame) -> tuple[str, str, str]:
     """The chosen (level, code, name); the network unless the address says otherwise."""
-    labels = {_label(row): row for row in choices.iter_rows(named=True)}
+    labels = {label(row): row for row in choices.iter_rows(named=True)}
     picked = st.selectbox(
         "Organisation", list(labels), key="organisation", bind="query-params", help=HELP
     )
@@ -54,7 +54,8 @@ def custom_months(months: Sequence[date]) -> tuple[date, date]:
     return written[first], written[last]
 
 
-def _label(row: dict[str, object]) -> str:
+def label(row: dict[str, object]) -> str:
+    """How an organisation is written among the choices; row is one of organisations.choices."""
     if row["org_level"] == "network":
         return f"{row['org_name']} (network)"
     if row["ended_on"] is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
@@ -52,34 +53,42 @@ def draw(figure: go.Figure, events: pl.DataFrame, table: pl.DataFrame, on: str, 
     """Add a line with sign and number for each event of within(), and a band for an external one."""
     first, last = _bounds(table, on, step)
     palette = theme.active()
+    shapes: list[dict[str, Any]] = []
+    numbers: list[dict[str, Any]] = []
     for event in events.filter(pl.col("event_type") == "external").iter_rows(named=True):
         begins = max(event["event_on"], first)
-        figure.add_vrect(
-            x0=begins,
-            x1=min(event["ends_on"] or event["event_on"], last),
-            fillcolor=palette.band,
-            opacity=0.5,
-            line_width=0,
-            layer="below",
+        shapes.append(
+            {
+                "type": "rect",
+                "x0": begins,
+                "x1": min(event["ends_on"] or event["event_on"], last),
+                "xref": "x",
+                "y0": 0,
+                "y1": 1,
+                "yref": "y domain",
+                "fillcolor": palette.band,
+                "opacity": 0.5,
+                "line": {"width": 0},
+                "layer": "below",
+            }
         )
-        figure.add_annotation(
-            x=begins,
-            y=1,
-            yref="paper",
-            text=f"{event['number']} {event['label'].split(':')[0]}",
-            showarrow=False,
-            xanchor="left",
-            yanchor="bottom",
-            font={"size": 12, "color": palette.label},
+        numbers.append(
+            {
+                "x": begins,
+                "y": 1,
+                "yref": "paper",
+                "text": f"{event['number']} {event['label'].split(':')[0]}",
+                "showarrow": False,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "font": {"size": 12, "color": palette.label},
+            }
         )
-    # The name of a band stands between the drawing and the legend.
-    figure.update_layout(legend_y=1.08)
     points = events.filter(pl.col("event_type") != "external")
-    if points.is_empty():
-        return
+    signs = []
     for kind in points["event_type"].unique(maintain_order=True):
         rows = points.filter(pl.col("event_type") == kind)
-        figure.add_trace(
+        signs.append(
             go.Scatter(
                 x=rows["event_on"].to_list(),
                 y=[0.95] * rows.height,
@@ -97,28 +106,37 @@ def draw(figure: go.Figure, events: pl.DataFrame, table: pl.DataFrame, on: str, 
                 showlegend=False,
             )
         )
-        for when in rows["event_on"].unique().to_list():
-            figure.add_vline(x=when, line={"width": 1, "dash": "dot", "color": palette.axis})
+        shapes += [
+            theme.upright(when, width=1, dash="dot", color=palette.axis)
+            for when in rows["event_on"].unique().to_list()
+        ]
     for place, row in enumerate(points.iter_rows(named=True)):
-        figure.add_annotation(
-            x=row["event_on"],
-            y=HEIGHTS[place % len(HEIGHTS)],
-            yref="paper",
-            text=f"<b>{row['number']}</b>",
-            showarrow=False,
-            yanchor="top",
-            borderpad=1,
-            bgcolor=palette.veil,
-            font={"size": 12, "color": palette.ink},
+        numbers.append(
+            {
+                "x": row["event_on"],
+                "y": HEIGHTS[place % len(HEIGHTS)],
+                "yref": "paper",
+                "text": f"<b>{row['number']}</b>",
+                "showarrow": False,
+                "yanchor": "top",
+                "borderpad": 1,
+                "bgcolor": palette.veil,
+                "font": {"size": 12, "color": palette.ink},
+            }
         )
-    figure.update_layout(
-        yaxis9={
+    figure.add_traces(signs)
+    # The name of a band stands between the drawing and the legend.
+    layout: dict[str, Any] = {"legend": {"y": 1.08}, "shapes": shapes, "annotations": numbers}
+    if signs:
+        layout["yaxis9"] = {
             "overlaying": "y",
             "range": [0, 1],
             "visible": False,
             "fixedrange": True,
-        },
-    )
+        }
+    for name in ("shapes", "annotations"):
+        layout[name] = [*figure.layout[name], *layout[name]]
+    theme.change(figure, layout)
 
 
 def listed(table: pl.DataFrame, events: pl.DataFrame, on: str) -> pl.DataFrame:

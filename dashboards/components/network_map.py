@@ -95,15 +95,18 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
             hovertemplate="%{y} read by %{x}: %{z:,}<extra></extra>",
         )
     )
-    for row, line in zip(rows, shown, strict=True):
-        for column, cell in zip(columns, line, strict=True):
-            chart.add_annotation(
-                x=column,
-                y=row,
-                text=wording.told(cell, "report_count", "count") if cell else "",
-                showarrow=False,
-                font={"size": 13, "color": palette.ink},
-            )
+    # At once: Plotly checks every annotation again with each that is added.
+    chart.layout.annotations = [
+        {
+            "x": column,
+            "y": row,
+            "text": wording.told(cell, "report_count", "count") if cell else "",
+            "showarrow": False,
+            "font": {"size": 13, "color": palette.ink},
+        }
+        for row, line in zip(rows, shown, strict=True)
+        for column, cell in zip(columns, line, strict=True)
+    ]
     theme.lay_out(chart, title=title, height=460)
     chart.update_xaxes(side="top", tickangle=-35, showgrid=False)
     chart.update_yaxes(autorange="reversed", showgrid=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
@@ -130,10 +131,13 @@ def bars(
             )
         )
     theme.lay_out(chart, title=title)
-    chart.update_layout(legend_traceorder="normal")
-    chart.update_layout(
-        barmode="overlay" if nested else "stack", showlegend=len(series) > 1, bargap=0.25
-    )
+    layout = {
+        "legend": {"traceorder": "normal"},
+        "barmode": "overlay" if nested else "stack",
+        "showlegend": len(series) > 1,
+        "bargap": 0.25,
+    }
+    theme.change(chart, layout)
     takeaway = wording.latest(
         spoken, on=on, value=next(iter(series)), unit=unit, what=what, timing=timing
     )
@@ -154,13 +158,15 @@ def _finish(
     from_zero: bool,
     more_notes: Sequence[str],
 ) -> Figure:
-    chart.update_yaxes(
-        tickformat=TICKS.get(unit, ","), rangemode="tozero" if from_zero else "nonnegative"
-    )
-    chart.update_yaxes(title_text=None if unit in {"rate", "count"} else unit)
+    upward: dict[str, Any] = {
+        "tickformat": TICKS.get(unit, ","),
+        "rangemode": "tozero" if from_zero else "nonnegative",
+    }
+    if unit not in {"rate", "count"}:
+        upward["title"] = {"text": unit}
     if _all_small(table, series):
-        chart.update_yaxes(dtick=1)
-    _draw_dates(chart, table, on)
+        upward["dtick"] = 1
+    theme.change(chart, {"xaxis": _dates(table, on), "yaxis": upward})
     notes = []
     if targets is not None and not table.is_empty():
         notes += _draw_targets(chart, table, on, targets)
@@ -222,13 +228,14 @@ def _draw_targets(
     return shown
 
 
-def _draw_dates(chart: go.Figure, table: pl.DataFrame, on: str) -> None:
+def _dates(table: pl.DataFrame, on: str) -> dict[str, Any]:
+    weekly = on in {"week_start_on", "day_on"}
+    axis: dict[str, Any] = {"tickformat": "%d %b" if weekly else "%b<br>%Y"}
     # Few periods: label stored dates, so that a tick always stands under a value.
     if 0 < table.height <= 2 * MOST_TICKS:
         step = -(-table.height // MOST_TICKS)
-        chart.update_xaxes(tickvals=table[on].to_list()[::-1][::step], tickangle=0)
-    weekly = on in {"week_start_on", "day_on"}
-    chart.update_xaxes(tickformat="%d %b" if weekly else "%b<br>%Y")
+        axis |= {"tickvals": table[on].to_list()[::-1][::step], "tickangle": 0}
+    return axis
 
 
 def _make_room_for_legend(chart: go.Figure) -> None:
