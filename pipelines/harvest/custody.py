@@ -68,6 +68,7 @@ def custody(setup: Setup, kept: Kept, builds: Sequence[str], now: datetime) -> d
     return {
         "schema_version": SCHEMA_VERSION,
         "written_at": now.astimezone(UTC).isoformat(),
+        "time_zone": setup.network.time_zone,
         "places": [asdict(place) for place in places(setup, entries, kept, builds, now)],
         "quarantine": [asdict(one) for one in held(entries, now.date())],
         "positions": positions(setup.network.governance_positions, now.date()),
