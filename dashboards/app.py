@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from dashboards.auth import door
-from dashboards.components import appearance, menu, theme
+from dashboards.auth import door, purpose
+from dashboards.components import appearance, menu, purpose_form, theme
 from dashboards.contents import ENTRIES, Entry
 from dashboards.page import follow_new_builds, prepare
+from dashboards.settings import Settings
 
 
 def page_of(entry: Entry) -> st.Page:
@@ -39,6 +40,8 @@ door.forget_target()
 menu.show([(entry.reader, page) for entry, page in pages.items() if entry.is_open_to(reader)])
 with st.sidebar:
     appearance.follow_theme(["start", *(entry.view for entry in ENTRIES)])
+purpose.begin(reader, Settings().download_purpose)
+purpose_form.at_foot_of_menu()
 door.show_reader(reader)
 follow_new_builds()
 # The filters are made here and not in the views: only then does Streamlit keep them in the

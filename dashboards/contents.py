@@ -21,6 +21,8 @@ class Entry:
     pick_months: bool = True
     default_period: str = LAST_12
     pick_effect: bool = False
+    # Time and kind of the record of access, on the page that reads it back.
+    pick_record: bool = False
     # Who may open the page; whose rows it shows is a matter of the file, not of the page.
     roles: tuple[str, ...] = EVERYBODY
 
@@ -123,5 +125,17 @@ ENTRIES = (
         pick_organisation=False,
         pick_modality=False,
         roles=(TRUST, ANALYST),
+    ),
+    Entry(
+        reader="Steward",
+        view="steward",
+        title="Stewardship",
+        icon=":material/shield_person:",
+        question="Who may see what, who took what away and for what, and what is kept?",
+        pick_organisation=False,
+        pick_modality=False,
+        pick_months=False,
+        pick_record=True,
+        roles=(STEWARD, ADMIN),
     ),
 )

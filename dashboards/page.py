@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboards.auth import door
+from dashboards.auth import door, purpose, review
 from dashboards.auth.audit import REFUSED, SHOWN, STOPPED, NotRecorded, Seen
 from dashboards.auth.principal import DEMO, NoFile, Principal
+from dashboards.auth.purpose import NotStated, Stated
 from dashboards.components import (
     banners,
     control,
@@ -29,6 +31,7 @@ from dashboards.components import (
 )
 from dashboards.components.figure import Figure
 from dashboards.contents import Entry
+from dashboards.data import stewardship
 from dashboards.data.filters import CUSTOM, PERIODS, Filters, month_bounds
 from dashboards.data.published import Build, PublishedFilesBroken, build_for
 from dashboards.data.queries import (
@@ -44,9 +47,19 @@ from dashboards.sqllab.broker import QueryRefused, QueryResult
 from dashboards.sqllab.desk import Asked, Desk
 
 BUILD, PAGE, DESK, ENTRY = "open_build", "open_page", "open_desk", "open_entry"
+RECORD_PAGE = "open_record"
 RECORDED = "recorded_view"
 EVERY = "All"
 MONTHLY = "marts.rpt_metrics_monthly"
+# What the page of stewards reads beside published tables: name, and what it is.
+MANIFEST = ("published/manifest.json", "The files of the build that is served, and these pages.")
+RECORD = (
+    "the record of access",
+    "One line for each page, file, statement and sign-in, written before it is shown. Days are UTC.",
+)
+CUSTODY = ("published/custody.json", "Written by the pipeline when it has deleted what was due.")
+# Words of a time -> how many days back it begins; today is the last of them.
+TIMES = {"Last 30 days": 30, "Last 7 days": 7, "Last 12 months": 366, "All time": 36_500}
 # What is chosen at the head of a page does not reach every table: these ignore some or all of it.
 FILTERED_BY = {
     "marts.rpt_benefits_summary": (),
@@ -269,7 +282,7 @@ class Page:
     @property
     def taken(self) -> Callable[[str, int | None], None]:
         """Records a file that the reader takes away: its name, and its rows as far as known."""
-        return partial(_record_download, self.build, self.entry.view, self.chosen, door.current())
+        return _taker(self.build, self.entry.view, self.chosen)
 
     @property
     def chosen(self) -> dict[str, str]:
@@ -283,6 +296,49 @@ class Page:
         if "Organisation" not in filtered_by:
             filters = ["Organisation: whole network", *filters]
         return [*filters, *self._whole_file]
+
+
+@dataclass(frozen=True)
+class RecordPage:
+    """The open page of stewards: time and kinds that were chosen, and what it reads."""
+
+    entry: Entry
+    build: Build
+    published: Path
+    period: str
+    kinds: Sequence[str]
+    record: review.Record
+    custody: stewardship.Custody
+    since: str | None
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Name of a choice of this page -> what was chosen."""
+        return {"Time": self.period, "Kind": ", ".join(self.kinds)}
+
+    @staticmethod
+    def section(title: str, text: str) -> None:
+        """Begin a part of the page: what the tables below have in common."""
+        Page.section(title, text)
+
+    @staticmethod
+    def warn(text: str) -> None:
+        """A sentence that stands out; nothing where it is empty."""
+        if text:
+            st.warning(text, icon=":material/warning:")
+
+    def figure(self, drawn: Figure, source: tuple[str, str]) -> None:
+        """Show one table; source is the name of what it is read from, and what that is."""
+        choices = [f"{name}: {chosen}" for name, chosen in self.chosen.items()]
+        figure.show(
+            drawn,
+            definitions=pl.DataFrame(),
+            source=source[0],
+            described=source[1],
+            provenance=[*(choices if source == RECORD else []), *whole_file(self.build)],
+            key=f"{self.entry.view}_{_slug(drawn.title)}",
+            taken=_taker(self.build, self.entry.view, self.chosen),
+        )
 
 
 def open_build() -> Build:
@@ -303,7 +359,7 @@ def open_build() -> Build:
 
 def prepare(entry: Entry) -> None:
     """Show title, question, banners, freshness and filters; keep what was chosen for the view."""
-    for left in (BUILD, PAGE, ENTRY):
+    for left in (BUILD, PAGE, ENTRY, RECORD_PAGE):
         st.session_state.pop(left, None)
     _check(entry)
     build = open_build()
@@ -315,7 +371,9 @@ def prepare(entry: Entry) -> None:
     if entry.pick_effect:
         filters = Filters("network", "NETWORK", "", EVERY, date.min, date.max)
         st.session_state[PAGE] = Page(entry, build, filters, EVERY, _choose_effect(build))
-    page = st.session_state.get(PAGE)
+    if entry.pick_record:
+        st.session_state[RECORD_PAGE] = _choose_record(build, entry, datetime.now(UTC))
+    page = st.session_state.get(PAGE) or st.session_state.get(RECORD_PAGE)
     _record_view(build, entry, page.chosen if page else {})
 
 
@@ -346,16 +404,34 @@ def _record_view(build: Build, entry: Entry, chosen: dict[str, str]) -> None:
     st.session_state[RECORDED] = (build.path, seen)
 
 
+def _taker(build: Build, view: str, chosen: dict[str, str]) -> Callable[..., None]:
+    """Records a file that the reader of this run takes: its name, its rows, a statement if any.
+
+    Reader and purpose are those of the moment the button was drawn: the file is made outside the
+    run. What it raises leaves no file.
+    """
+    given = (door.current(), purpose.current(), purpose.is_lacking())
+    return partial(_record_download, build, view, chosen, *given)
+
+
 def _record_download(
     build: Build,
     view: str,
     chosen: dict[str, str],
     principal: Principal,
+    stated: Stated | None,
+    is_lacking: bool,
     taken: str,
     rows: int | None,
     sql: str = "",
 ) -> None:
+    """Raises NotStated, after it is recorded, where a purpose is asked of the reader and none stated."""
     seen = Seen("download", SHOWN, view=view, sql=sql, rows=rows, taken=taken, filters=chosen)
+    if stated is not None:
+        seen = replace(seen, purpose=stated.key, purpose_words=stated.words)
+    if is_lacking:
+        _record(build, principal, replace(seen, outcome=REFUSED, reason="no purpose was stated"))
+        raise NotStated("State what the file is for, then download it again.")
     _record(build, principal, seen)
 
 
@@ -382,7 +458,7 @@ def open_desk() -> Desk:
         st.session_state[DESK] = Desk(user=principal.subject)
     desk: Desk = st.session_state[DESK]
     desk.record = partial(_record_answer, build, principal)
-    desk.taken = partial(_record_download, build, "sql_workbench", {}, principal)
+    desk.taken = _taker(build, "sql_workbench", {})
     return desk
 
 
@@ -400,6 +476,35 @@ def current_page() -> Page:
     """The page that prepare() opened in this run, for an entry whose organisation is picked."""
     _check(st.session_state[ENTRY])
     return st.session_state[PAGE]
+
+
+def open_record() -> RecordPage:
+    """The page of stewards that prepare() opened in this run."""
+    _check(st.session_state[ENTRY])
+    return st.session_state[RECORD_PAGE]
+
+
+def _choose_record(build: Build, entry: Entry, now: datetime) -> RecordPage:
+    settings = Settings()
+    with st.container(border=False, key="filters"):
+        left, right = st.columns(2)
+        with left:
+            period = filter_bar.choice("Time", list(TIMES), "record_time", {})
+        with right:
+            kind = filter_bar.choice("Kind", [EVERY, *review.KINDS], "record_kind", {})
+    told = stewardship.custody(settings.published_folder)
+    today = now.date()
+    first = today - timedelta(days=TIMES[period] - 1)
+    return RecordPage(
+        entry,
+        build,
+        settings.published_folder,
+        period.lower(),
+        review.KINDS if kind == EVERY else (kind,),
+        review.read(settings.audit_folder, first, today, told.time_zone),
+        told,
+        review.first_month(settings.audit_folder),
+    )
 
 
 def _choose(build: Build, entry: Entry) -> tuple[Filters, str]:

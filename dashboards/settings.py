@@ -5,13 +5,14 @@ The only module of the dashboards that reads the environment (prefix IMAGING_).
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """IMAGING_HOME, _PUBLISHED, _AUDIENCE, _REFRESH_SECONDS and _SESSION_HOURS."""
+    """IMAGING_HOME, _PUBLISHED, _AUDIENCE, _REFRESH_SECONDS, _SESSION_HOURS, _DOWNLOAD_PURPOSE."""
 
     model_config = SettingsConfigDict(env_prefix="IMAGING_", extra="ignore")
 
@@ -27,6 +28,12 @@ class Settings(BaseSettings):
     )
     session_hours: float = Field(
         default=8.0, gt=0, le=720, description="Hours after which a sign-in has to be made again."
+    )
+
+    download_purpose: Literal["signed_in", "everybody", "nobody"] = Field(
+        default="signed_in",
+        description="Who has to state a purpose before a download: those who signed in, everybody "
+        "(the demo user too) or nobody.",
     )
 
     @property

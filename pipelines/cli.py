@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.table import Table
 
 from pipelines.alert_verbs import alerts_app
+from pipelines.audit_verbs import audit_app
 from pipelines.demo import DEMO_MONTHS, DEMO_SCALE, DEMO_SEED, DEMO_START, DEMO_WORLD
 from pipelines.durable import NO_ROOM
 from pipelines.export_verbs import export_app
@@ -65,6 +66,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(export_app, name="export")
 app.add_typer(trace_app, name="trace")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(audit_app, name="audit")
 app.command()(recompute)
 PATHS_SHOWN = 20
 # How the failure of a contract check ends that Dagster raises.

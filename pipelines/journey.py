@@ -124,13 +124,17 @@ def prepare(settings: Settings) -> None:
 
 
 def check_landing(settings: Settings) -> bool:
-    """Check every feed and the ledger again, record the verdicts; True when all hold."""
+    """Check every feed and the ledger again, record the verdicts; True when all hold.
+
+    What quarantine holds is told anew, too.
+    """
     from pipelines.defs.resources import Pipeline
 
     pipeline = Pipeline(settings)
     found = pipeline.standing_failures()
     for check, failures in found.items():
         pipeline.record(check, failures, "imaging")
+    pipeline.tell_custody()
     return not any(found.values())
 
 

@@ -23,6 +23,7 @@ class Network:
     scanner_register: pl.DataFrame
     postcode_deprivation: pl.DataFrame
     audiences: pl.DataFrame
+    governance_positions: pl.DataFrame
     modalities: pl.DataFrame
     dm01_tests: pl.DataFrame
     exam_codes: pl.DataFrame

@@ -28,7 +28,8 @@ class Seen:
     """What was asked for and what became of it.
 
     what is view, sql, download, sign_in, sign_out or expired; view the page; rows as far as known;
-    taken the name of the file of a download.
+    taken the name of the file of a download, purpose what it is for and purpose_words what the
+    reader added to that.
     """
 
     what: str
@@ -38,6 +39,8 @@ class Seen:
     rows: int | None = None
     reason: str = ""
     taken: str = ""
+    purpose: str = ""
+    purpose_words: str = ""
     filters: Mapping[str, str] | None = None
 
 

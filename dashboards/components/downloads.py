@@ -13,6 +13,8 @@ from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
 
+from dashboards.components import purpose_form
+
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -95,10 +97,12 @@ def buttons(
 ) -> None:
     """A button for each kind of file; a file is made when it is asked for.
 
-    taken is told the name and number of rows first; where it fails there is no file.
+    Where the reader has yet to state a purpose there is a button that asks for it instead. taken is told the name and number of rows first; where it fails there is no file.
 
     has_parquet: one of Parquet too, which keeps the types that a cell cannot hold.
     """
+    if purpose_form.instead_of_buttons(file_stem):
+        return
     kinds = [
         ("CSV", "csv", "text/csv", csv_bytes),
         ("Excel", "xlsx", f"{_OFFICE}.spreadsheetml.sheet", xlsx_bytes),

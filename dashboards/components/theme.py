@@ -140,6 +140,7 @@ h1 {border-bottom: 4px solid var(--accent); padding-bottom: 0.4rem !important;}
 .headline {font-size: 1.25rem; font-weight: 700; margin: 0; color: var(--ink);}
 .takeaway {font-size: 1.0625rem; margin: 0 0 0.25rem 0; color: var(--ink);}
 h2 {padding: 0 0 0.25rem 0 !important;}
+[data-testid="stDialog"] h2 {padding: 1.25rem 1.5rem 0.25rem 1.5rem !important;}
 .verdict {display: inline-block; border: 1px solid var(--axis); border-left-width: 6px; border-radius: 3px;
     padding: 0.1rem 0.5rem; margin: 0 0.25rem 0.25rem 0; font-size: 0.9375rem; color: var(--ink);}
 .verdict.improving {border-color: var(--improvement);}
@@ -185,6 +186,8 @@ table.plain .tag {display: inline-block; border: 1px solid var(--axis); border-r
 [class*="st-key-wide_"] {overflow-x: auto;}
 [class*="st-key-wide_"] > * {min-width: 680px;}
 .st-key-workbench_sql textarea {font-family: monospace; font-size: 0.875rem;}
+/* A grid's own file has no head, asks no purpose and is in no record; the buttons below it have all. */
+[data-testid="stElementToolbar"] button[aria-label^="Download as CSV"] {display: none !important;}
 @media print {
     /* The paper is as the screen: light words on white would be lost. */
     html, body, .stApp {print-color-adjust: exact; -webkit-print-color-adjust: exact;}

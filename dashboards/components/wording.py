@@ -118,6 +118,12 @@ _COLUMNS = {
     "lpl": "Lower process limit",
     "upl": "Upper process limit",
     "withheld": "Hidden in this row",
+    "at": "At (UTC)",
+    "at_local": "At (local)",
+    "on": "Day (UTC)",
+    "view": "Page",
+    "purpose_words": "Words to the purpose",
+    "sql_sign": "Sign of the SQL",
 }
 _SPOKEN = {
     "dm01": "DM01",

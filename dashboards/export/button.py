@@ -11,6 +11,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboards.components import purpose_form
 from dashboards.data.published import Build
 from dashboards.settings import Settings
 
@@ -32,7 +33,8 @@ class PackNotMade(RuntimeError):
 def show(build: Build, taken: Callable[[str, int | None], None]) -> None:
     """A button that makes the pack of the reader's own file, then one for each of its two files.
 
-    taken is told the name of a file before it is given; where it fails there is no file.
+    taken is told the name of a file before it is given; where it fails there is no file. Where the
+    reader has yet to state a purpose that is asked instead of giving them.
     """
     wanted = f"board_pack_{build.build_id}_{build.audience}"
     with st.container(horizontal=True, key="board_pack"):
@@ -45,6 +47,8 @@ def show(build: Build, taken: Callable[[str, int | None], None]) -> None:
                 made = _made(str(Settings().published_folder), build.build_id, build.audience)
         except PackNotMade as error:
             st.error(str(error))
+            return
+        if purpose_form.instead_of_buttons("pack"):
             return
         for ending, (label, mime) in KINDS.items():
             name = f"{wanted}.{ending}"

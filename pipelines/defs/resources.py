@@ -1,5 +1,6 @@
 """What assets are handed: the pipeline's folders, contracts and keys, and a journal of counts."""
 
+import json
 import sys
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,18 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from pipelines.contracts import Contract, read_contracts
+from pipelines.durable import write_bytes
 from pipelines.feeds import FEEDS, RECEIVED
 from pipelines.gate import GateFailure, record, standing
-from pipelines.harvest import Setup, prune_inbox, prune_spool, waiting_segments
+from pipelines.harvest import (
+    CUSTODY_FILE,
+    Kept,
+    Setup,
+    custody,
+    prune_inbox,
+    prune_spool,
+    waiting_segments,
+)
 from pipelines.journal import Journal
 from pipelines.landing.keys import load_keys
 from pipelines.landing.quarantine import Quarantine
@@ -184,7 +194,19 @@ class Pipeline:
         gone = prune_inbox(
             self.waiting(), self.setup, retention=timedelta(days=kept), now=self.now()
         )
-        return gone + prune_spool(self.setup, retention=timedelta(days=spooled), now=self.now())
+        gone += prune_spool(self.setup, retention=timedelta(days=spooled), now=self.now())
+        self.tell_custody()
+        return gone
+
+    def tell_custody(self) -> None:
+        """Write published/custody.json anew: what rests where, what leaves next, what waits."""
+        settings = self.settings
+        kept = Kept(
+            settings.inbox_retention_days, settings.spool_retention_days, settings.keep_builds
+        )
+        builds = [path.stem for path in settings.published_dir.glob("manifest_*.json")]
+        told = custody(self.setup, kept, builds, self.now())
+        write_bytes(json.dumps(told, indent=1).encode(), settings.published_dir / CUSTODY_FILE)
 
     def record(self, check: str, failures: list[GateFailure], run_id: str) -> None:
         """Keep the verdict of one check of the gate."""

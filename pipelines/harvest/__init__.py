@@ -4,6 +4,7 @@ read -> validate against the contract -> judge file by file -> pseudonymise -> l
 again over the same deliveries changes nothing: a source file is known by the hash of its bytes.
 """
 
+from pipelines.harvest.custody import CUSTODY_FILE, Kept, custody
 from pipelines.harvest.dicom import dicom_delivery
 from pipelines.harvest.intake import harvest, unseen
 from pipelines.harvest.model import Failure, HarvestResult, Setup
@@ -13,11 +14,14 @@ from pipelines.harvest.retention import prune_inbox
 from pipelines.harvest.spooled import harvest_arrived, harvest_spool, prune_spool, waiting_segments
 
 __all__ = [
+    "CUSTODY_FILE",
     "Failure",
     "HarvestResult",
+    "Kept",
     "Replayed",
     "Setup",
     "Waiting",
+    "custody",
     "dicom_delivery",
     "feed_of",
     "harvest",

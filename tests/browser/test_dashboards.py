@@ -24,8 +24,9 @@ VIEWS = {
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
     "sql_workbench": "SQL workbench",
+    "steward": "Stewardship",
 }
-WITHOUT_CHARTS = ("metric_dictionary", "sql_workbench", "what_if")
+WITHOUT_CHARTS = ("metric_dictionary", "sql_workbench", "steward", "what_if")
 BOLTON = "Bolton NHS Foundation Trust (party)"
 BOLTON_QUERY = "organisation=Bolton+NHS+Foundation+Trust+%28party%29"
 

@@ -25,6 +25,7 @@ VIEWS = {
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
     "sql_workbench": "SQL workbench",
+    "steward": "Stewardship",
 }
 
 

@@ -200,7 +200,7 @@ def test_typed_sql_reaches_the_readers_own_file_and_no_other(app, visit, folder)
 @pytest.mark.parametrize(
     ("user", "audience", "closed"),
     [
-        ("board", "network", {"SQL workbench", "Data quality"}),
+        ("board", "network", {"SQL workbench", "Data quality", "Stewardship"}),
         ("steward", "network", {"SQL workbench"}),
         ("admin", "network", {"SQL workbench"}),
         ("analyst", "analyst", set()),
@@ -218,6 +218,34 @@ def test_each_role_opens_its_pages_and_is_told_no_by_the_others(app, visit, user
     assert {line["audience"] for line in mine if line["what"] == "view"} <= {audience, ""}
     refused = [line for line in mine if line["outcome"] == "refused"]
     assert bool(refused) == bool(closed)
+
+
+def test_a_steward_reads_the_record_back_and_a_trust_does_not(app, visit):
+    """Failing means that a trust reads who came, or that a file leaves without a purpose."""
+    trust = sign_in(visit(f"{app.url}/steward"), "bolton", "No access")
+    expect(trust.get_by_test_id("stDataFrame")).to_have_count(0)
+    page = sign_in(visit(f"{app.url}/steward"), "steward", "Stewardship")
+    expect(page.get_by_role("heading", name="Access by role")).to_be_visible()
+    page.get_by_text("Show as table and download").first.click()
+    page.get_by_role("button", name="State a purpose to download").first.click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("combobox").fill("Research")
+    page.keyboard.press("Enter")
+    form.get_by_label("Reference of the approval").fill("REC 1")
+    page.keyboard.press("Tab")
+    form.get_by_role("button", name="Keep this purpose").click()
+    expect(form).to_have_count(0)
+    with page.expect_download() as file:
+        page.get_by_role("button", name="Download CSV").first.click()
+    assert file.value.suggested_filename == "steward_access_by_role.csv"
+    (line,) = [one for one in lines(app) if one["what"] == "download"]
+    assert (line["subject"], line["purpose"], line["purpose_words"]) == (
+        "steward",
+        "research",
+        "REC 1",
+    )
+    told_no = [one for one in lines(app) if one["view"] == "steward" and one["role"] == "trust"]
+    assert {one["outcome"] for one in told_no} == {"refused"}
 
 
 def test_without_a_role_there_is_only_the_way_out_which_ends_the_sign_in(app, visit):

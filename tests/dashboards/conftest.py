@@ -26,6 +26,7 @@ VIEWS = {
     "data_quality": "Data quality",
     "metric_dictionary": "Metric dictionary",
     "sql_workbench": "SQL workbench",
+    "steward": "Stewardship",
 }
 PENNINE = "Pennine Acute Hospitals NHS Trust (party)"
 

@@ -1495,7 +1495,40 @@ def write_build(
     }
     write_json(folder / "manifest.json", manifest)
     write_gate(folder, passed=True, checked_at=created_at)
+    write_json(folder / "custody.json", CUSTODY)
     return target
+
+
+# As the harvest writes it: one place with a date, one group that waits, one statement.
+CUSTODY = {
+    "schema_version": 1,
+    "written_at": "2026-04-01T06:00:00+00:00",
+    "time_zone": "Europe/London",
+    "places": [
+        {
+            "place": "inbox",
+            "holds": "deliveries with identities, as they came",
+            "kept": "7 days after landing",
+            "setting": "IMAGING_INBOX_RETENTION_DAYS",
+            "items": 12,
+            "next_due_at": "2026-04-03T06:00:00+00:00",
+            "next_due_items": 4,
+        }
+    ],
+    "quarantine": [
+        {
+            "feed_kind": "hl7",
+            "rule": "message_is_for_production",
+            "scope": "row",
+            "state": "open",
+            "entries": 2,
+            "records": 3,
+            "oldest_delivered_on": "2026-03-20",
+            "oldest_days": 12,
+        }
+    ],
+    "positions": seed("network/governance_positions.csv"),
+}
 
 
 def write_gate(folder: Path, *, passed: bool, checked_at: datetime) -> None:

@@ -12,7 +12,9 @@ from dashboards.components import benefit_table
 from dashboards.data.queries import quality
 
 WITH_CHARTS = [
-    view for view in VIEWS if view not in {"metric_dictionary", "sql_workbench", "what_if"}
+    view
+    for view in VIEWS
+    if view not in {"metric_dictionary", "sql_workbench", "steward", "what_if"}
 ]
 
 

@@ -20,6 +20,7 @@ VERBS = [
     "synthesise",
     "query",
     "alerts",
+    "audit",
     "quarantine",
     "receive",
     "recompute",

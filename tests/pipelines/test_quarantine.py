@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from pipelines import gate
 from pipelines.cli import dismiss_entry
 from pipelines.defs.resources import Pipeline
-from pipelines.harvest import Setup, harvest, replay_waiting, waiting
+from pipelines.harvest import Kept, Setup, custody, harvest, replay_waiting, waiting
 from pipelines.harvest.replaying import NothingOfThatName
 from pipelines.journey import exclusive
 from pipelines.landing.keys import Keys, create_key_file
@@ -255,3 +255,23 @@ def test_a_dismissed_delivery_does_not_hold_the_gate_again_under_a_newer_reader(
         ("dismissed", "not of this network")
     ]
     assert gate.open_failures(setup.landing.receipts(), entries, setup.inbound) == []
+
+
+def test_stewards_are_told_what_waits_and_what_leaves_next_but_nothing_of_its_content(home):
+    """Failing means that identities are kept longer than anybody knows, or that counting them tells one."""
+    pipeline = Pipeline(home)
+    good = Delivery("workforce", Path("workforce_RMC.csv"), DAY, HEADER + STAFF)
+    harvest("workforce", [good], pipeline.setup, now=NOW)
+    told = custody(pipeline.setup, Kept(7, 7, 5), ["b1"], NOW + timedelta(days=2))
+    place = {one["place"]: one for one in told["places"]}
+    # Two deliveries landed in part or whole, at one instant; the refused ones have no date.
+    assert place["inbox"]["next_due_at"] == (NOW + timedelta(days=7)).isoformat()
+    assert place["inbox"]["items"] == place["inbox"]["next_due_items"]
+    waits = [one for one in told["quarantine"] if one["state"] == "open"]
+    assert place["quarantine"]["items"] == sum(one["entries"] for one in waits) == 3
+    assert {one["oldest_days"] for one in waits} == {3}
+    assert {one["kind"] for one in told["positions"]} == {"rule", "practice", "decision"}
+    text = json.dumps(told)
+    assert not any(word in text for word in (NHS_NUMBER, SURNAME, "=1+1", "20260611", "workforce_"))
+    later = custody(pipeline.setup, Kept(7, 7, 5), [], NOW + timedelta(days=8))
+    assert later["places"][0]["items"] == 0
