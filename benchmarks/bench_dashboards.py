@@ -3,7 +3,8 @@
 Each page gets a fresh server. Its first visitor is the cold load, each further one (a new browser
 context) a warm load. One reader then changes a filter through a list of options that nobody asked
 for before (uncached), and through the same list again (cached). Then twenty readers open pages and
-change filters at moments drawn from a fixed seed, all on one server. What ends the clock: see
+change filters at moments drawn from a fixed seed, all on one server; their browsers share the machine
+with it. What ends the clock: see
 page_clock. The peer, in the same browser and run, is a bare Streamlit page with one stored query and
 one line (peer_page); ratios are medians over its medians.
 """
@@ -68,14 +69,15 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 class Amount:
     """How much is measured: warm loads and filter changes of a page, readers and their changes.
 
-    A reader waits up to `think` seconds before each change.
+    Readers come within `arrive` seconds, and each waits up to `think` seconds before a change.
     """
 
     warm: int = 5
     changes: int = 12
     sessions: int = 20
     session_changes: int = 4
-    think: float = 10.0
+    arrive: float = 60.0
+    think: float = 30.0
     query_repeats: int = 20
 
 
@@ -353,9 +355,9 @@ async def _reader(
     amount: Amount,
     seen: Seen,
 ) -> None:
-    """One of many: comes within the first moments, opens a page, changes its filter now and then."""
+    """One of many: comes at some moment, opens a page, changes its filter now and then."""
     label, options = steps(entry, build)
-    await asyncio.sleep(chance.uniform(0, amount.think))
+    await asyncio.sleep(chance.uniform(0, amount.arrive))
     async with visitor(browser, server) as reader:
         with _told(seen, f"{entry.view}, among many readers"):
             took = await reader.open(entry.view)

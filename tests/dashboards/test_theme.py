@@ -6,6 +6,7 @@ import re
 import tomllib
 from itertools import combinations
 
+import plotly.graph_objects as go
 import pytest
 from colour_vision import SEEN_BY, ciede2000, contrast, difference
 from conftest import ROOT, VIEWS
@@ -113,3 +114,23 @@ def test_every_drawing_is_made_in_the_colours_of_the_active_theme(open_view, mon
         drawn = json.loads(chart.proto.spec)
         drawn["layout"].pop("template", None)
         assert set(re.findall(r"#[0-9A-Fa-f]{6}\b", json.dumps(drawn))) <= set(dark_only)
+
+
+def test_what_is_laid_over_a_figure_takes_the_place_of_that_alone():
+    """Failing means that a later choice of a drawing undoes an earlier one, or is lost."""
+    figure = theme.lay_out(go.Figure(), title="Any")
+    theme.change(figure, {"yaxis": {"title": {"text": "hours"}, "dtick": 1}, "height": 400})
+    axis = figure.layout.yaxis
+    assert (axis.title.text, axis.title.font.size, axis.dtick) == ("hours", 13, 1)
+    assert (figure.layout.height, figure.layout.meta) == (400, {"title": "Any"})
+    theme.add_shapes(figure, [theme.upright(1, width=1)])
+    theme.add_shapes(figure, [theme.upright(2, width=1)])
+    assert [shape.x0 for shape in figure.layout.shapes] == [1, 2]
+    with pytest.raises(ValueError, match="colour"):
+        theme.change(figure, {"xaxis": {"colour": "red"}})
+
+
+def test_no_figure_carries_the_template_of_plotly(open_view):
+    """It is longer than most drawings, and every reader would wait for it with every figure."""
+    for chart in open_view("throughput").get("plotly_chart"):
+        assert "template" not in json.loads(chart.proto.spec)["layout"]
