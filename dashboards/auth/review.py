@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -71,6 +72,7 @@ class Record:
     unreadable: int
 
 
+@lru_cache(maxsize=10_000)
 def sign_of(subject: str) -> str:
     """A short sign of a reader: the same for the same subject, and not the subject itself.
 

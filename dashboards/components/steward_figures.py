@@ -202,7 +202,7 @@ def quarantine(frame: pl.DataFrame, written_at: datetime | None) -> Figure:
 
 def positions(frame: pl.DataFrame) -> Figure:
     """Rule, practice and decision on opt-outs, each with its certainty; one row per statement."""
-    title = "Opt-outs"
+    title = "Opt-outs: rule, practice and decision"
     groups = [
         plain_table.Group(
             [

@@ -44,6 +44,8 @@ def published_marts(
         keep=settings.keep_builds,
         now=now,
     )
+    # One build more is kept, and perhaps one less.
+    pipeline.tell_custody()
     rows = sum(manifest.tables.values())
     journal.add(Entry("publish", manifest.build_id, 1, rows, seconds=time.monotonic() - began))
     return dg.MaterializeResult(metadata={"build_id": manifest.build_id, "rows": rows})
