@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from dashboards import saved_views
 from dashboards.auth import door, purpose
 from dashboards.components import appearance, menu, purpose_form, theme
 from dashboards.contents import ENTRIES, Entry
@@ -47,4 +48,7 @@ follow_new_builds()
 # The filters are made here and not in the views: only then does Streamlit keep them in the
 # address from page to page, and restore them on Back.
 prepare(asked)
+saved_views.show(
+    {entry.view: page for entry, page in pages.items() if entry.is_open_to(reader)}, asked.view
+)
 chosen.run()

@@ -38,6 +38,8 @@ ENTRIES = (
         title="Benefits summary",
         icon=":material/flag:",
         question="Are the promises arriving?",
+        # By modality most counts of a party are too small to be told to a board.
+        pick_modality=False,
         # The go-lives are years back; a board that sees twelve months sees no change.
         default_period=ALL_MONTHS,
     ),

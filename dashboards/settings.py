@@ -42,6 +42,11 @@ class Settings(BaseSettings):
         return self.home / "dashboards" / "audit"
 
     @property
+    def kept_folder(self) -> Path:
+        """The folder of what readers keep for themselves; the dashboards own it."""
+        return self.home / "dashboards"
+
+    @property
     def published_folder(self) -> Path:
         """The folder that holds manifest.json, gate.json and the published DuckDB files."""
         return self.published or self.home / "published"

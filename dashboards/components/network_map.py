@@ -72,6 +72,31 @@ def shared(frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.Da
     )
 
 
+def shared_by_year(
+    frame: pl.DataFrame, where: str, events: pl.DataFrame, targets: pl.DataFrame
+) -> Figure:
+    """The same, one row per financial year, which small parties have figures for too."""
+    return trend.lines(
+        frame,
+        on="year_on",
+        series={"cross_site_rate": "Read by another party"},
+        unit="rate",
+        title=f"Reports shared across sites by financial year, {where}",
+        what="network reports read by another party than the one that acquired the images",
+        events=events,
+        targets=targets,
+        more_notes=[
+            "Financial years from April to March, each drawn at its first day. The page Throughput "
+            "has the months, by modality.",
+            *(
+                f"The last one holds months to {wording.month(last)}."
+                for last in frame["last_month_on"][-1:]
+            ),
+            trend.TOO_FEW_PERIODS,
+        ],
+    )
+
+
 def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
     """Acquired by (rows) against reported by (columns); own reports stay uncoloured."""
     rows = frame["acquired_by"].unique(maintain_order=True).to_list()
@@ -110,7 +135,10 @@ def matrix(frame: pl.DataFrame, *, title: str) -> Figure:
     theme.lay_out(chart, title=title, height=460)
     chart.update_xaxes(side="top", tickangle=-35, showgrid=False)
     chart.update_yaxes(autorange="reversed", showgrid=False)
-    when = wording.month(frame["month_on"][0]) if frame.height else "no month"
+    when = "No year"
+    if frame.height:
+        year = wording.when(frame["year_on"][0], "year_on").removeprefix("in the ")
+        when = f"{year[:1].upper()}{year[1:]} to {wording.month(frame['last_month_on'][0])}"
     away = frame.filter(~pl.col("is_own"), pl.col("report_count").is_not_null())
     away = away.sort("report_count", descending=True)
     takeaway = f"{when}: no report was read by another organisation."

@@ -17,7 +17,8 @@ LEGEND_LINE = 20
 EDGED_BARS = 60
 TICKS = {"rate": ".3~%", "count": ",", "hours": ",", "minutes": ",", "exams per hour": ".1f"}
 TICKS |= {"seconds": ",.3~g"}
-STEP = {"day_on": "1d", "week_start_on": "1w"}
+STEP = {"day_on": "1d", "week_start_on": "1w", "year_on": "1y"}
+TOO_FEW_PERIODS = "No control limits: a control chart is made of months, and these are years."
 
 
 def lines(

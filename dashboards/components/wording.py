@@ -334,4 +334,6 @@ def when(value: date, on: str, timing: str = "") -> str:
         return f"at {day(value)}"
     if on == "week_start_on":
         return f"in the week from {day(value)}"
+    if on == "year_on":
+        return f"in the financial year {value.year}/{(value.year + 1) % 100:02d}"
     return f"in {month(value)}"

@@ -43,7 +43,7 @@ from dashboards.page import EVERY, MONTHLY, Page
 LIST, COHORTS = "marts.rpt_waiting_times_monthly", "marts.rpt_report_turnaround_monthly"
 SURVIVAL, SPREAD = "statistics.turnaround_survival", "statistics.trust_spread"
 SUMMARY, TOLD = "marts.rpt_benefits_summary", "statistics.go_live_effects"
-CROSS_SITE = "marts.rpt_cross_site_reporting_monthly"
+CROSS_SITE = "marts.rpt_cross_site_reporting_yearly"
 # Measures of the work of teams; they are of organisations, never of a person.
 STAFF = ("P01", "P02", "R11", "R12", "R13")
 # Columns that a reader of paper has no use for: keys of the row, and what a drawing needs only.
@@ -215,15 +215,15 @@ def _reports(page: Page) -> Iterator[Item]:
 
 
 def _sharing(page: Page) -> Iterator[Item]:
-    shared = network_map.shared(
-        benefits.cross_site_by_month(page.build, page.filters),
+    shared = network_map.shared_by_year(
+        benefits.cross_site_by_year(page.build, page.filters),
         page.where,
         page.events,
         page.targets("R08"),
     )
     yield _of(page, shared, CROSS_SITE, "R08")
     cells = benefits.cross_site_matrix_latest(page.build, page.filters)
-    title = f"Who reports for whom, whole network, {page.modality}"
+    title = "Who reports for whom, whole network, all modalities"
     item = _of(page, network_map.matrix(cells, title=title), CROSS_SITE, "R08", "R06")
     yield replace(item, table=_matrix(cells), figure=replace(item.figure, chart=None))
 

@@ -6,6 +6,7 @@ from dashboards.export import button
 from dashboards.page import current_page
 
 REGISTER = "Benefit register, whole network, all modalities"
+SHARED = "marts.rpt_cross_site_reporting_yearly"
 PLANNED = "Planned value a year by promise, whole network"
 
 page = current_page()
@@ -35,21 +36,22 @@ page.figure(
     source="marts.dim_event",
 )
 page.figure(
-    network_map.shared(
-        benefits.cross_site_by_month(page.build, page.filters),
+    network_map.shared_by_year(
+        benefits.cross_site_by_year(page.build, page.filters),
         page.where,
         page.events,
         page.targets("R08"),
     ),
     metrics=["R08"],
-    source="marts.rpt_cross_site_reporting_monthly",
+    source=SHARED,
+    filtered_by=("Organisation", "Months"),
 )
 page.figure(
     network_map.matrix(
         benefits.cross_site_matrix_latest(page.build, page.filters),
-        title=f"Who reports for whom, whole network, {page.modality}",
+        title="Who reports for whom, whole network, all modalities",
     ),
-    filtered_by=("Modality", "Months"),
+    filtered_by=("Months",),
     metrics=["R08", "R06"],
-    source="marts.rpt_cross_site_reporting_monthly",
+    source=SHARED,
 )

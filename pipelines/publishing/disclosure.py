@@ -70,11 +70,14 @@ class Disclosure:
 
         `tables` are their rows, by `schema.name`; what follows the metrics needs these too.
         """
-        told = {
-            name: tell_counts(tables[name], self.counts[name], limits)
-            for name in self.counts
-            if name in tables
-        }
+        told = {}
+        for name, spec in self.counts.items():
+            parts = spec.get("adds_up", {}).get("table")
+            if name in tables and parts in tables:
+                told |= self._tell_with_parts(tables, name, parts, limits)
+        for name, spec in self.counts.items():
+            if name in tables and name not in told:
+                told[name] = tell_counts(tables[name], spec, limits)
         if METRICS in told:
             values = told_values(told[METRICS], told.get(ESTIMATES))
             for name, rules in self.follows.items():
@@ -87,6 +90,35 @@ class Disclosure:
             if name in tables:
                 told[name] = _with_withheld(tables[name].clear(), {})
         return told
+
+    def _tell_with_parts(
+        self, tables: Mapping[str, pl.DataFrame], name: str, parts: str, limits: Limits
+    ) -> dict[str, pl.DataFrame]:
+        """Both tables of periods and their parts, hidden as one, each in its own rows and columns."""
+        rule, spec = self.counts[name]["adds_up"], self.counts[parts]
+        part, period = rule["part"], rule["period"]
+        begins = tables[name].select(pl.col(period).unique().sort())
+        fine = tables[parts].with_row_index("row").sort(part)
+        fine = fine.join_asof(begins, left_on=part, right_on=period, coalesce=False).sort("row")
+        whole = tables[name].with_columns(
+            pl.col(period).alias(part), *(pl.lit(v).alias(k) for k, v in rule["alike"].items())
+        )
+        grain = "grain_of_the_row"
+        both = pl.concat(
+            [fine.with_columns(pl.lit(parts).alias(grain)),
+             whole.with_columns(pl.lit(name).alias(grain))],
+            how="diagonal_relaxed",
+        )  # fmt: skip
+        told = tell_counts(
+            both,
+            {**spec, "keys": [*spec["keys"], period, grain],
+             "totals": {f"{grain} {part}": name, **spec["totals"]}},
+            limits,
+        )  # fmt: skip
+        return {
+            one: told.filter(pl.col(grain) == one).select(*tables[one].columns, WITHHELD)
+            for one in (name, parts)
+        }
 
 
 def tell_counts(frame: pl.DataFrame, spec: Mapping[str, Any], limits: Limits) -> pl.DataFrame:

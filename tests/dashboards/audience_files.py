@@ -26,6 +26,7 @@ def masked(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """The tables of the file of the network, each masked one with its marker."""
     disclosure = Disclosure.load()
     told = {name: tell_counts(tables[name], disclosure.counts[name], LIMITS) for name in COUNTED}
+    told |= _shared(tables, disclosure)
     values = told_values(told[COUNTED[0]], told[COUNTED[-1]])
     points, rule = tables["statistics.spc_points"], disclosure.follows["statistics.spc_points"][0]
     rule = rule | {"empties": [name for name in rule["empties"] if name in points.columns]}
@@ -37,6 +38,18 @@ def masked(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         elif disclosure.is_masked(name) and name not in told:
             told[name] = tables[name].with_columns(pl.lit(None, pl.String).alias(WITHHELD))
     return told
+
+
+def _shared(tables: dict[str, pl.DataFrame], disclosure: Disclosure) -> dict[str, pl.DataFrame]:
+    """Reporting across sites, whose years and months are told together."""
+    names = [f"marts.rpt_cross_site_reporting_{grain}" for grain in ("yearly", "monthly")]
+    figures = disclosure.counts[names[1]]["figures"]
+    frames = {name: tables[name] for name in names}
+    frames[names[1]] = frames[names[1]].with_columns(
+        pl.lit(None, pl.Float64).alias(name) for name in figures
+    )
+    told = disclosure.tell(frames, LIMITS)
+    return {names[0]: told[names[0]], names[1]: told[names[1]].drop(figures)}
 
 
 def write(folder: Path, published: Path, tables: dict[str, pl.DataFrame]) -> None:

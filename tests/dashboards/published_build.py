@@ -691,6 +691,27 @@ def cross_site(parts: pl.DataFrame) -> pl.DataFrame:
     ).rename({"org_level": "acquired_org_level", "org_code": "acquired_org_code"})
 
 
+def cross_site_by_year(monthly: pl.DataFrame) -> pl.DataFrame:
+    of, counts = ["acquired_org_level", "acquired_org_code", "reported_org_code"], [
+        name for name in monthly.columns if name.endswith("_count")
+    ]  # fmt: skip
+    april = pl.date(pl.col("month_on").dt.offset_by("-3mo").dt.year(), 4, 1)
+    years = (
+        monthly.filter(modality_group="All")
+        .with_columns(year_on=april)
+        .with_columns(
+            last_month_on=pl.col("month_on").max().over("year_on"),
+            month_count=pl.col("month_on").n_unique().over("year_on"),
+        )
+        .group_by(*of, "year_on", "last_month_on", "month_count", maintain_order=True)
+        .agg(pl.col(counts).sum())
+    )
+    return years.with_columns(
+        rate("cross_site_count", "network_report_count").alias("cross_site_rate"),
+        rate("outsourced_count", "report_count").alias("outsourced_rate"),
+    )
+
+
 BENEFITS = [
     ("B01", "Cross-site reporting", "NCRB", "Reports shared across sites", "R08", None, "increase"),
     (
@@ -1260,7 +1281,7 @@ def tables() -> dict[str, pl.DataFrame]:
     metrics = metric_rows(parts)
     summary, monthly = benefits(metrics)
     fresh, reconciled, rejects = feeds(AS_AT)
-    weekly = utilisation_weekly()
+    weekly, shared = utilisation_weekly(), cross_site(parts)
     marts = dimensions() | {
         "rpt_throughput_daily": throughput_daily(parts),
         "rpt_waiting_times_monthly": waiting_monthly(parts),
@@ -1272,7 +1293,8 @@ def tables() -> dict[str, pl.DataFrame]:
         "rpt_series_ends_monthly": series_ends_monthly(weekly),
         "rpt_utilisation_bridges_monthly": bridges_monthly(weekly),
         "rpt_ris_dicom_reconciliation_monthly": reconciliation_monthly(weekly),
-        "rpt_cross_site_reporting_monthly": cross_site(parts),
+        "rpt_cross_site_reporting_monthly": shared,
+        "rpt_cross_site_reporting_yearly": cross_site_by_year(shared),
         "rpt_image_access_monthly": image_access_monthly(),
         "rpt_metrics_monthly": metrics,
         "rpt_benefits_monthly": monthly,

@@ -228,10 +228,11 @@ def test_a_percentile_not_reached_is_null(build):
     assert frame["p90_hours"][-2] is not None
 
 
-def test_the_matrix_holds_every_pair_of_the_latest_month_only(build):
-    """Two months in one matrix would double the flows."""
+def test_the_matrix_holds_every_pair_of_the_latest_year_only(build):
+    """Two years in one matrix would double the flows."""
     frame = benefits.cross_site_matrix_latest(build, NETWORK)
-    assert set(frame["month_on"]) == {date(2026, 3, 1)}
+    assert set(frame["year_on"]) == {date(2025, 4, 1)}
+    assert set(frame["last_month_on"]) == {date(2026, 3, 1)}
     assert not frame.select("acquired_by", "reported_by").is_duplicated().any()
     assert frame.filter("is_own").height == 8
 
@@ -322,6 +323,7 @@ def test_every_query_of_the_page_answers_for_every_kind_of_organisation(build):
         assert turnaround.by_month(build, filters).width == 9
         assert waiting_times.by_month(build, filters, "All").width == 8
         assert benefits.cross_site_by_month(build, filters).width == 7
+        assert benefits.cross_site_by_year(build, filters).width == 8
         assert quality.failing_by_month(build, filters).width == 6
         assert image_access.by_month(build, filters, "views").width == 6
         assert image_access.views_by_context(build, filters).width == 8

@@ -10,6 +10,7 @@ import pytest
 from conftest import PENNINE
 from test_views import text_of
 
+from benchmarks import hidden_cells
 from dashboards.data.filters import Filters
 from dashboards.data.published import PublishedFilesBroken, current_build
 from dashboards.data.queries import metrics, waiting_times
@@ -71,3 +72,12 @@ def test_analysts_read_pages_of_the_network_and_type_sql_on_their_own_file(audie
     published_build.write_json(alone / "manifest.json", manifest)
     with pytest.raises(PublishedFilesBroken, match="no file of the network"):
         current_build(alone, "analyst")
+
+
+def test_at_most_a_fifth_of_what_the_boards_pages_ask_for_is_hidden(audiences: Path):
+    """Failing means that the rule of small counts leaves a board with holes instead of a picture."""
+    told = hidden_cells.measure(audiences)
+    shared = told.filter(query="benefits.cross_site_by_year").row(0, named=True)
+    # not a measure of nothing: the pages show counts, some of them are hidden
+    assert shared["cells"] > 500 and shared["hidden"] > 0
+    assert hidden_cells.share(told) <= hidden_cells.AIM

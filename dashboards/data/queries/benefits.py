@@ -218,8 +218,39 @@ def cross_site_by_month(build: Build, filters: Filters) -> pl.DataFrame:
     )
 
 
+def cross_site_by_year(build: Build, filters: Filters) -> pl.DataFrame:
+    """One row per financial year of verification that the chosen months touch, all modalities."""
+    return read(
+        build,
+        f"""
+        select
+            {marker(build)}
+            year_on,
+            last_month_on,
+            report_count,
+            network_report_count,
+            cross_site_count,
+            cross_site_rate,
+            outsourced_count,
+            outsourced_rate,
+        from marts.rpt_cross_site_reporting_yearly
+        where
+            acquired_org_level = $org_level
+            and acquired_org_code = $org_code
+            and reported_org_code = 'All'
+            and last_month_on >= $from_on
+            and year_on <= $to_on
+        order by year_on
+        """,
+        org_level=filters.org_level,
+        org_code=filters.org_code,
+        from_on=filters.from_on,
+        to_on=filters.to_on,
+    )
+
+
 def cross_site_matrix_latest(build: Build, filters: Filters) -> pl.DataFrame:
-    """One row per acquiring party and reporting organisation in the latest month chosen."""
+    """One row per acquiring party and reporting organisation in the latest financial year chosen."""
     return read(
         build,
         f"""
@@ -233,9 +264,10 @@ def cross_site_matrix_latest(build: Build, filters: Filters) -> pl.DataFrame:
                 ) as reported_by,
                 coalesce(reported.sort_order, 99) as reported_order,
                 reports.acquired_org_code = reports.reported_org_code as is_own,
-                reports.month_on,
+                reports.year_on,
+                reports.last_month_on,
                 reports.report_count,
-            from marts.rpt_cross_site_reporting_monthly as reports
+            from marts.rpt_cross_site_reporting_yearly as reports
             inner join marts.dim_party as acquired
                 on reports.acquired_org_code = acquired.party_code
             left join marts.dim_party as reported
@@ -245,8 +277,8 @@ def cross_site_matrix_latest(build: Build, filters: Filters) -> pl.DataFrame:
             where
                 reports.acquired_org_level = 'party'
                 and reports.reported_org_code <> 'All'
-                and reports.modality_group = $modality_group
-                and reports.month_on between $from_on and $to_on
+                and reports.last_month_on >= $from_on
+                and reports.year_on <= $to_on
         )
 
         select
@@ -254,13 +286,13 @@ def cross_site_matrix_latest(build: Build, filters: Filters) -> pl.DataFrame:
             acquired_by,
             reported_by,
             is_own,
-            month_on,
+            year_on,
+            last_month_on,
             report_count,
         from cells
-        where month_on = (select max(month_on) from cells)
+        where year_on = (select max(year_on) from cells)
         order by acquired_order, reported_order, reported_by
         """,
-        modality_group=filters.modality_group,
         from_on=filters.from_on,
         to_on=filters.to_on,
     )

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -18,6 +18,7 @@ from pipelines.publishing.audiences import Audience, read_audiences
 from pipelines.publishing.disclosure import WITHHELD, Disclosure
 from pipelines.publishing.editions import Published, verify, write_editions
 from pipelines.publishing.snapshot import AuditFailed, Build, write_snapshot
+from pipelines.publishing.suppression import Limits
 from pipelines.statistics.tables import STATISTICS_TABLES
 from tests.dashboards import published_build
 from tests.pipelines.conftest import CONTRACTS, ROOT
@@ -199,6 +200,31 @@ def test_at_most_a_fifth_of_what_the_board_reads_is_hidden(
     assert sum(shares) / 2 <= 0.2
 
 
+def test_a_year_less_its_months_tells_none_of_them():
+    """Failing means that a hidden month is the published year less the other eleven."""
+    counts = ("report_count", "network_report_count", "cross_site_count", "outsourced_count")
+    years, months = (f"marts.rpt_cross_site_reporting_{grain}" for grain in ("yearly", "monthly"))
+    spec = DISCLOSURE.counts[months]
+    numbers = {date(2025, month, 1): month * 10 for month in range(4, 13)} | {date(2026, 1, 1): 3}
+    keys = {"acquired_org_level": "party", "acquired_org_code": "RMC", "reported_org_code": "All"}
+    tables = {}
+    for name, by in ((months, numbers), (years, {date(2025, 4, 1): sum(numbers.values())})):
+        told = [keys | {DISCLOSURE.counts[name]["keys"][-1]: on} | dict.fromkeys(counts, n)
+                for on, n in by.items()]  # fmt: skip
+        none = {**DISCLOSURE.counts[name]["ratios"], **spec["figures"]}
+        tables[name] = pl.DataFrame(told).with_columns(
+            pl.lit("All").alias("modality_group"), outsourced_count=0, **dict.fromkeys(none, pl.lit(None, pl.Float64))
+        )  # fmt: skip
+    tables[years] = tables[years].drop("modality_group", *spec["figures"])
+    found = DISCLOSURE.tell(tables, Limits(1, 4, 5, needs_secondary=True))
+    assert found[years]["report_count"].to_list() == [725]
+    hidden = found[months].filter(pl.col("report_count").is_null())
+    assert hidden["month_on"].to_list() == [date(2025, 4, 1), date(2026, 1, 1)]
+    assert {name: found[name].columns[:-1] for name in tables} == {
+        name: frame.columns for name, frame in tables.items()
+    }
+
+
 def test_a_hidden_month_takes_its_point_and_the_limits_made_of_it(files: dict[str, Path]):
     """Failing means that a hidden count can be read off its control chart."""
     metrics, points = table(files["network"], METRICS), table(files["network"], TABLES[-2])
@@ -286,6 +312,9 @@ def test_every_published_table_says_how_it_may_be_told():
         own = DISCLOSURE.own_column(name)
         assert told - {""} <= columns[name], name
         assert own is None or own in columns[name], name
+        if rule := spec.get("adds_up"):
+            assert rule["period"] in columns[name], name
+            assert {rule["part"], *rule["alike"]} <= columns[rule["table"]], name
     for name, rules in DISCLOSURE.follows.items():
         for rule in rules:
             keys = {key for key in rule["key"].values() if not key.startswith("=")}
