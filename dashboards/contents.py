@@ -21,6 +21,8 @@ class Entry:
     pick_months: bool = True
     default_period: str = LAST_12
     pick_effect: bool = False
+    # The page shows the file that typed SQL is asked of.
+    is_typed: bool = False
     # Who may open the page; whose rows it shows is a matter of the file, not of the page.
     roles: tuple[str, ...] = EVERYBODY
 

@@ -297,7 +297,7 @@ def prepare(entry: Entry) -> None:
     for left in (BUILD, PAGE, ENTRY):
         st.session_state.pop(left, None)
     _check(entry)
-    build = open_build()
+    build = open_build().typed if entry.is_typed else open_build()
     st.session_state[BUILD], st.session_state[ENTRY] = build, entry
     _head(build, entry)
     if entry.pick_organisation:

@@ -7,14 +7,21 @@ from functools import partial
 
 import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from dashboards.components import dictionary, downloads
+from dashboards.components import downloads
+from dashboards.components.schema_browser import SQL
 from dashboards.sqllab.broker import QueryResult
 from dashboards.sqllab.desk import Desk
 
-SQL, STARTER = "workbench_sql", "workbench_starter"
+STARTER = "workbench_starter"
 LOOK_SECONDS = 0.4
 MOST_SHOWN_PIXELS = 460
+
+
+def places() -> list[DeltaGenerator]:
+    """A place for the text and, beside it, one for what can be asked; below it on a narrow screen."""
+    return st.columns([5, 4], gap="medium")
 
 
 def editor(starters: Sequence[tuple[str, str]], desk: Desk, send: Callable[[str], None]) -> None:
@@ -114,13 +121,3 @@ def history(lines: Sequence[tuple[str, str]]) -> None:
             st.code(sql, language="sql")
             st.caption(outcome)
             st.button("Put back", key=f"workbench_back_{number}", on_click=put_back, args=(sql,))
-
-
-def browser(tables: pl.DataFrame, columns: Callable[[str], pl.DataFrame]) -> None:
-    """The tables that can be asked, and the columns of the one that is picked."""
-    picked = dictionary.tables(tables, columns)
-
-    def read_first() -> None:
-        st.session_state[SQL] = f"select *\nfrom {picked}\nlimit 100"
-
-    st.button("Read its first rows", key="workbench_first", on_click=read_first)

@@ -6,6 +6,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from dashboards.components import downloads
+from dashboards.sqllab import statement
 from dashboards.sqllab.desk import starters
 
 
@@ -72,3 +73,33 @@ def test_lists_and_structs_can_be_taken_away(tmp_path):
     file.write_bytes(downloads.parquet_bytes(frame, ["SQL workbench", "SQL: from metrics"]))
     assert pl.read_parquet(file).equals(frame)
     assert pq.read_metadata(file).metadata[b"about"] == b"SQL workbench\nSQL: from metrics"
+
+
+def test_a_column_goes_where_a_reader_would_have_typed_it():
+    """Failing means that a click spoils the statement it was to help with."""
+    source = "marts.dim_party"
+    assert statement.with_column("", "party_code", source) == f"select party_code\nfrom {source}"
+    star = f"select *\nfrom {source}\nlimit 100"
+    one = statement.with_column(star, "party_code", source)
+    assert one == f"select party_code\nfrom {source}\nlimit 100"
+    two = statement.with_column(one, "short_name", source)
+    assert two == f"select party_code, short_name\nfrom {source}\nlimit 100"
+    first = statement.with_column(f"from {source}", "party_code", source)
+    assert first == f"from {source}\nselect party_code"
+    assert statement.with_column(first, "a", source).endswith("select party_code, a")
+    assert statement.with_source("", source) == f"from {source}"
+    assert statement.with_source("select 1 from", source) == f"select 1 from {source}"
+
+
+def test_what_can_be_asked_is_found_by_its_description_and_put_in(open_view):
+    """Failing means that a newcomer must know tables, columns and metrics by heart."""
+    app = open_view("sql_workbench")
+    app.text_input(key="browser_search").set_value("reported").run()
+    assert not app.exception
+    app.button(key="browser_put_metric").click().run()
+    assert app.text_area(key="workbench_sql").value.startswith("from metric('R")
+    app.text_area(key="workbench_sql").set_value("").run()
+    table = app.selectbox(key="browser_table").value
+    column = app.get("button_group")[0].options[0]
+    app.get("button_group")[0].set_value(column).run()
+    assert app.text_area(key="workbench_sql").value == f"select {column}\nfrom {table}"
