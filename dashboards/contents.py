@@ -124,6 +124,7 @@ ENTRIES = (
         question="What else can the published tables answer?",
         pick_organisation=False,
         pick_modality=False,
+        is_typed=True,
         roles=(TRUST, ANALYST),
     ),
 )

@@ -387,6 +387,19 @@ def whole_file(build: Build) -> list[str]:
     return [f"Build: {build.build_id}", *hidden, *as_at]
 
 
+def typed_file(build: Build) -> list[str]:
+    """The lines of an answer of typed SQL: build, rule of small numbers, how far it reaches, feeds."""
+    feeds = quality.freshness(build).filter("tells_of_exams")
+    reached = feeds.sort("as_at_local", descending=True)["as_at_local"].to_list()
+    newest = wording.instant(next(iter(reached), None))
+    return [
+        f"Build: {build.build_id}",
+        f"Small numbers: {build.rule or 'none are hidden in this file'}",
+        f"Data to: {newest} local time, the newest entry of a feed of exams",
+        *(line for line in whole_file(build) if line.startswith("As at: ")),
+    ]
+
+
 def current_page() -> Page:
     """The page that prepare() opened in this run, for an entry whose organisation is picked."""
     _check(st.session_state[ENTRY])

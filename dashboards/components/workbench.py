@@ -9,10 +9,10 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboards.components import downloads
+from dashboards.components import downloads, result_chart, wording
 from dashboards.components.schema_browser import SQL
-from dashboards.sqllab.broker import QueryResult
-from dashboards.sqllab.desk import Desk
+from dashboards.sqllab.broker import Limits, QueryResult
+from dashboards.sqllab.desk import FOR_A_FILE, Asked, Desk
 
 STARTER = "workbench_starter"
 LOOK_SECONDS = 0.4
@@ -37,20 +37,21 @@ def editor(starters: Sequence[tuple[str, str]], desk: Desk, send: Callable[[str]
     )
     sql = st.text_area("SQL", key=SQL, height=220, placeholder="from metrics").strip()
     with st.container(horizontal=True):
-        wants_rows = st.button("Run", type="primary", disabled=not sql, key="workbench_run")
-        wants_plan = st.button("Explain", disabled=not sql, key="workbench_explain")
-    limits = desk.limits
+        wants_rows = st.button("Run", type="primary", key="workbench_run")
+        wants_plan = st.button("Explain", key="workbench_explain")
     st.caption(
-        f"One statement that reads. At most {limits.seconds:g} s, {limits.memory_mb:,} MB of memory and "
-        f"{limits.rows:,} rows. Tables are written with their schema (marts.rpt_throughput_daily); nothing "
-        "but this published file can be reached."
+        f"One statement that reads. At most {_limits(desk.limits)}. Tables are written with their "
+        "schema (marts.rpt_throughput_daily); nothing but this published file can be reached."
     )
-    if wants_rows or wants_plan:
+    if sql and (wants_rows or wants_plan):
         send(f"explain {sql}" if wants_plan else sql)
 
 
-def answer(desk: Desk) -> None:
-    """The answer of the last query; while one runs, a way to cancel it."""
+def answer(desk: Desk, fetch: Callable[[], None]) -> None:
+    """The answer of the last query; while one runs, a way to cancel it.
+
+    fetch asks for the rows once more, under the limits of a file.
+    """
     if desk.is_running:
         _waiting(desk)
         return
@@ -62,13 +63,13 @@ def answer(desk: Desk) -> None:
         st.warning("No rows: the query was not run to its end.", icon=":material/block:")
         st.code(asked.outcome, language=None, wrap_lines=True)
         return
+    _head(asked, asked.answer)
     frame = asked.answer.frame
-    st.markdown(f"{asked.outcome}. {asked.provenance[0]}.")
-    if asked.answer.truncated:
-        st.warning("Not all rows are shown: ask for fewer, or add them up.")
     if _is_plan(frame):
         st.code("\n".join(str(text) for text in frame["explain_value"]), language=None)
         return
+    if frame.height and st.checkbox("Draw these rows", key="workbench_draws"):
+        result_chart.show(frame)
     st.dataframe(
         frame,
         alt=f"Answer: {asked.outcome}",
@@ -81,14 +82,55 @@ def answer(desk: Desk) -> None:
             if kind == pl.Date
         },
     )
-    head = ["SQL workbench", f"SQL: {asked.sql}", asked.outcome, *asked.provenance]
-    downloads.buttons(
-        frame,
-        head,
-        file_stem="sql_answer",
-        has_parquet=True,
-        taken=partial(desk.taken, sql=asked.sql) if desk.taken else None,
+    if asked.answer.truncated:
+        _offer_all(desk, fetch)
+    _files(desk, desk.for_file or asked)
+
+
+def _head(asked: Asked, answer: QueryResult) -> None:
+    """What stands above every answer: how much of it there is, under which limits, of which file."""
+    limits = asked.limits
+    rows = wording.counted(answer.frame.height, "row")
+    whole = f"The first {rows} of more" if answer.truncated else f"{rows}, the whole answer"
+    st.markdown(f"**{whole}**, in {answer.seconds:.2f} s.")
+    file = [line for line in asked.provenance if not line.startswith("As at: ")]
+    st.caption(f"Limits: {_limits(limits)}.  \n" + "  \n".join(f"{line}." for line in file))
+
+
+def _limits(limits: Limits) -> str:
+    return (
+        f"{limits.seconds:g} s, {limits.memory_mb:,} MB of memory, {limits.rows:,} rows and "
+        f"{limits.bytes / 1_000_000:,.0f} MB of rows"
     )
+
+
+def _offer_all(desk: Desk, fetch: Callable[[], None]) -> None:
+    if desk.for_file is None:
+        st.warning("Not all rows are shown, and the files below hold what is shown.")
+        st.button(
+            "Fetch all rows for a file",
+            key="workbench_fetch",
+            on_click=fetch,
+            help=f"Runs the query once more. At most {_limits(FOR_A_FILE)}.",
+        )
+    elif isinstance(desk.for_file.answer, QueryResult):
+        st.markdown(f"The files below hold more than is shown: {desk.for_file.outcome}.")
+        st.caption(f"Limits of a file: {_limits(FOR_A_FILE)}.")
+    else:
+        st.warning(f"The files below hold what is shown. All rows: {desk.for_file.outcome}")
+
+
+def _files(desk: Desk, asked: Asked) -> None:
+    if not isinstance(asked.answer, QueryResult):
+        asked = desk.last or asked
+    if isinstance(asked.answer, QueryResult):
+        downloads.buttons(
+            asked.answer.frame,
+            ["SQL workbench", f"SQL: {asked.sql}", asked.outcome, *asked.provenance],
+            file_stem="sql_answer",
+            has_parquet=True,
+            taken=partial(desk.taken, sql=asked.sql) if desk.taken else None,
+        )
 
 
 def _is_plan(frame: pl.DataFrame) -> bool:

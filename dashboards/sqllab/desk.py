@@ -17,16 +17,19 @@ from dashboards.sqllab.broker import Answer, Limits, QueryRefused, QueryResult, 
 
 SCHEMAS = ("marts", "statistics", "catalogue")
 MOST_REMEMBERED = 20
+# What a query may take whose rows go into a file and not onto the page.
+FOR_A_FILE = Limits(seconds=60.0, rows=1_000_000, bytes=128_000_000)
 _STARTERS = Path(__file__).with_name("starters.toml")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A statement with its answer, and the lines that say which file it was asked of."""
+    """A statement with its answer, the lines that say which file it was asked of, and its limits."""
 
     sql: str
     provenance: tuple[str, ...]
     answer: Answer
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def outcome(self) -> str:
@@ -50,6 +53,8 @@ class Desk:
     # Told of every file that is taken away: its name, its rows, the statement.
     taken: Callable[..., None] | None = None
     last: Asked | None = None
+    # The answer of the same statement under the limits of a file; it goes with the next query.
+    for_file: Asked | None = None
     # statement and outcome, newest first
     history: list[tuple[str, str]] = field(default_factory=list)
     _running: Future[Asked] | None = None
@@ -67,6 +72,14 @@ class Desk:
 
     def send(self, sql: str, *, file: Path, provenance: Sequence[str]) -> None:
         """Begin a query on a published file; one that still runs is cancelled first."""
+        self._begin(sql, file, provenance, self.limits)
+
+    def fetch(self, *, file: Path, provenance: Sequence[str]) -> None:
+        """Begin the last query once more, under the limits of a file."""
+        if self.last is not None:
+            self._begin(self.last.sql, file, provenance, FOR_A_FILE)
+
+    def _begin(self, sql: str, file: Path, provenance: Sequence[str], limits: Limits) -> None:
         if self.is_running:
             self.cancel()
             self.take()
@@ -78,15 +91,15 @@ class Desk:
                     sql,
                     published_file=file,
                     schemas=SCHEMAS,
-                    limits=self.limits,
+                    limits=limits,
                     cancel=cancel,
                     user=self.user,
                 )
                 if record is not None:
-                    record(Asked(sql, tuple(provenance), answer))
+                    record(Asked(sql, tuple(provenance), answer, limits))
             except Exception as error:
                 answer = QueryStopped(f"the query could not be run ({error}); send it again")
-            running.set_result(Asked(sql, tuple(provenance), answer))
+            running.set_result(Asked(sql, tuple(provenance), answer, limits))
 
         threading.Thread(target=ask, daemon=True).start()
         self._cancel, self._running = cancel, running
@@ -99,9 +112,13 @@ class Desk:
         """Wait for the query that runs, and keep its answer and its line of the history."""
         if self._running is None:
             return
-        self.last, self._running = self._running.result(), None
-        kept = [line for line in self.history if line[0] != self.last.sql]
-        self.history = [(self.last.sql, self.last.outcome), *kept][:MOST_REMEMBERED]
+        asked, self._running = self._running.result(), None
+        if asked.limits is FOR_A_FILE:
+            self.for_file = asked
+            return
+        self.last, self.for_file = asked, None
+        kept = [line for line in self.history if line[0] != asked.sql]
+        self.history = [(asked.sql, asked.outcome), *kept][:MOST_REMEMBERED]
 
 
 @cache

@@ -1,11 +1,13 @@
 """The SQL workbench as its reader meets it: type, run, read, take away."""
 
+import json
 import time
+from datetime import date
 
 import polars as pl
 import pyarrow.parquet as pq
 
-from dashboards.components import downloads
+from dashboards.components import downloads, result_chart
 from dashboards.sqllab import statement
 from dashboards.sqllab.desk import starters
 
@@ -13,7 +15,11 @@ from dashboards.sqllab.desk import starters
 def run(app, sql: str):
     """Type a statement, run it, and come back when the page has the answer."""
     app.text_area(key="workbench_sql").set_value(sql).run()
-    app.button(key="workbench_run").click().run()
+    return wait(app.button(key="workbench_run").click().run())
+
+
+def wait(app):
+    """Come back when the page has the answer."""
     end = time.monotonic() + 30
     while any(button.key == "workbench_cancel" for button in app.button) and time.monotonic() < end:
         time.sleep(0.2)
@@ -103,3 +109,45 @@ def test_what_can_be_asked_is_found_by_its_description_and_put_in(open_view):
     column = app.get("button_group")[0].options[0]
     app.get("button_group")[0].set_value(column).run()
     assert app.text_area(key="workbench_sql").value == f"select {column}\nfrom {table}"
+
+
+ROWS = pl.DataFrame(
+    {
+        "trust_code": ["RMC", "RMC", "RM3", "RM3"],
+        "period_start": [date(2026, 2, 1), date(2026, 1, 1), date(2026, 1, 1), date(2026, 2, 1)],
+        "value": [2.0, 1.0, None, 4.0],
+    }
+)
+
+
+def test_a_drawing_holds_the_rows_of_the_answer_and_adds_nothing_up():
+    """Failing means that a drawing tells a number which no row holds."""
+    figure = result_chart.draw(ROWS, "Line", "period_start", "value", "trust_code")
+    assert [(line.name, list(line.y)) for line in figure.data] == [
+        ("RMC", [1.0, 2.0]),
+        ("RM3", [None, 4.0]),
+    ]
+    assert figure.data[0].marker.symbol != figure.data[1].marker.symbol
+    assert "bars are not added up" in result_chart.refusal(ROWS, "Bars", "period_start", "")
+    assert not result_chart.refusal(ROWS, "Bars", "period_start", "trust_code")
+    many = pl.DataFrame({"n": range(13), "name": [str(n) for n in range(13)]})
+    assert "13 values" in result_chart.refusal(many, "Points", "n", "name")
+    assert "from 2026-01-01 to 2026-02-01" in result_chart.description(
+        ROWS, "Line", "period_start", "value", "trust_code"
+    )
+
+
+def test_an_answer_says_its_limits_and_all_its_rows_can_be_fetched_for_a_file(open_view, home):
+    """Failing means that a file holds the first rows only and nobody was told."""
+    app = run(open_view("sql_workbench"), "select range as n, 2 as two from range(10001)")
+    assert "The first 10,000 rows of more" in told(app)
+    assert "15 s, 1,024 MB of memory, 10,000 rows and 32 MB" in told(app)
+    assert "Small numbers: none are hidden in this file" in told(app)
+    app.checkbox(key="workbench_draws").check().run()
+    assert len(app.get("plotly_chart")) == 1
+    wait(app.button(key="workbench_fetch").click().run())
+    assert not app.exception
+    assert "hold more than is shown: 10,001 rows in" in told(app)
+    lines = "".join(path.read_text() for path in (home / "dashboards" / "audit").iterdir())
+    rows = [told["rows"] for told in map(json.loads, lines.splitlines()) if told["what"] == "sql"]
+    assert rows == [10_000, 10_001]
