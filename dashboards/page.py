@@ -28,6 +28,7 @@ from dashboards.components import (
     wording,
 )
 from dashboards.components.figure import Figure
+from dashboards.components.parameters import Choices
 from dashboards.contents import Entry
 from dashboards.data.filters import CUSTOM, PERIODS, Filters, month_bounds
 from dashboards.data.published import Build, PublishedFilesBroken, build_for
@@ -42,6 +43,7 @@ from dashboards.data.queries import (
 from dashboards.settings import Settings
 from dashboards.sqllab.broker import QueryRefused, QueryResult
 from dashboards.sqllab.desk import Asked, Desk
+from dashboards.sqllab.saved import Shelf
 
 BUILD, PAGE, DESK, ENTRY = "open_build", "open_page", "open_desk", "open_entry"
 RECORDED = "recorded_view"
@@ -351,13 +353,13 @@ def _record_download(
 
 
 def _record_answer(build: Build, principal: Principal, asked: Asked) -> None:
-    answer = asked.answer
+    answer, values = asked.answer, {f"${n}": str(v) for n, v in asked.parameters.items()}
     if isinstance(answer, QueryResult):
         seen = Seen("sql", SHOWN, sql=asked.sql, rows=answer.frame.height)
     else:
         word = REFUSED if isinstance(answer, QueryRefused) else STOPPED
         seen = Seen("sql", word, sql=asked.sql, reason=answer.reason)
-    _record(build, principal, replace(seen, view="sql_workbench"))
+    _record(build, principal, replace(seen, view="sql_workbench", filters=values))
 
 
 def shown_build() -> Build:
@@ -375,6 +377,22 @@ def open_desk() -> Desk:
     desk.record = partial(_record_answer, build, principal)
     desk.taken = partial(_record_download, build, "sql_workbench", {}, principal)
     return desk
+
+
+def open_shelf() -> Shelf:
+    """The saved queries of this reader."""
+    principal = door.current()
+    return Shelf(Settings().queries_folder, principal.words, principal.subject)
+
+
+def typed_choices(build: Build) -> Choices:
+    """What can be picked as a value of typed SQL."""
+    trusts = organisations.choices(build).filter(pl.col("org_level") == "trust")
+    return Choices(
+        organisations.months(build, "network", "NETWORK"),
+        {row["org_code"]: row["org_name"] for row in trusts.to_dicts()},
+        organisations.modalities(build),
+    )
 
 
 def whole_file(build: Build) -> list[str]:

@@ -9,12 +9,20 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboards.components import downloads, result_chart, wording
+from dashboards.components import (
+    downloads,
+    parameters,
+    result_chart,
+    saved_queries,
+    wording,
+)
+from dashboards.components.parameters import Choices
 from dashboards.components.schema_browser import SQL
+from dashboards.sqllab import statement
 from dashboards.sqllab.broker import Limits, QueryResult
-from dashboards.sqllab.desk import FOR_A_FILE, Asked, Desk
+from dashboards.sqllab.desk import FOR_A_FILE, Asked, Desk, Past
+from dashboards.sqllab.saved import Shelf
 
-STARTER = "workbench_starter"
 LOOK_SECONDS = 0.4
 MOST_SHOWN_PIXELS = 460
 
@@ -24,27 +32,25 @@ def places() -> list[DeltaGenerator]:
     return st.columns([5, 4], gap="medium")
 
 
-def editor(starters: Sequence[tuple[str, str]], desk: Desk, send: Callable[[str], None]) -> None:
-    """The text, a choice of queries to begin with, and what can be done with it."""
-    texts = dict(starters)
+def editor(shelf: Shelf, choices: Choices, desk: Desk, send: Callable[..., None]) -> None:
+    """The text, saved queries, the values that the text asks for, and what can be done with it.
 
-    def begin() -> None:
-        if chosen := st.session_state[STARTER]:
-            st.session_state[SQL] = texts[chosen]
-
-    st.selectbox(
-        "Begin with", list(texts), index=None, key=STARTER, on_change=begin, placeholder="a query"
-    )
-    sql = st.text_area("SQL", key=SQL, height=220, placeholder="from metrics").strip()
+    send takes a statement and the values of its parameters.
+    """
+    saved_queries.pick(shelf)
+    sql = st.text_area("SQL", key=SQL, height=280, placeholder="from metrics").strip()
+    values = parameters.inputs(statement.parameter_names(sql), choices)
     with st.container(horizontal=True):
         wants_rows = st.button("Run", type="primary", key="workbench_run")
         wants_plan = st.button("Explain", key="workbench_explain")
     st.caption(
         f"One statement that reads. At most {_limits(desk.limits)}. Tables are written with their "
-        "schema (marts.rpt_throughput_daily); nothing but this published file can be reached."
+        "schema (marts.rpt_throughput_daily), a value that is asked for as $name; nothing but this "
+        "published file can be reached."
     )
     if sql and (wants_rows or wants_plan):
-        send(f"explain {sql}" if wants_plan else sql)
+        send(f"explain {sql}" if wants_plan else sql, values)
+    saved_queries.keep(shelf, sql, values)
 
 
 def answer(desk: Desk, fetch: Callable[[], None]) -> None:
@@ -93,6 +99,8 @@ def _head(asked: Asked, answer: QueryResult) -> None:
     rows = wording.counted(answer.frame.height, "row")
     whole = f"The first {rows} of more" if answer.truncated else f"{rows}, the whole answer"
     st.markdown(f"**{whole}**, in {answer.seconds:.2f} s.")
+    if asked.values:
+        st.markdown(f"Values: {', '.join(asked.values)}".replace("$", "\\$"))
     file = [line for line in asked.provenance if not line.startswith("As at: ")]
     st.caption(f"Limits: {_limits(limits)}.  \n" + "  \n".join(f"{line}." for line in file))
 
@@ -126,7 +134,13 @@ def _files(desk: Desk, asked: Asked) -> None:
     if isinstance(asked.answer, QueryResult):
         downloads.buttons(
             asked.answer.frame,
-            ["SQL workbench", f"SQL: {asked.sql}", asked.outcome, *asked.provenance],
+            [
+                "SQL workbench",
+                f"SQL: {asked.sql}",
+                *asked.values,
+                asked.outcome,
+                *asked.provenance,
+            ],
             file_stem="sql_answer",
             has_parquet=True,
             taken=partial(desk.taken, sql=asked.sql) if desk.taken else None,
@@ -150,16 +164,26 @@ def _waiting(desk: Desk) -> None:
     watch()
 
 
-def history(lines: Sequence[tuple[str, str]]) -> None:
-    """What was asked in this session, newest first, each to be put back."""
+def history(lines: Sequence[Past], send: Callable[..., None]) -> None:
+    """What was asked in this session, newest first, each to be put back or run again."""
     if not lines:
         return
 
-    def put_back(sql: str) -> None:
-        st.session_state[SQL] = sql
+    def put_back(line: Past) -> None:
+        st.session_state[SQL] = line.sql
+        parameters.put_values(line.parameters)
+
+    def again(line: Past) -> None:
+        put_back(line)
+        send(line.sql, line.parameters)
 
     with st.expander(f"Asked before: {len(lines)}", key="workbench_history", type="compact"):
-        for number, (sql, outcome) in enumerate(lines):
-            st.code(sql, language="sql")
-            st.caption(outcome)
-            st.button("Put back", key=f"workbench_back_{number}", on_click=put_back, args=(sql,))
+        for number, line in enumerate(lines):
+            st.code(line.sql, language="sql")
+            values = [f"${name} = {value}" for name, value in line.parameters.items()]
+            st.caption(". ".join([*values, line.outcome]).replace("$", "\\$"))
+            with st.container(horizontal=True):
+                key = f"workbench_back_{number}"
+                st.button("Put back", key=key, on_click=put_back, args=(line,))
+                key = f"workbench_again_{number}"
+                st.button("Run again", key=key, on_click=again, args=(line,))

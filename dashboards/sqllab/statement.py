@@ -44,5 +44,11 @@ def with_column(sql: str, column: str, source: str) -> str:
 
 
 def parameter_names(sql: str) -> Sequence[str]:
-    """Names of the values that a statement asks for ($name), each once, in their order."""
-    return list(dict.fromkeys(_PARAMETER.findall(_SILENT.sub(" ", sql))))
+    """Names of the values that a statement asks for ($name), each once, in their order.
+
+    Capital letters make no difference, as in SQL: the first way to write a name counts.
+    """
+    found: dict[str, str] = {}
+    for name in _PARAMETER.findall(_SILENT.sub(" ", sql)):
+        found.setdefault(name.lower(), name)
+    return list(found.values())

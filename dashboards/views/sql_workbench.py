@@ -4,14 +4,15 @@ from functools import partial
 
 from dashboards.components import schema_browser, workbench
 from dashboards.data.queries import catalogue
-from dashboards.page import open_desk, shown_build, typed_file
-from dashboards.sqllab.desk import SCHEMAS, starters
+from dashboards.page import open_desk, open_shelf, shown_build, typed_choices, typed_file
+from dashboards.sqllab.desk import SCHEMAS
 
 build, desk = shown_build(), open_desk()
 asked_of = {"file": build.sql_path, "provenance": typed_file(build)}
+send = partial(desk.send, **asked_of)
 text, beside = workbench.places()
 with text:
-    workbench.editor(starters(), desk, partial(desk.send, **asked_of))
+    workbench.editor(open_shelf(), typed_choices(build), desk, send)
 with beside:
     searched = schema_browser.search()
     schema_browser.show(
@@ -21,4 +22,4 @@ with beside:
         catalogue.metrics(build, searched),
     )
 workbench.answer(desk, partial(desk.fetch, **asked_of))
-workbench.history(desk.history)
+workbench.history(desk.history, send)
