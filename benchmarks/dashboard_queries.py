@@ -36,6 +36,7 @@ CHOSEN_BY_PAGE = {
     "table_name": "rpt_metrics_monthly",
     "column_name": "value",
     "schemas": SCHEMAS,
+    "search": "waiting",
     "classes": MONETISED,
 }
 # Outside a served page each call says anew that answers are kept in memory only.

@@ -23,6 +23,8 @@ class Entry:
     pick_effect: bool = False
     # Time and kind of the record of access, on the page that reads it back.
     pick_record: bool = False
+    # The page shows the file that typed SQL is asked of.
+    is_typed: bool = False
     # Who may open the page; whose rows it shows is a matter of the file, not of the page.
     roles: tuple[str, ...] = EVERYBODY
 
@@ -126,6 +128,7 @@ ENTRIES = (
         question="What else can the published tables answer?",
         pick_organisation=False,
         pick_modality=False,
+        is_typed=True,
         roles=(TRUST, ANALYST),
     ),
     Entry(

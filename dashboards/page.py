@@ -30,6 +30,7 @@ from dashboards.components import (
     wording,
 )
 from dashboards.components.figure import Figure
+from dashboards.components.parameters import Choices
 from dashboards.contents import Entry
 from dashboards.data import stewardship
 from dashboards.data.filters import CUSTOM, PERIODS, Filters, month_bounds
@@ -45,6 +46,7 @@ from dashboards.data.queries import (
 from dashboards.settings import Settings
 from dashboards.sqllab.broker import QueryRefused, QueryResult
 from dashboards.sqllab.desk import Asked, Desk
+from dashboards.sqllab.saved import Shelf
 
 BUILD, PAGE, DESK, ENTRY = "open_build", "open_page", "open_desk", "open_entry"
 RECORD_PAGE = "open_record"
@@ -362,7 +364,7 @@ def prepare(entry: Entry) -> None:
     for left in (BUILD, PAGE, ENTRY, RECORD_PAGE):
         st.session_state.pop(left, None)
     _check(entry)
-    build = open_build()
+    build = open_build().typed if entry.is_typed else open_build()
     st.session_state[BUILD], st.session_state[ENTRY] = build, entry
     _head(build, entry)
     if entry.pick_organisation:
@@ -436,13 +438,13 @@ def _record_download(
 
 
 def _record_answer(build: Build, principal: Principal, asked: Asked) -> None:
-    answer = asked.answer
+    answer, values = asked.answer, {f"${n}": str(v) for n, v in asked.parameters.items()}
     if isinstance(answer, QueryResult):
         seen = Seen("sql", SHOWN, sql=asked.sql, rows=answer.frame.height)
     else:
         word = REFUSED if isinstance(answer, QueryRefused) else STOPPED
         seen = Seen("sql", word, sql=asked.sql, reason=answer.reason)
-    _record(build, principal, replace(seen, view="sql_workbench"))
+    _record(build, principal, replace(seen, view="sql_workbench", filters=values))
 
 
 def shown_build() -> Build:
@@ -462,6 +464,22 @@ def open_desk() -> Desk:
     return desk
 
 
+def open_shelf() -> Shelf:
+    """The saved queries of this reader."""
+    principal = door.current()
+    return Shelf(Settings().queries_folder, principal.words, principal.subject)
+
+
+def typed_choices(build: Build) -> Choices:
+    """What can be picked as a value of typed SQL."""
+    trusts = organisations.choices(build).filter(pl.col("org_level") == "trust")
+    return Choices(
+        organisations.months(build, "network", "NETWORK"),
+        {row["org_code"]: row["org_name"] for row in trusts.to_dicts()},
+        organisations.modalities(build),
+    )
+
+
 def whole_file(build: Build) -> list[str]:
     """The lines a download carries that is of no filter: build, and the newest entry per feed."""
     as_at = [
@@ -470,6 +488,19 @@ def whole_file(build: Build) -> list[str]:
     ]
     hidden = [f"Small numbers: {build.rule}"] if build.rule else []
     return [f"Build: {build.build_id}", *hidden, *as_at]
+
+
+def typed_file(build: Build) -> list[str]:
+    """The lines of an answer of typed SQL: build, rule of small numbers, how far it reaches, feeds."""
+    feeds = quality.freshness(build).filter("tells_of_exams")
+    reached = feeds.sort("as_at_local", descending=True)["as_at_local"].to_list()
+    newest = wording.instant(next(iter(reached), None))
+    return [
+        f"Build: {build.build_id}",
+        f"Small numbers: {build.rule or 'none are hidden in this file'}",
+        f"Data to: {newest} local time, the newest entry of a feed of exams",
+        *(line for line in whole_file(build) if line.startswith("As at: ")),
+    ]
 
 
 def current_page() -> Page:

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
         return self.home / "dashboards"
 
     @property
+    def queries_folder(self) -> Path:
+        """The folder of the queries that readers saved; the dashboards own it."""
+        return self.home / "dashboards" / "queries"
+
+    @property
     def published_folder(self) -> Path:
         """The folder that holds manifest.json, gate.json and the published DuckDB files."""
         return self.published or self.home / "published"

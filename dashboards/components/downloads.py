@@ -16,6 +16,8 @@ from openpyxl.styles import Font
 from dashboards.components import purpose_form
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
+# A workbook of more is made for minutes, in more memory than the server has to spare.
+MOST_EXCEL_ROWS = 100_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -108,8 +110,12 @@ def buttons(
         ("Excel", "xlsx", f"{_OFFICE}.spreadsheetml.sheet", xlsx_bytes),
         ("Parquet", "parquet", "application/vnd.apache.parquet", parquet_bytes),
     ]
+    offered = kinds[: 2 + has_parquet]
+    if frame.height > MOST_EXCEL_ROWS:
+        st.caption(f"Excel files are made of up to {MOST_EXCEL_ROWS:,} rows.")
+        offered = [kind for kind in offered if kind[1] != "xlsx"]
     with st.container(horizontal=True):
-        for label, ending, mime, make in kinds[: 2 + has_parquet]:
+        for label, ending, mime, make in offered:
             st.download_button(
                 f"Download {label}",
                 partial(_make, make, frame, head, f"{file_stem}.{ending}", taken),

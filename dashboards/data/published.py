@@ -7,7 +7,7 @@ read-only connection per path is safe and a new build is a new path, never a rep
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,18 @@ class Build:
     rule: str = ""
     # The audience that the files were chosen for.
     audience: str = ""
+    # The same of the file of typed SQL, where it hides groups only too.
+    sql_rule: str = ""
 
     @property
     def signature(self) -> tuple[str, datetime]:
         """Changes when a new build is published or the gate has spoken again."""
         return self.build_id, self.gate.checked_at
+
+    @property
+    def typed(self) -> Build:
+        """The same build, read from the file that typed SQL is asked of."""
+        return replace(self, path=self.sql_path, rule=self.sql_rule)
 
 
 def build_for(published: Path, principal: Principal, demo_audience: str) -> Build | None:
@@ -142,6 +149,7 @@ def _of(
         sql_path=sql_path,
         rule=shown.get("rule", "") if shown.get("suppressed") else "",
         audience=audience,
+        sql_rule=manifest["audiences"][audience].get("rule", ""),
         checks=manifest_gate.get("checks", 0),
         gate=_gate_result(gate),
     )

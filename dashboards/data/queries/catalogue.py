@@ -79,7 +79,7 @@ def all_targets(build: Build) -> pl.DataFrame:
 
 
 def tables(build: Build, search: str = "") -> pl.DataFrame:
-    """One row per published table whose name, description or columns hold the searched text."""
+    """One row per published table whose name, description, columns or their texts hold the search."""
     return read(
         build,
         """
@@ -96,7 +96,9 @@ def tables(build: Build, search: str = "") -> pl.DataFrame:
             or table_name in (
                 select table_name
                 from catalogue.columns
-                where contains(lower(column_name), lower($search))
+                where
+                    contains(lower(column_name), lower($search))
+                    or contains(lower(description), lower($search))
             )
         order by table_schema, table_name
         """,
@@ -104,9 +106,36 @@ def tables(build: Build, search: str = "") -> pl.DataFrame:
     )
 
 
-def tables_in(build: Build, schemas: Sequence[str]) -> pl.DataFrame:
-    """One row per published table of some schemas."""
-    return tables(build).filter(pl.col("table_schema").is_in(list(schemas)))
+def tables_in(build: Build, schemas: Sequence[str], search: str = "") -> pl.DataFrame:
+    """One row per published table of some schemas that holds the searched text."""
+    return tables(build, search).filter(pl.col("table_schema").is_in(list(schemas)))
+
+
+def columns_with(build: Build, schemas: Sequence[str], search: str) -> pl.DataFrame:
+    """One row per column, of the tables of some schemas, whose name or description holds the text.
+
+    No row where no text is searched.
+    """
+    found = read(
+        build,
+        """
+        select
+            table_schema,
+            table_name,
+            column_name,
+            description,
+        from catalogue.columns
+        where
+            $search <> ''
+            and (
+                contains(lower(column_name), lower($search))
+                or contains(lower(description), lower($search))
+            )
+        order by table_schema, table_name, position
+        """,
+        search=search.strip(),
+    )
+    return found.filter(pl.col("table_schema").is_in(list(schemas)))
 
 
 def table_text(build: Build, qualified_name: str) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from dashboards.sqllab import broker
 from dashboards.sqllab.broker import QueryRefused, QueryResult, QueryStopped
-from dashboards.sqllab.desk import MOST_REMEMBERED, Desk, starters
+from dashboards.sqllab.desk import MOST_REMEMBERED, Desk
+from dashboards.sqllab.saved import starters
 
 ENDLESS = "select count(*) from range(10000000000) as a, range(10000000000) as b"
 
@@ -30,9 +31,11 @@ def test_an_answer_is_kept_with_its_build_and_a_line_of_the_history(file):
     assert isinstance(asked(desk, "select 1 as one", file), QueryResult)
     assert (desk.last.sql, desk.last.provenance) == ("select 1 as one", ("Build: b1",))
     assert desk.last.outcome.startswith("1 rows in ")
-    assert desk.history == [("select 1 as one", desk.last.outcome)]
+    assert [(line.sql, line.outcome) for line in desk.history] == [
+        ("select 1 as one", desk.last.outcome)
+    ]
     assert isinstance(asked(desk, "drop table mart.exam", file), QueryRefused)
-    assert desk.history[0][1].startswith("refused: ")
+    assert desk.history[0].outcome.startswith("refused: ")
 
 
 def test_a_query_runs_beside_the_page_and_can_be_cancelled(file):
@@ -55,7 +58,7 @@ def test_a_second_query_ends_the_first(file):
     desk = Desk()
     desk.send(ENDLESS, file=file, provenance=["Build: b1"])
     assert isinstance(asked(desk, "select 2 as two", file), QueryResult)
-    assert [sql for sql, _ in desk.history] == ["select 2 as two", ENDLESS]
+    assert [line.sql for line in desk.history] == ["select 2 as two", ENDLESS]
 
 
 def test_an_error_of_ours_is_told_and_no_answer_of_before(file, monkeypatch):
@@ -77,10 +80,10 @@ def test_the_history_is_short_and_names_a_statement_once(file):
     for number in [*range(MOST_REMEMBERED + 2), MOST_REMEMBERED + 1]:
         asked(desk, f"select {number} as n", file)
     assert len(desk.history) == MOST_REMEMBERED
-    assert len({sql for sql, _ in desk.history}) == MOST_REMEMBERED
+    assert len({line.sql for line in desk.history}) == MOST_REMEMBERED
 
 
 def test_queries_to_begin_with_have_names_of_their_own():
     """Failing means that one query hides another in the list."""
-    titles = [title for title, _ in starters()]
+    titles = [query.name for query in starters()]
     assert len(set(titles)) == len(titles) > 5
