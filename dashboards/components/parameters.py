@@ -14,6 +14,7 @@ from dashboards.sqllab.saved import Parameter
 from dashboards.sqllab.wire import Value
 
 KINDS = "workbench_kinds"
+A_ROW = 3
 KIND_WORDS = {
     saved.TEXT: "text",
     saved.NUMBER: "number",
@@ -56,11 +57,12 @@ def inputs(names: Sequence[str], choices: Choices) -> dict[str, Value]:
     """An input for each name; the values by name."""
     if not names:
         return {}
-    columns = st.columns(min(len(names), 3))
     values = {}
-    for number, name in enumerate(names):
-        with columns[number % len(columns)]:
-            values[name] = _input(name, kind_of(name), choices)
+    for start in range(0, len(names), A_ROW):
+        # A row of places at a time: on a phone they stand below each other in their order.
+        for name, place in zip(names[start : start + A_ROW], st.columns(A_ROW), strict=False):
+            with place:
+                values[name] = _input(name, kind_of(name), choices)
     with st.expander("What kind of value each is", key="workbench_kinds_box", type="compact"):
         for name in names:
             options = list(KIND_WORDS)

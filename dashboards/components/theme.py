@@ -186,6 +186,8 @@ table.plain .tag {display: inline-block; border: 1px solid var(--axis); border-r
 [class*="st-key-wide_"] {overflow-x: auto;}
 [class*="st-key-wide_"] > * {min-width: 680px;}
 [data-testid="stBaseButton-primary"] p {color: var(--background) !important;}
+pre.plan {font-family: monospace; font-size: 0.875rem; line-height: 1.25; color: var(--ink);
+    background: none; border: 0; margin: 0; white-space: pre;}
 .st-key-workbench_sql textarea {font-family: monospace; font-size: 0.875rem;}
 /* A grid's own file has no head, asks no purpose and is in no record; the buttons below it have all. */
 [data-testid="stElementToolbar"] button[aria-label^="Download as CSV"] {display: none !important;}

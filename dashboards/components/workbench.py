@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from html import escape
 
 import polars as pl
 import streamlit as st
@@ -72,7 +73,7 @@ def answer(desk: Desk, fetch: Callable[[], None]) -> None:
     _head(asked, asked.answer)
     frame = asked.answer.frame
     if _is_plan(frame):
-        st.code("\n".join(str(text) for text in frame["explain_value"]), language=None)
+        _plan("\n".join(str(text) for text in frame["explain_value"]))
         return
     if frame.height and st.checkbox("Draw these rows", key="workbench_draws"):
         result_chart.show(frame)
@@ -147,6 +148,14 @@ def _files(desk: Desk, asked: Asked) -> None:
         )
 
 
+def _plan(text: str) -> None:
+    """A plan is drawn in characters: it scrolls sideways, by keyboard too, and never wraps."""
+    st.html(
+        '<div class="scroll" tabindex="0" role="region" aria-label="Plan of the query">'
+        f'<pre class="plan">{escape(text)}</pre></div>'
+    )
+
+
 def _is_plan(frame: pl.DataFrame) -> bool:
     return frame.columns == ["explain_key", "explain_value"]
 
@@ -179,7 +188,7 @@ def history(lines: Sequence[Past], send: Callable[..., None]) -> None:
 
     with st.expander(f"Asked before: {len(lines)}", key="workbench_history", type="compact"):
         for number, line in enumerate(lines):
-            st.code(line.sql, language="sql")
+            st.code(line.sql, language="sql", wrap_lines=True)
             values = [f"${name} = {value}" for name, value in line.parameters.items()]
             st.caption(". ".join([*values, line.outcome]).replace("$", "\\$"))
             with st.container(horizontal=True):

@@ -200,6 +200,38 @@ def test_the_downloads_hold_the_rows_of_the_figure(page, server, tmp_path):
     assert [line[heading.index("value")] for line in lines] == rows["value"].to_list()
 
 
+def test_an_analyst_picks_values_draws_the_rows_and_takes_them_away(page, server, tmp_path):
+    """An analyst who must edit SQL for each trust, or redraw it elsewhere, goes elsewhere at once."""
+    open_at(page, f"{server.url}/sql_workbench", "SQL workbench")
+    page.get_by_label("SQL", exact=True).fill(
+        "select period_start_on, modality_group, value from marts.rpt_metrics_monthly "
+        "where metric_id = 'T01' and org_level = 'trust' and org_code = $trust "
+        "and period_start_on between $from_month and $to_month"
+    )
+    page.keyboard.press("Control+Enter")
+    settle(page)
+    choose(page, "$from_month", "January 2026")
+    choose(page, "$trust", "RMC Bolton NHS Foundation Trust")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("15 rows, the whole answer")).to_be_visible()
+    page.get_by_text("Draw these rows").click()
+    drawing = page.get_by_role("figure", name="Line of value by period_start_on")
+    expect(drawing.locator(".main-svg").first).to_be_attached()
+    settle(page)
+    found = barriers(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    download.value.save_as(tmp_path / "rows.csv")
+    head = (tmp_path / "rows.csv").read_text()
+    assert "# $trust: RMC\n# $from_month: 2026-01-01\n" in head
+    assert pl.read_csv(tmp_path / "rows.csv", comment_prefix="#").height == 15
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_role("region", name="Plan of the query")).to_be_visible()
+    choose_theme(page, "Dark")
+    found += [f"dark: {barrier}" for barrier in barriers(page)]
+    assert not found, "\n".join(found)
+
+
 def test_the_register_ignores_the_filters_and_its_download_does_not_claim_them(
     page, server, tmp_path
 ):
