@@ -29,6 +29,13 @@ BASES = {
 }
 
 
+HIDDEN_MONTHS = (
+    "The pounds of some months are hidden in this file, since their counts are small. With your "
+    "numbers these months count as not measured, so the right column is near the stored one, not "
+    "equal to it, even where nothing is changed."
+)
+
+
 def inputs(lines: pl.DataFrame, every: str) -> tuple[dict[str, Any], list[str]]:
     """The fields of delay, haircut and price, and each as a line of words; `every` means all lines.
 
@@ -90,11 +97,12 @@ def answer(
     is_changed: bool,
     not_priced: Sequence[str],
     stored_bias: tuple[float, str, str],
+    is_masked: bool,
 ) -> Figure:
     """One row per basis and figure: as stored, and with the reader's numbers.
 
     not_priced are the lines that no price reaches; stored_bias is the bias of costs that has a
-    source: percent, source and its status.
+    source: percent, source and its status; is_masked says that months are hidden in this file.
     """
     percent, source, status = stored_bias
     title = "Costs and benefits with your numbers, whole network, all modalities"
@@ -128,7 +136,7 @@ def answer(
     )
     return Figure(
         title=title,
-        takeaway=_takeaway(frame, problem, is_changed=is_changed),
+        takeaway=_takeaway(frame, problem, is_changed=is_changed, is_masked=is_masked),
         table=frame,
         reading=plain_table.html(title, HEADINGS, groups),
         asked=asked,
@@ -152,6 +160,7 @@ def answer(
             f"({source}; {wording.status(status)}); any other is your own.",
             "Counted from statistics.realised_benefits and statistics.programme_costs_monthly of this "
             "build, by the rules of the stored appraisal: unchanged numbers give the stored ones.",
+            *([HIDDEN_MONTHS] if is_masked else []),
             *filter(None, [rests_on]),
         ],
         nothing="The register and the costs give nothing to appraise yet.",
@@ -247,9 +256,11 @@ def tornado(lines: pl.DataFrame, asked: list[str]) -> Figure:
     )
 
 
-def _takeaway(frame: pl.DataFrame, problem: str, *, is_changed: bool) -> str:
+def _takeaway(frame: pl.DataFrame, problem: str, *, is_changed: bool, is_masked: bool) -> str:
     if problem:
         return "The stored appraisal stands alone until the numbers can be counted."
+    if not is_changed and is_masked:
+        return "Nothing is changed yet; the columns differ by what is hidden in this file."
     if not is_changed:
         return "Nothing is changed yet: both columns are the stored appraisal."
     told = {(row["basis"], row["measure"], row["class_selection"]): row for row in frame.to_dicts()}

@@ -42,6 +42,7 @@ page.figure(
         is_changed=doubts != whatif.NOTHING_CHANGED,
         not_priced=whatif.not_priced(page.build),
         stored_bias=whatif.STORED_BIAS,
+        is_masked=bool(page.build.rule),
     ),
     source="statistics.appraisal",
 )
