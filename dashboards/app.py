@@ -48,7 +48,5 @@ follow_new_builds()
 # The filters are made here and not in the views: only then does Streamlit keep them in the
 # address from page to page, and restore them on Back.
 prepare(asked)
-saved_views.show(
-    {entry.view: page for entry, page in pages.items() if entry.is_open_to(reader)}, asked.view
-)
+saved_views.show([entry.view for entry in ENTRIES if entry.is_open_to(reader)], asked.view)
 chosen.run()

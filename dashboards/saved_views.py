@@ -5,7 +5,7 @@ Joins data and components. A saved view is a link: it is opened with the rights 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,8 +22,8 @@ KIND, PROBLEM = "views", "saved_view_problem"
 MOST_CHOICES = 30
 
 
-def show(pages: Mapping[str, st.Page], view: str) -> None:
-    """The saved views of the reader among the pages open to them (by view), and the present one's form."""
+def show(views: Collection[str], view: str) -> None:
+    """The saved views of the reader among the views open to them, and the form of the present one."""
     folder, subject = Settings().kept_folder, door.current().subject
     problem = st.session_state.pop(PROBLEM, "")
     try:
@@ -31,9 +31,9 @@ def show(pages: Mapping[str, st.Page], view: str) -> None:
     except NotKept as error:
         found, problem = [], str(error)
     links = [
-        (one.name, pages[one.content["view"]], one.content["query"])
+        (one.name, one.content["view"], one.content["query"])
         for one in found
-        if is_link(one) and one.content["view"] in pages
+        if is_link(one) and one.content["view"] in views
     ]
     with st.sidebar:
         saved_views.show(

@@ -157,13 +157,13 @@ def contexts(frame: pl.DataFrame, where: str, nothing: str) -> Figure:
     rows = [
         (
             wording.way_in(row["access_context"]),
-            wording.number(row["views"], "count"),
-            wording.number(row["other_party_rate"], "rate"),
-            wording.number(row["failed_rate"], "rate"),
-            wording.number(row["first_image_seconds"], "seconds"),
-            wording.number(row["slow_rate"], "rate"),
-            wording.number(row["timed_rate"], "rate"),
-            wording.number(row["viewing_people"], "count"),
+            wording.told(row, "views", "count"),
+            wording.told(row, "other_party_rate", "rate"),
+            wording.told(row, "failed_rate", "rate"),
+            wording.told(row, "first_image_seconds", "seconds"),
+            wording.told(row, "slow_rate", "rate"),
+            wording.told(row, "timed_rate", "rate"),
+            wording.told(row, "viewing_people", "count"),
         )
         for row in frame.to_dicts()
     ]

@@ -311,6 +311,8 @@ def _target(row: dict[str, Any]) -> str:
 def _measured(row: dict[str, Any]) -> str:
     unit = row["unit"]
     name = escape(row["measure_name"] or row["measure_metric_id"] or "No metric")
+    if "metric_latest_value" in (row.get(wording.WITHHELD) or "").split(", "):
+        return f"{name}: {wording.HIDDEN} {_tag('small counts are hidden')}"
     if row["metric_latest_value"] is None:
         return f"{name}: {_tag(_in_words(row['evidence'] or 'no metric yet'))}"
     if not row["is_measured"]:

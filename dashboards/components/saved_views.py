@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from urllib.parse import urlencode
 
 import streamlit as st
 
 NAME, GONE = "saved_view_name", "saved_view_gone"
-# Every sign that Streamlit may read as Markdown in a label.
-SIGNS = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def show(
-    links: Sequence[tuple[str, st.Page, dict[str, list[str]]]],
+    links: Sequence[tuple[str, str, Mapping[str, Sequence[str]]]],
     *,
     longest: int,
     problem: str,
     keep: Callable[[], None],
     forget: Callable[[], None],
 ) -> None:
-    """Links as name, page and query; below them the two forms. keep and forget answer the buttons.
+    """Links as name, view and query; below them the two forms. keep and forget answer the buttons.
 
     The name a reader types is in the session as NAME, the one to delete as GONE. problem is what
     became of the last press, or nothing.
     """
-    st.html('<p class="reader">Saved views</p>')
-    for name, page, query in links:
-        st.page_link(page, label=as_text(name), icon=":material/bookmark:", query_params=query)
+    st.html(f'<p class="reader">Saved views</p>{html(links)}')
     with st.expander("Save or delete a view", key="saved_views", type="compact"):
         if problem:
             st.warning(problem)
@@ -41,6 +38,11 @@ def show(
         st.caption("Only you see your saved views. They hold choices, not figures.")
 
 
-def as_text(name: str) -> str:
-    """A name as the text of a label: nothing in it is read as Markdown."""
-    return SIGNS.sub(r"\\\1", name)
+def html(links: Sequence[tuple[str, str, Mapping[str, Sequence[str]]]]) -> str:
+    """The links as a list. They open the page anew: a link within the open page would leave the
+    filters as they are where both pages have them."""
+    rows = "".join(
+        f'<li><a href="{escape(f"{view}?{urlencode(dict(query), doseq=True)}")}">{escape(name)}</a></li>'
+        for name, view, query in links
+    )
+    return f'<ul class="saved">{rows}</ul>' if rows else ""

@@ -174,9 +174,12 @@ def series_ends(frame: pl.DataFrame, where: str) -> Figure:
     rows = []
     for row in frame.to_dicts():
         way = wording.END_METHODS.get(row["end_method"], row["end_method"])
-        share = wording.number(row["series_rate"], "rate")
-        rows.append((way, wording.number(row["series_count"], "count"), share))
-    if frame.height:
+        share = wording.told(row, "series_rate", "rate")
+        rows.append((way, wording.told(row, "series_count", "count"), share))
+    if frame.height and wording.any_hidden(frame, "series_rate"):
+        month = wording.month(frame["month_on"][0])
+        takeaway = f"{month}: how many series have which end is hidden: the counts are small."
+    elif frame.height:
         first = frame.row(0, named=True)
         takeaway = (
             f"{wording.month(first['month_on'])}, "

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from dashboards.data.filters import Filters
 from dashboards.data.published import Build
 from dashboards.data.queries import benefits, metrics
 from pipelines.statistics import benefit_what_if, waiting_list
-from pipelines.statistics.appraisal_cases import BASES
+from pipelines.statistics.appraisal import DRAWS
+from pipelines.statistics.appraisal_cases import (
+    BASES,
+    BIAS_SOURCE,
+    BIAS_SOURCE_STATUS,
+    OPTIMISM_BIASES,
+)
 from pipelines.statistics.benefit_balance import MONETISED
 from pipelines.statistics.waiting_list import WEEKS_TO_TARGET, ListPlan
 
@@ -90,9 +97,26 @@ class Doubts:
     haircut_of: str = benefit_what_if.ALL
     price: float = 1.0
     price_of: str = benefit_what_if.ALL
+    cost_bias_percent: float = 0.0
+
+    def change(self) -> benefit_what_if.Change:
+        """The same in months and fractions. Raises ValueError, in words, on what cannot be counted."""
+        return benefit_what_if.Change(
+            delay_months=self.delay * MONTHS_OF[self.delay_unit],
+            delay_of=self.delay_of,
+            haircut_rate=self.haircut_percent / 100,
+            haircut_of=self.haircut_of,
+            value_factor=self.price,
+            value_of=self.price_of,
+            cost_bias=self.cost_bias_percent / 100,
+        )
 
 
 NOTHING_CHANGED = Doubts()
+# The same draws for the same numbers, on every page and day.
+SEED = 20201001
+# The bias that the stored appraisal is also told with, in percent, and where it comes from.
+STORED_BIAS = (100 * max(OPTIMISM_BIASES), BIAS_SOURCE, BIAS_SOURCE_STATUS)
 MONTHS_OF = {"months": 1, "years": 12}
 # Of each figure: the measure and the selection of classes it is of.
 APPRAISED = (
@@ -101,6 +125,7 @@ APPRAISED = (
     ("bcr", "cash only"),
     ("discounted_payback_year", "all monetised"),
 )
+SWINGS = ("npsv_low_gbp", "npsv_high_gbp", "switching_value")
 BESIDE = ("stored_value", "stored_note", "changed_value", "changed_note")
 RESTS_ON = ("first_year", "last_month_on", "price_year", "schedule", "rates_vintage")
 
@@ -110,12 +135,75 @@ def changeable(build: Build) -> pl.DataFrame:
     return benefits.lines_that_count(build, MONETISED)
 
 
+def not_priced(build: Build) -> list[str]:
+    """The lines whose metric is in pounds, which another price leaves as they are."""
+    rows = benefits.by_month(build).filter(~pl.col("is_priced"))
+    return rows["benefit_id"].unique().sort().to_list()
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What draws of the uncertain lines give: `draws` of them, from SEED.
+
+    `figures` has measure, unit, value; `lines` one row per line, the widest swing first: variant,
+    npsv_low_gbp, npsv_high_gbp, switching_value.
+    """
+
+    draws: int
+    figures: pl.DataFrame
+    lines: pl.DataFrame
+
+
+def simulated(build: Build, doubts: Doubts) -> Simulated | None:
+    """All monetised benefits, realised, then forecast, with the doubts; None where nothing is told.
+
+    See pipelines.statistics.appraisal.simulate and appraisal_cases.simulated_again.
+    """
+    try:
+        found = benefit_what_if.simulated(
+            benefits.by_month(build),
+            benefits.costs_by_month(build),
+            benefits.swings(build),
+            doubts.change(),
+            np.random.default_rng(SEED),
+        )
+    except ValueError:
+        return None
+    if found is None:
+        return None
+    figures = [
+        ("npsv", "GBP", found.deterministic),
+        ("npsv_p10", "GBP", found.p10),
+        ("npsv_p50", "GBP", found.p50),
+        ("npsv_p90", "GBP", found.p90),
+        ("npsv_above_zero_rate", "rate", found.probability_above_zero),
+    ]
+    lines = [
+        (
+            swing.name,
+            min(swing.npsv_at_low, swing.npsv_at_high),
+            max(swing.npsv_at_low, swing.npsv_at_high),
+            found.switching_values.get(swing.name),
+        )
+        for swing in found.tornado
+    ]
+    return Simulated(
+        DRAWS,
+        pl.DataFrame(figures, ["measure", "unit", "value"], orient="row"),
+        pl.DataFrame(
+            lines,
+            {"variant": pl.String} | dict.fromkeys(SWINGS, pl.Float64),
+            orient="row",
+        ),
+    )
+
+
 def compared(build: Build, doubts: Doubts) -> tuple[pl.DataFrame, str]:
     """One row per basis and figure of APPRAISED: stored and changed value, each with its note, and
     what both rest on.
 
-    Beside it why nothing is changed, in words; empty where the changed values are counted. Costs
-    are as budgeted in both. See pipelines.statistics.benefit_what_if.
+    Beside it why nothing is changed, in words; empty where the changed values are counted. Stored
+    are costs as budgeted. See pipelines.statistics.benefit_what_if.
     """
     case = ["basis", "class_selection", "measure"]
     stored = benefits.appraisal(build).rename({"value": "stored_value", "note": "stored_note"})
@@ -124,14 +212,7 @@ def compared(build: Build, doubts: Doubts) -> tuple[pl.DataFrame, str]:
         changed = benefit_what_if.appraised_again(
             benefits.by_month(build),
             benefits.costs_by_month(build),
-            benefit_what_if.Change(
-                delay_months=doubts.delay * MONTHS_OF[doubts.delay_unit],
-                delay_of=doubts.delay_of,
-                haircut_rate=doubts.haircut_percent / 100,
-                haircut_of=doubts.haircut_of,
-                value_factor=doubts.price,
-                value_of=doubts.price_of,
-            ),
+            doubts.change(),
         )
     except ValueError as refused:
         problem = str(refused)

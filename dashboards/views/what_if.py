@@ -26,7 +26,8 @@ else:
         filtered_by=("Organisation", "Modality"),
     )
 page.section(
-    "Benefits", "What if the promised benefits came later, were smaller, or at another price?"
+    "Benefits",
+    "What if the promised benefits came later, were smaller, at another price, or cost more?",
 )
 numbers, words = what_if_benefits.inputs(
     whatif.changeable(page.build), whatif.NOTHING_CHANGED.delay_of
@@ -34,6 +35,19 @@ numbers, words = what_if_benefits.inputs(
 doubts = whatif.Doubts(**numbers)
 compared, problem = whatif.compared(page.build, doubts)
 page.figure(
-    what_if_benefits.answer(compared, words, problem, is_changed=doubts != whatif.NOTHING_CHANGED),
+    what_if_benefits.answer(
+        compared,
+        words,
+        problem,
+        is_changed=doubts != whatif.NOTHING_CHANGED,
+        not_priced=whatif.not_priced(page.build),
+        stored_bias=whatif.STORED_BIAS,
+        is_masked=bool(page.build.rule),
+    ),
     source="statistics.appraisal",
 )
+if what_if_benefits.wants_draws() and (found := whatif.simulated(page.build, doubts)):
+    drawn = what_if_benefits.simulated(found.figures, found.draws, words)
+    page.figure(drawn, source="statistics.appraisal_sensitivities", filtered_by=())
+    swung = what_if_benefits.tornado(found.lines, words)
+    page.figure(swung, source="statistics.appraisal_sensitivities", filtered_by=())

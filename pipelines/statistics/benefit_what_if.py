@@ -3,15 +3,17 @@
 Rows are those of statistics.realised_benefits and statistics.programme_costs_monthly, and the
 measures those of appraisal_cases.point_measures: without a change they are the stored ones. Delay and
 haircut are of the plan: they change the forecast, never a realised value. A price is what a unit is
-taken to be worth: it changes both, the units stay.
+taken to be worth: it changes both, the units stay. A line measured in pounds has no price.
 """
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from pipelines.statistics.appraisal_cases import point_measures
+from pipelines.statistics.appraisal import Simulation
+from pipelines.statistics.appraisal_cases import point_measures, simulated_again
 from pipelines.statistics.benefit_balance import MONETISED
 
 ALL = "All"
@@ -23,8 +25,9 @@ class Change:
     """What is changed, and of which benefits: ALL, a class (CRB, NCRB, SB) or a benefit_id.
 
     `haircut_rate` is the share of the forecast that is taken off, `value_factor` what unit values
-    are multiplied by. Raises ValueError, in words for the reader, on a delay that is no whole number
-    of months from 0 on, a share outside 0 to 1, or a factor below 0 or infinite.
+    are multiplied by, `cost_bias` the share that is added to every cost. Raises ValueError, in words
+    for the reader, on a delay that is no whole number of months from 0 on, a share outside 0 to 1, or
+    a factor or bias below 0 or infinite.
     """
 
     delay_months: int = 0
@@ -33,6 +36,7 @@ class Change:
     haircut_of: str = ALL
     value_factor: float = 1.0
     value_of: str = ALL
+    cost_bias: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -52,28 +56,44 @@ class Change:
                 f"a price {self.value_factor:g} times the stored one is no price; "
                 "give 0 or more, 1 for the stored price"
             )
+        if not (math.isfinite(self.cost_bias) and self.cost_bias >= 0):
+            told.append(
+                f"a cost bias of {100 * self.cost_bias:g} % cannot be counted; give 0 % (costs as "
+                "budgeted) or more"
+            )
         if told:
             raise ValueError("; ".join(told))
 
 
-def appraised_again(
-    by_month: pl.DataFrame, costs: pl.DataFrame, change: Change, *, bias: float = 0.0
-) -> pl.DataFrame:
+def appraised_again(by_month: pl.DataFrame, costs: pl.DataFrame, change: Change) -> pl.DataFrame:
     """One row per basis, selection of classes and measure of MEASURES, with the change.
 
     `by_month` has benefit_id, party, month, benefit_class, is_counted, unit_value_gbp and its ends,
-    forecast_gbp, realised_gbp, one row per month from the first of a line and party to the last;
+    is_priced, forecast_gbp, realised_gbp, one row per month from the first of a line and party to the last;
     `costs` cost_id, party, month, cost_gbp. Columns: appraisal_cases.point_measures. Raises
     ValueError on benefits that are not there.
     """
-    return point_measures(changed(by_month, change), costs, MEASURES, bias=bias)
+    return point_measures(changed(by_month, change), costs, MEASURES, bias=change.cost_bias)
+
+
+def simulated(
+    by_month: pl.DataFrame,
+    costs: pl.DataFrame,
+    swings: pl.DataFrame,
+    change: Change,
+    generator: np.random.Generator,
+) -> Simulation | None:
+    """The simulation with the change; see appraisal_cases.simulated_again. Raises as `changed`."""
+    after = changed(by_month, change)
+    return simulated_again(by_month, after, costs, swings, generator, bias=change.cost_bias)
 
 
 def changed(by_month: pl.DataFrame, change: Change) -> pl.DataFrame:
     """The rows with the forecast later and less, and both values at the other price.
 
     What is delayed beyond the last month is gone: the appraisal is to date, and its costs stay. A
-    forecast of a line without a unit value rests on no price.
+    forecast of a line without a unit value rests on no price, nor does a line that is measured in
+    pounds (`is_priced` is false): its units are pounds, which have no other price.
     """
     known = {ALL, *MONETISED, *by_month["benefit_id"].unique()}
     for scope in (change.delay_of, change.haircut_of, change.value_of):
@@ -86,7 +106,7 @@ def changed(by_month: pl.DataFrame, change: Change) -> pl.DataFrame:
         .fill_null(0.0)
     )
     price = pl.when(_is_of(change.value_of)).then(change.value_factor).otherwise(1.0)
-    rests_on_price = pl.col("unit_value_gbp").is_not_null()
+    rests_on_price = pl.col("unit_value_gbp").is_not_null() & pl.col("is_priced")
     return (
         by_month.with_columns(
             pl.when(_is_of(change.delay_of) & forecast.is_not_null())
@@ -103,7 +123,9 @@ def changed(by_month: pl.DataFrame, change: Change) -> pl.DataFrame:
             .then(forecast * price)
             .otherwise(forecast)
             .alias("forecast_gbp"),
-            pl.col("realised_gbp") * price,
+            pl.when(pl.col("is_priced"))
+            .then(pl.col("realised_gbp") * price)
+            .otherwise(pl.col("realised_gbp")),
         )
     )
 

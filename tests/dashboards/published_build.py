@@ -926,6 +926,22 @@ def ledger(summary: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "statistics.benefit_ledger": told,
         "statistics.appraisal": appraisal,
         "statistics.realised_benefits": flows,
+        "statistics.appraisal_sensitivities": pl.DataFrame(
+            [
+                ("tornado", "realised, then forecast", "all monetised", 0.0, line, low, high)
+                for line, low, high in (("B01 realised", 300_000.0, 900_000.0),)
+            ],
+            [
+                "sensitivity",
+                "basis",
+                "class_selection",
+                "optimism_bias",
+                "variant",
+                "npsv_low_gbp",
+                "npsv_high_gbp",
+            ],
+            orient="row",
+        ),
         "statistics.programme_costs_monthly": costs,
     }
 
@@ -949,6 +965,7 @@ def benefit_flows() -> tuple[pl.DataFrame, pl.DataFrame]:
     unit_value = pl.col("unit_value_gbp")
     flows = pl.DataFrame(rows, schema, orient="row").with_columns(
         party_code=pl.lit("RMC"),
+        measure_metric_id=pl.lit(None, pl.String),
         is_counted=True,
         unit_value_low_gbp=unit_value,
         unit_value_high_gbp=unit_value,

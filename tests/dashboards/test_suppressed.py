@@ -23,7 +23,10 @@ def of(level: str, code: str, build) -> Filters:
     return Filters(level, code, code, "All", *dates)
 
 
-@pytest.mark.parametrize("view", ["benefits_summary", "throughput", "data_quality"])
+@pytest.mark.parametrize(
+    "view",
+    ["benefits_summary", "throughput", "data_quality", "image_access", "scanner_utilisation"],
+)
 def test_a_page_opens_on_the_file_of_the_network(open_view, monkeypatch, audiences, view):
     """Failing means that the board sees an error instead of a page."""
     monkeypatch.setenv("IMAGING_AUDIENCE", "network")
@@ -79,5 +82,5 @@ def test_at_most_a_fifth_of_what_the_boards_pages_ask_for_is_hidden(audiences: P
     told = hidden_cells.measure(audiences)
     shared = told.filter(query="benefits.cross_site_by_year").row(0, named=True)
     # not a measure of nothing: the pages show counts, some of them are hidden
-    assert shared["cells"] > 500 and shared["hidden"] > 0
+    assert shared["cells"] > 300 and shared["hidden"] > 0
     assert hidden_cells.share(told) <= hidden_cells.AIM

@@ -114,3 +114,28 @@ def test_a_doubt_that_cannot_be_counted_is_answered_in_words(open_view):
     assert "a delay of -3 months cannot be counted; give whole months, 0 or more" in said
     assert "a price -1 times the stored one is no price" in said
     assert "not counted" in benefits_of(app)
+
+
+def test_a_reader_may_ask_how_sure_it_is_and_raise_the_costs(open_view, published):
+    """Failing means that the doubt of the stored appraisal is lost once a number is changed."""
+    app = open_view("what_if")
+    assert "by simulation" not in text_of(app)
+    app.toggle(key="benefit_draws").set_value(True)
+    benefit(app, "cost_bias").set_value(41.0)
+    app.run()
+    assert not app.exception
+    said = [header.value for header in app.header]
+    assert any(title.startswith("Net present value (NPSV) by simulation") for title in said)
+    assert any(title.startswith("What each line does") for title in said)
+    assert "In eight draws of ten the programme is worth" in text_of(app)
+    assert any("Mott MacDonald 2002" in c.value and "verified" in c.value for c in app.caption)
+    build = current_build(published, "demo")
+    plain, dear = (
+        whatif.simulated(build, whatif.Doubts(cost_bias_percent=percent)) for percent in (0, 41)
+    )
+    npsv = dict(dear.figures.select("measure", "value").iter_rows())
+    paid = 1_000_000 + 100_000 / 1.035
+    assert npsv["npsv"] == pytest.approx(plain.figures["value"][0] - 0.41 * paid)
+    assert npsv["npsv_p10"] < npsv["npsv_p50"] < npsv["npsv_p90"]
+    line = plain.lines.filter(variant="B01 realised").row(0, named=True)
+    assert (line["npsv_low_gbp"], line["npsv_high_gbp"]) == pytest.approx((300_000, 900_000))

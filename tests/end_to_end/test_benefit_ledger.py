@@ -3,6 +3,7 @@
 import re
 
 import duckdb
+import polars as pl
 import pytest
 
 from pipelines.statistics.benefit_what_if import MEASURES, Change, appraised_again
@@ -122,6 +123,7 @@ def test_without_a_change_the_published_months_give_the_published_appraisal(publ
         "where optimism_bias = 0 and list_contains(?, measure) order by all",
         [list(MEASURES)],
     ).fetchall()
+    benefits = benefits.with_columns(is_priced=pl.lit(value=True))
     found = appraised_again(benefits, costs, Change())
     assert sorted(found.select("basis", "class_selection", "measure", "value").rows()) == stored
 

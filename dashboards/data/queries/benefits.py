@@ -14,8 +14,9 @@ def summary(build: Build) -> pl.DataFrame:
     """One row per line of the benefit register, cash-releasing first, then by benefit id."""
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build, "benefits")}
             benefits.benefit_id,
             benefits.title,
             benefits.benefit_class,
@@ -155,18 +156,42 @@ def by_month(build: Build) -> pl.DataFrame:
         build,
         """
         select
-            benefit_id,
-            party_code as party,
-            month_on as month,
-            benefit_class,
-            is_counted,
-            unit_value_low_gbp,
-            unit_value_gbp,
-            unit_value_high_gbp,
-            forecast_gbp,
-            realised_gbp,
-        from statistics.realised_benefits
-        order by benefit_id, party_code, month_on
+            benefits.benefit_id,
+            benefits.party_code as party,
+            benefits.month_on as month,
+            benefits.benefit_class,
+            benefits.is_counted,
+            benefits.unit_value_low_gbp,
+            benefits.unit_value_gbp,
+            benefits.unit_value_high_gbp,
+            -- what is measured in pounds is no number of units at a price
+            coalesce(metrics.unit not ilike 'gbp%', true) as is_priced,
+            benefits.forecast_gbp,
+            benefits.realised_gbp,
+        from statistics.realised_benefits as benefits
+        left join catalogue.metrics as metrics
+            on benefits.measure_metric_id = metrics.metric_id
+        order by benefits.benefit_id, benefits.party_code, benefits.month_on
+        """,
+    )
+
+
+def swings(build: Build) -> pl.DataFrame:
+    """One row per line of the simulated appraisal: net present value at its low and its high end."""
+    return read(
+        build,
+        """
+        select
+            variant,
+            npsv_low_gbp,
+            npsv_high_gbp,
+        from statistics.appraisal_sensitivities
+        where
+            sensitivity = 'tornado'
+            and basis = 'realised, then forecast'
+            and class_selection = 'all monetised'
+            and optimism_bias = 0
+        order by variant
         """,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, read
+from dashboards.data.published import Build, marker, read
 
 # One shape for both tables, so that one figure draws either.
 COLUMNS = """
@@ -95,8 +95,9 @@ def spread_by_month(build: Build, filters: Filters, metric_id: str) -> pl.DataFr
     """One row per month: highest and lowest trust and the middle half, whole network."""
     return read(
         build,
-        """
+        f"""
         select
+            {marker(build, "spread")}
             spread.period_start_on,
             spread.highest,
             coalesce(highest.short_name, spread.highest_trust_code) as highest_trust,

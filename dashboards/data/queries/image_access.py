@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from dashboards.data.filters import Filters
-from dashboards.data.published import Build, marker, read
+from dashboards.data.published import WITHHELD, Build, marker, read
 
 
 def measures(build: Build) -> pl.DataFrame:
@@ -68,16 +70,51 @@ def by_month(build: Build, filters: Filters, measure: str) -> pl.DataFrame:
     )
 
 
+def _hidden(build: Build, names: Mapping[str, str]) -> str:
+    """The marker of a pivoted row: names of columns whose `<part>_hidden` says so, by part."""
+    if not build.rule:
+        return ""
+    told = ", ".join(
+        f"case when \"{part}_hidden\" then '{name}' end" for part, name in names.items()
+    )
+    return f"nullif(concat_ws(', ', {told}), '') as {WITHHELD},"
+
+
+def _is_hidden(build: Build) -> str:
+    return f"coalesce({WITHHELD}, '') like '%value%'" if build.rule else "false"
+
+
+WAYS = {
+    "own_record": "own_record",
+    "shared_record": "shared_record",
+    "gp": "gp",
+    "meeting": "meeting",
+    "archive_viewer": "archive_viewer",
+    "Unknown": "not_known",
+    "All": "all_views",
+}
+OF_A_WAY = {
+    "views": "views",
+    "other_party_views": "other_party_rate",
+    "failed_launches": "failed_rate",
+    "first_image_seconds": "first_image_seconds",
+    "slow_first_images": "slow_rate",
+    "first_image_timed": "timed_rate",
+    "viewing_people": "viewing_people",
+}
+
+
 def views_by_context(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per month: image views by the way in, a column for each."""
     return read(
         build,
-        """
+        f"""
         with views as (
             select
                 month_on,
                 access_context,
                 value,
+                {_is_hidden(build)} as is_hidden,
             from marts.rpt_image_access_monthly
             where
                 measure = 'views'
@@ -90,18 +127,19 @@ def views_by_context(build: Build, filters: Filters) -> pl.DataFrame:
             pivot views
             on access_context
             in ('own_record', 'shared_record', 'gp', 'meeting', 'archive_viewer', 'Unknown', 'All')
-            using first(value)
+            using first(value) as told, first(is_hidden) as hidden
         )
 
         select
+            {_hidden(build, WAYS)}
             month_on,
-            own_record,
-            shared_record,
-            gp,
-            meeting,
-            archive_viewer,
-            "Unknown" as not_known,
-            "All" as all_views,
+            own_record_told as own_record,
+            shared_record_told as shared_record,
+            gp_told as gp,
+            meeting_told as meeting,
+            archive_viewer_told as archive_viewer,
+            "Unknown_told" as not_known,
+            "All_told" as all_views,
         from ways
         order by month_on
         """,
@@ -116,13 +154,14 @@ def contexts_latest(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per way in, most used first and all of them last, in the latest stored month."""
     return read(
         build,
-        """
+        f"""
         with points as (
             select
                 access_context,
                 month_on,
                 measure,
                 value,
+                {_is_hidden(build)} as is_hidden,
             from marts.rpt_image_access_monthly
             where
                 org_level = $org_level
@@ -137,19 +176,20 @@ def contexts_latest(build: Build, filters: Filters) -> pl.DataFrame:
                 'views', 'other_party_views', 'failed_launches', 'first_image_seconds',
                 'slow_first_images', 'first_image_timed', 'viewing_people'
             )
-            using first(value)
+            using first(value) as told, first(is_hidden) as hidden
         )
 
         select
+            {_hidden(build, OF_A_WAY)}
             access_context,
             month_on,
-            views,
-            other_party_views as other_party_rate,
-            failed_launches as failed_rate,
-            first_image_seconds,
-            slow_first_images as slow_rate,
-            first_image_timed as timed_rate,
-            viewing_people,
+            views_told as views,
+            other_party_views_told as other_party_rate,
+            failed_launches_told as failed_rate,
+            first_image_seconds_told as first_image_seconds,
+            slow_first_images_told as slow_rate,
+            first_image_timed_told as timed_rate,
+            viewing_people_told as viewing_people,
         from ways
         order by access_context = 'All', views desc nulls last, access_context
         """,
@@ -167,9 +207,10 @@ def peers_latest(build: Build, filters: Filters, measure: str) -> pl.DataFrame:
     """
     return read(
         build,
-        """
+        f"""
         with points as (
             select
+                {marker(build)}
                 org_level,
                 org_code,
                 month_on,
@@ -184,6 +225,7 @@ def peers_latest(build: Build, filters: Filters, measure: str) -> pl.DataFrame:
         )
 
         select
+            {marker(build, "points")}
             coalesce(parties.short_name, points.org_code) as organisation,
             points.month_on,
             points.numerator,

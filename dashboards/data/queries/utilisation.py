@@ -99,6 +99,11 @@ def _latest_month(
     )
 
 
+def _marked(build: Build) -> list[str]:
+    """The column that names what is hidden of a row; none where nothing is."""
+    return [WITHHELD] if build.rule else []
+
+
 USE = (
     "staffed_minutes", "occupied_in_staffed_minutes", "acquisition_minutes",
     "occupied_outside_staffed_minutes", "exam_count", "utilisation_rate",
@@ -109,6 +114,7 @@ USE = (
 def by_week(build: Build, filters: Filters) -> pl.DataFrame:
     """One row per whole week: minutes and shares of all scanners of the chosen organisation."""
     columns = ["occupied_minutes", "opening_minutes", "efficiency_occupied_minutes", *USE]
+    columns += _marked(build)
     return _weeks(build, filters, "marts.rpt_scanner_utilisation_weekly", columns)
 
 
@@ -124,6 +130,7 @@ def scanners_latest(build: Build, filters: Filters) -> pl.DataFrame:
             "modality_group",
             "week_start_on",
             *USE,
+            *_marked(build),
         ],
         on="week_start_on",
         last_on=filters.to_on - WHOLE_WEEK,
@@ -183,7 +190,7 @@ def against_ris_latest(build: Build, filters: Filters) -> pl.DataFrame:
         (
             "finding_name", "band", "finding_count", "judged_count", "finding_rate",
             "judged_name", "metric_id", "metric_name", "why", "image_coverage",
-            "ris_exam_count", "covered_exam_count", *([WITHHELD] if build.rule else []),
+            "ris_exam_count", "covered_exam_count", *_marked(build),
         ),
         order="sort_order, band_no",
     )  # fmt: skip
@@ -195,6 +202,6 @@ def series_ends_latest(build: Build, filters: Filters) -> pl.DataFrame:
         build,
         filters,
         "marts.rpt_series_ends_monthly",
-        ("end_method", "series_count", "all_series_count", "series_rate"),
-        order="series_count desc, end_method",
+        ("end_method", "series_count", "all_series_count", "series_rate", *_marked(build)),
+        order="series_count desc nulls last, end_method",
     )

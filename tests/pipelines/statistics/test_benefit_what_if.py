@@ -3,11 +3,18 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from pipelines.statistics.appraisal_cases import BASES, OPTIMISM_BIASES
-from pipelines.statistics.benefit_what_if import MEASURES, Change, appraised_again, changed
+from pipelines.statistics.benefit_what_if import (
+    MEASURES,
+    Change,
+    appraised_again,
+    changed,
+    simulated,
+)
 from pipelines.statistics.ledger import Evidence
 from tests.pipelines.statistics.test_ledger import MONTHS, case_of, evidence, told
 
@@ -18,6 +25,9 @@ UNPRICED = {
     "measure_metric_id": "C02",
     "unit_value_gbp": None,
 }
+NO_SWINGS = pl.DataFrame(
+    schema={"variant": pl.String, "npsv_low_gbp": pl.Float64, "npsv_high_gbp": pl.Float64}
+)
 CASE = ("basis", "class_selection", "measure")
 
 
@@ -25,7 +35,8 @@ def published(given: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Benefits and costs by month, in the columns that readers get."""
     ledger = told(given)
     names = {"party_code": "party", "month_on": "month"}
-    return ledger.realised.rename(names), ledger.paid.rename(names)
+    realised = ledger.realised.rename(names).with_columns(is_priced=pl.lit(value=True))
+    return realised, ledger.paid.rename(names)
 
 
 def again(change: Change, given: Evidence | None = None) -> dict[tuple[str, str, str], Any]:
@@ -56,7 +67,7 @@ def test_without_a_change_the_stored_appraisal_is_met_to_the_last_digit(bias):
             .select(*CASE, "unit", "value", "note")
             .sort(CASE)
         )
-        assert appraised_again(*published(given), Change(), bias=bias).sort(CASE).equals(stored)
+        assert appraised_again(*published(given), Change(cost_bias=bias)).sort(CASE).equals(stored)
         assert stored["value"].count() > 0 or given.register["unit_value_gbp"].null_count()
 
 
@@ -125,3 +136,46 @@ def test_an_unknown_line_is_refused():
     """Failing means that a change of nothing looks like a change without an effect."""
     with pytest.raises(ValueError, match="B99 is no line of the register"):
         again(Change(delay_months=1, delay_of="B99"))
+
+
+def test_no_price_reaches_a_line_that_is_measured_in_pounds():
+    """Failing means that a saved pound is said to be worth two."""
+    benefits, _ = published(evidence({}, UNPRICED))
+    in_pounds = benefits.with_columns(is_priced=pl.col("benefit_id") != "B02")
+    found = changed(in_pounds, Change(value_factor=3.0))
+    pounds_of = ["forecast_gbp", "realised_gbp"]
+    assert (
+        found.filter(benefit_id="B02")
+        .select(pounds_of)
+        .equals(benefits.filter(benefit_id="B02").select(pounds_of))
+    )
+
+
+def test_a_simulation_of_changed_benefits_keeps_how_uncertain_a_line_is():
+    """Failing means that a doubled price halves the doubt, or that two readers see other draws."""
+    benefits, costs = published(evidence({}, UNPRICED))
+    plain = simulated(benefits, costs, NO_SWINGS, Change(), np.random.default_rng(1))
+    (realised,) = [s for s in plain.tornado if s.name == "B02 realised"]
+    assert plain.p10 == plain.p50 == plain.p90 == plain.deterministic == realised.npsv_at_low
+    worth = plain.deterministic / (1 - 1 / plain.switching_values["B02 realised"])
+    stored = (plain.deterministic - abs(worth), plain.deterministic + abs(worth))
+    swings = pl.DataFrame([("B02 realised", *stored)], NO_SWINGS.schema, orient="row")
+    wide = {
+        factor: simulated(
+            benefits, costs, swings, Change(value_factor=factor), np.random.default_rng(1)
+        )
+        for factor in (1.0, 2.0)
+    }
+    again = simulated(benefits, costs, swings, Change(), np.random.default_rng(1))
+    assert again == wide[1.0] and again.p10 < again.p90
+    (once, twice) = (
+        next(
+            s.npsv_at_high - s.npsv_at_low for s in wide[factor].tornado if s.name == "B02 realised"
+        )
+        for factor in (1.0, 2.0)
+    )
+    assert once == pytest.approx(stored[1] - stored[0]) and twice == pytest.approx(2 * once)
+    dear = simulated(benefits, costs, swings, Change(cost_bias=0.5), np.random.default_rng(1))
+    assert dear.deterministic < again.deterministic
+    with pytest.raises(ValueError, match="a cost bias of -10 % cannot be counted"):
+        Change(cost_bias=-0.1)

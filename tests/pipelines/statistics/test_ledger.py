@@ -11,6 +11,8 @@ import pytest
 
 from pipelines.statistics.appraisal_cases import (
     BASES,
+    BIAS_SOURCE,
+    BIAS_SOURCE_STATUS,
     MITIGATION,
     OPTIMISM_BIASES,
     SELECTIONS,
@@ -405,6 +407,7 @@ def test_the_bias_of_costs_is_that_of_the_seed():
     costs = rows.filter(pl.col("subject") == "cost")
     assert costs["optimism_bias"].to_list() == [bias for bias in OPTIMISM_BIASES if bias]
     assert costs["mitigation"].to_list() == [MITIGATION]
+    assert costs.select("source", "source_status").rows() == [(BIAS_SOURCE, BIAS_SOURCE_STATUS)]
 
 
 def test_a_harm_makes_the_value_less_and_its_swing_is_told_from_low_to_high():
