@@ -1,9 +1,9 @@
 """What the process around a typed query costs, against the same query without it, and without a zygote.
 
 The task is a set of analysts' queries on a published file of our own. Each is run in turns by the
-broker (gate, fork, confinement, a locked engine, answer as a frame), in this process on a connection
-that stays open, by the broker where no process waits for the query (`first`: as the first query of a
-file, or of another limit), and by the peer: a fresh Python process for each query, which is what keeps typed SQL
+broker (gate, fork, confinement, a locked engine, answer as a frame), by the broker where no process
+waits for the query (`first`: as the first one of a file or limit), in this process on a connection
+that stays open, and by the peer: a fresh Python process for each query, which is what keeps typed SQL
 apart without a zygote. Runaway queries are run to their limit.
 """
 

@@ -27,7 +27,8 @@ from dashboards.sqllab import answer, confinement, wire
 from dashboards.sqllab.confinement import Protections
 from dashboards.sqllab.gate import LONGEST
 
-# A child stops itself at its limit; one that does not look up is killed this much later.
+# A child stops itself at its limit, counted from when it has the file open; one that does not look
+# up is killed this much after the limit as counted here.
 GRACE_SECONDS = 1.0
 AT_ONCE = 2
 # A process that was opened before somebody asked, and is not asked, ends after this.
@@ -371,8 +372,7 @@ class _Query:
     def __init__(self, request: dict[str, Any], cancel: threading.Event) -> None:
         self.cancel = cancel
         self.began = time.monotonic()
-        # The clock is one for all processes of the machine.
-        self.request = request | {"deadline": self.began + request["seconds"]}
+        self.request = request
         self.deadline = self.began + request["seconds"] + GRACE_SECONDS
         # Arrow adds heads and padding to what the child counted.
         self.most = 2 * request["bytes"] + 1_000_000

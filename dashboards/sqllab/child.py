@@ -87,7 +87,7 @@ def _rehearse(engine: duckdb.DuckDBPyConnection) -> None:
 
 def _answer(engine: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
     try:
-        _interrupt(engine, request["deadline"])
+        _interrupt(engine, time.monotonic() + request["seconds"])
         return _run(engine, request)
     except Exception as error:
         return _told(error, request["file"])
