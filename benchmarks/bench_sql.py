@@ -1,7 +1,8 @@
 """What the process around a typed query costs, against the same query without it, and without a zygote.
 
 The task is a set of analysts' queries on a published file of our own. Each is run in turns by the
-broker (gate, fork, confinement, a locked engine, answer as a frame), in this process on a connection
+broker (gate, fork, confinement, a locked engine, answer as a frame), by the broker where no process
+waits for the query (`first`: as the first one of a file or limit), in this process on a connection
 that stays open, and by the peer: a fresh Python process for each query, which is what keeps typed SQL
 apart without a zygote. Runaway queries are run to their limit.
 """
@@ -93,6 +94,7 @@ def measure(file: Path, rows: int, rounds: int) -> dict[str, Any]:
     with duckdb.connect(str(file), read_only=True, config={"threads": 2}) as con:
         ways = {
             "broker": lambda sql: _asked(sql, file),
+            "first": lambda sql: _asked_first(sql, file),
             "in_process": lambda sql: con.cursor().sql(sql).pl(),
             "fresh_process": lambda sql: _fresh(sql, file),
         }
@@ -122,6 +124,7 @@ def measure(file: Path, rows: int, rounds: int) -> dict[str, Any]:
         ],
         "ratios": {
             "sql_overhead_ms": median(row["overhead"] for row in compared),
+            "sql_overhead_first_ms": median(row["overhead_first"] for row in compared),
             "fresh_process_over_broker": median(
                 row["fresh_process"] / row["broker"] for row in compared
             ),
@@ -146,7 +149,12 @@ def _time(sql: str, ways: dict[str, Callable[[str], Any]], rounds: int) -> dict[
 def _row(name: str, took: dict[str, list[float]]) -> dict[str, Any]:
     """Medians of a query; the overhead is the broker's less that of the open connection."""
     middle = {way: median(times) for way, times in took.items()}
-    return {"query": name, **middle, "overhead": middle["broker"] - middle["in_process"]}
+    return {
+        "query": name,
+        **middle,
+        "overhead": middle["broker"] - middle["in_process"],
+        "overhead_first": middle["first"] - middle["in_process"],
+    }
 
 
 def _milliseconds(run: Callable[..., Any], *given: Any) -> float:
@@ -160,6 +168,11 @@ def _asked(sql: str, file: Path) -> broker.QueryResult:
     if not isinstance(answer, broker.QueryResult):
         raise RuntimeError(f"{sql}: {answer.reason}")
     return answer
+
+
+def _asked_first(sql: str, file: Path) -> broker.QueryResult:
+    broker.retire()
+    return _asked(sql, file)
 
 
 def _fresh(sql: str, file: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 The boundary is the file (it holds what its audience may see) and the process: forked for one query
 from a zygote, unprivileged, bounded by the kernel, killed when its time is over. The gate and the
-locked engine inside it make good messages and a second line.
+locked engine inside it make good messages and a second line. One child is opened before its query.
 """
 
 import atexit
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +27,12 @@ from dashboards.sqllab import answer, confinement, wire
 from dashboards.sqllab.confinement import Protections
 from dashboards.sqllab.gate import LONGEST
 
-# A child stops itself at its limit; one that does not look up is killed this much later.
+# A child stops itself at its limit, counted from when it has the file open; one that does not look
+# up is killed this much after the limit as counted here.
 GRACE_SECONDS = 1.0
 AT_ONCE = 2
+# A process that was opened before somebody asked, and is not asked, ends after this.
+IDLE_SECONDS = 300.0
 _LOOK_SECONDS = 0.05
 _START_SECONDS = 30.0
 _ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +128,11 @@ def warm() -> Protections:
     return _Service.current().start().protections
 
 
+def retire() -> None:
+    """End the process that waits for the next query: the next one is as slow as the first."""
+    _Service.current().retire()
+
+
 def _request(
     sql: str,
     file: Path,
@@ -145,6 +153,18 @@ def _request(
         "parameters": wire.tag(parameters or {}),
         "is_gated": True,
     }
+
+
+def _opening(request: dict[str, Any], own_user: bool) -> dict[str, Any]:
+    """What a child is told before its query; `state` tells one file of a name from another."""
+    try:
+        found = Path(request["file"]).stat()
+    except OSError:
+        state = None
+    else:
+        state = [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns]
+    told = {key: request[key] for key in ("file", "seconds", "memory_mb")}
+    return told | {"own_user": own_user, "idle_seconds": IDLE_SECONDS, "state": state}
 
 
 class _Zygote:
@@ -191,8 +211,39 @@ class _Zygote:
             self.process.wait()
 
 
+class _Child:
+    """A process for one query: a socket to talk by, and one that ends it and tells of its end."""
+
+    def __init__(self, zygote: Callable[[], _Zygote], opening: dict[str, Any]) -> None:
+        self.opening = opening
+        self.socket, theirs = socket.socketpair()
+        self.life, their_life = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with closing(theirs), closing(their_life):
+                self.zygote = _fork(zygote, theirs, their_life)
+            self.socket.setblocking(False)
+            # A new socket has room for it.
+            self.socket.send(wire.pack(opening))
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise _ServiceFailed(
+                    "the process for typed SQL has ended; send it again"
+                ) from error
+            raise
+
+    def is_waiting(self) -> bool:
+        """It has not ended, by itself or with its zygote: neither socket has anything to read."""
+        return not select.select([self.socket, self.life], [], [], 0)[0]
+
+    def close(self) -> None:
+        """End it, where it has not ended."""
+        self.socket.close()
+        self.life.close()
+
+
 class _Service:
-    """One zygote of this process, and how many queries run at once."""
+    """One zygote of this process, how many queries run at once, and a child for the next."""
 
     _lock = threading.Lock()
     _of: dict[int, "_Service"] = {}  # noqa: RUF012 - by process id: a fork of ours has none
@@ -203,6 +254,8 @@ class _Service:
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._users = threading.Condition()
         self._busy: set[str] = set()
+        self._keeping = threading.Lock()
+        self._spare: _Child | None = None
 
     @classmethod
     def current(cls) -> "_Service":
@@ -222,10 +275,48 @@ class _Service:
             return self._zygote
 
     def close(self) -> None:
+        self.retire()
         with self._starting:
             if self._zygote is not None:
                 self._zygote.close()
                 self._zygote = None
+
+    def retire(self) -> None:
+        """End the process that waits for the next query, where there is one."""
+        with self._keeping:
+            if self._spare is not None:
+                self._spare.close()
+            self._spare = None
+
+    def _child(self, opening: dict[str, Any]) -> _Child:
+        """A process for a query: the one that waits where it was opened alike, or a new one."""
+        zygote = self.start()
+        with self._keeping:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            if spare.zygote is zygote and spare.opening == opening and spare.is_waiting():
+                return spare
+            spare.close()
+        return _Child(self.start, opening)
+
+    def _keep(self, opening: dict[str, Any]) -> None:
+        """Have a process opened for the next query, which most often asks the same file.
+
+        It costs a query half its time to wait for the engine's start. What waits has run nothing,
+        and runs one query as any other.
+        """
+        if opening["state"] is None or self._spare is not None:
+            return
+        try:
+            child = _Child(self.start, opening)
+        except _ServiceFailed:
+            return
+        with self._keeping:
+            # Another thread may have been quicker.
+            if self._spare is None:
+                self._spare = child
+            else:
+                child.close()
 
     def ask(self, request: dict[str, Any], cancel: threading.Event, user: str = "") -> Answer:
         if len(request["sql"]) > LONGEST:
@@ -239,7 +330,10 @@ class _Service:
                 held = self.start().protections
                 if not held.keep_files_apart:
                     return QueryRefused(confinement.OFF)
-                return _Query(request | {"own_user": held.own_user}, cancel).ask(self.start)
+                opening = _opening(request, held.own_user)
+                answer = _Query(request, cancel).ask(self._child(opening))
+                self._keep(opening)
+                return answer
             except _ServiceFailed as failed:
                 return QueryStopped(str(failed))
 
@@ -276,30 +370,25 @@ class _Query:
     """One query from the fork to the answer."""
 
     def __init__(self, request: dict[str, Any], cancel: threading.Event) -> None:
-        self.request = request
         self.cancel = cancel
         self.began = time.monotonic()
+        self.request = request
         self.deadline = self.began + request["seconds"] + GRACE_SECONDS
         # Arrow adds heads and padding to what the child counted.
         self.most = 2 * request["bytes"] + 1_000_000
         self.killed: str | None = None
 
-    def ask(self, zygote: Any) -> Answer:
-        ours, theirs = socket.socketpair()
-        life, their_life = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with closing(ours), closing(life):
-            with closing(theirs), closing(their_life):
-                _fork(zygote, theirs, their_life)
-            message = self._converse(ours, life)
+    def ask(self, child: _Child) -> Answer:
+        with closing(child):
+            message = self._converse(child.socket, child.life)
             if message is not None:
-                return self._answer(*message, life)
-            return self._ended(life)
+                return self._answer(*message, child.life)
+            return self._ended(child.life)
 
     def _converse(
         self, ours: socket.socket, life: socket.socket
     ) -> tuple[dict[str, Any], memoryview] | None:
         """The child's message; None where it ended, or was killed, without a whole one."""
-        ours.setblocking(False)
         to_send = memoryview(wire.pack(self.request))
         data = bytearray()
         poll = select.poll()
@@ -394,14 +483,15 @@ class _Query:
         )
 
 
-def _fork(zygote: Any, child: socket.socket, life: socket.socket) -> None:
+def _fork(zygote: Callable[[], _Zygote], child: socket.socket, life: socket.socket) -> _Zygote:
     """Ask for a child; a zygote that has just ended is started once more. Raises _ServiceFailed."""
     for _ in range(2):
+        asked = zygote()
         try:
-            zygote().fork(child, life)
+            asked.fork(child, life)
         except OSError:
             continue
-        return
+        return asked
     raise _ServiceFailed("the process for typed SQL cannot be reached; restart the dashboards")
 
 

@@ -1,9 +1,11 @@
 """One typed query in a process of its own: confine, open, lock, judge, run, answer, end."""
 
 import os
+import select
 import socket
 import threading
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +21,9 @@ ENGINE_SHARE = 0.75
 SLACK_BYTES = 96 << 20
 THREADS = 2
 _BATCH_ROWS = 2_048
+# Made before there is foreign SQL: no memory may be left when they are needed.
+_NO_MEMORY = wire.pack({"kind": "stopped", "why": "memory"})
+_NO_TIME = wire.pack({"kind": "stopped", "why": "time"})
 # polars has no such types: they are shown as DuckDB writes them.
 _AS_TEXT = ("INTERVAL", "UNION", "BIT", "TIME WITH TIME ZONE", "BIGNUM", "VARINT", "VARIANT")
 _AS_TEXT += ("GEOMETRY", "TIME_NS", "AGGREGATE_STATE")
@@ -43,12 +48,20 @@ if int(version("duckdb").partition(".")[0]) >= 2:
 
 
 def serve(connection: socket.socket) -> NoReturn:
-    """Answer the one request of a connection and end the process."""
-    began = time.monotonic()
+    """Open the file that the first message names, answer the one query of the second, and end.
+
+    The second may come much later: a process is opened before somebody asks. It ends unused where
+    nobody does in the time that the first message gives.
+    """
     code = 0
     try:
-        request, _ = wire.receive(connection, 0)
-        connection.sendall(_answer(request, began))
+        opening, _ = wire.receive(connection, 0)
+        engine = _opened(opening)
+        if not isinstance(engine, bytes) and not select.select([connection], [], [], 0)[0]:
+            _rehearse(engine)
+        if select.select([connection], [], [], opening["idle_seconds"])[0]:
+            request, _ = wire.receive(connection, 0)
+            connection.sendall(engine if isinstance(engine, bytes) else _answer(engine, request))
     except MemoryError:
         code = wire.OUT_OF_MEMORY
     except BaseException:
@@ -56,35 +69,53 @@ def serve(connection: socket.socket) -> NoReturn:
     os._exit(code)
 
 
-def _answer(request: dict[str, Any], began: float) -> bytes:
-    memory = wire.pack({"kind": "stopped", "why": "memory"})
-    stopped = wire.pack({"kind": "stopped", "why": "time"})
-    seconds = request["seconds"]
+def _opened(opening: dict[str, Any]) -> duckdb.DuckDBPyConnection | bytes:
+    """The engine, or what to answer because there is none."""
     try:
-        engine = _open(Path(request["file"]), request)
-        _interrupt(engine, began + seconds)
+        return _open(Path(opening["file"]), opening)
+    except Exception as error:
+        return _told(error, opening["file"])
+
+
+def _rehearse(engine: duckdb.DuckDBPyConnection) -> None:
+    """Run a query of ours while nobody waits: the first of a process is slower by its page faults."""
+    nothing = {"sql": "select 1 as n", "parameters": {}, "schemas": [], "rows": 1, "bytes": 1_000}
+    # Where it fails, so does the next, which tells its reader why.
+    with suppress(Exception):
+        _run(engine, nothing | {"is_gated": True, "file": ""})
+
+
+def _answer(engine: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
+    try:
+        _interrupt(engine, time.monotonic() + request["seconds"])
         return _run(engine, request)
-    except duckdb.InterruptException:
-        return stopped
-    except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError):
-        return memory
-    except confinement.NotConfined as error:
-        return wire.pack({"kind": "stopped", "why": "confinement", "words": str(error)})
-    except OSError as error:
-        # Not the text of it, which may name a path of the server.
-        words = f"the system refused a step ({error.strerror})"
+    except Exception as error:
+        return _told(error, request["file"])
+
+
+def _told(error: Exception, file: str) -> bytes:
+    """The answer that an error makes; raises one that is none of a query."""
+    if isinstance(error, duckdb.InterruptException):
+        return _NO_TIME
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError | pa.ArrowMemoryError):
+        return _NO_MEMORY
+    if isinstance(error, confinement.NotConfined | OSError):
+        # Not all of the text of the second, which may name a path of the server.
+        refused = f"the system refused a step ({getattr(error, 'strerror', '')})"
+        words = str(error) if isinstance(error, confinement.NotConfined) else refused
         return wire.pack({"kind": "stopped", "why": "confinement", "words": words})
-    except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError) as error:
+    if isinstance(error, duckdb.Error | pa.ArrowException | RuntimeError | ValueError):
         if "bad_alloc" in str(error) or "bad allocation" in str(error):
-            return memory
-        return wire.pack({"kind": "refused", "reason": _words(error, request["file"])})
+            return _NO_MEMORY
+        return wire.pack({"kind": "refused", "reason": _words(error, file)})
+    raise error
 
 
-def _open(file: Path, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+def _open(file: Path, opening: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     """The file, read only, with an engine that cannot be unlocked; no right is left but to use it."""
     if not file.is_file():
         raise duckdb.IOException("the published file is gone; reload the page to ask the newest")
-    seconds, memory = request["seconds"], int(request["memory_mb"]) << 20
+    seconds, memory = opening["seconds"], int(opening["memory_mb"]) << 20
     statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     is_enclosed = confinement.enclose(file, cpu_seconds=int(seconds * THREADS) + 3)
     limit = f"{int(memory * ENGINE_SHARE) >> 20}MiB"
@@ -98,7 +129,7 @@ def _open(file: Path, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     ):
         engine.execute(f"set {setting}")
     confinement.drop(
-        own_user=request["own_user"],
+        own_user=opening["own_user"],
         is_enclosed=is_enclosed,
         more_bytes=memory + SLACK_BYTES,
         mapped_bytes=confinement.mapped(statm),

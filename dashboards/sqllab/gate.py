@@ -127,7 +127,10 @@ def judge(
     catalog: str | None = None,
     parameters: Collection[str] = (),
 ) -> Verdict:
-    """As `check`, by the parser of an open connection; `catalog` is the name its file may go by."""
+    """As `check`, by the parser of an open connection; `catalog` is the name its file may go by.
+
+    Raises duckdb.InterruptException where the connection is interrupted.
+    """
     if odd := [name for name in schemas if not _NAME.fullmatch(name)]:
         raise ValueError(f"schemas {', '.join(odd)}: give plain names of schemas, such as marts")
     scope = _Scope(
@@ -139,6 +142,9 @@ def judge(
         return Verdict(True, statement=_statement(parser, sql, scope))
     except _Refused as refused:
         return Verdict(False, str(refused))
+    except duckdb.InterruptException:
+        # The query's time was over meanwhile, which says nothing of the text.
+        raise
     except duckdb.Error as error:
         return Verdict(False, str(error))
     except RecursionError:
@@ -160,6 +166,8 @@ def _statement(parser: duckdb.DuckDBPyConnection, sql: str, scope: _Scope) -> st
     inner = sql[explain.end() :]
     try:
         kinds = _kinds(parser, inner)
+    except duckdb.InterruptException:
+        raise
     except duckdb.Error as error:
         raise _Refused(f"EXPLAIN has no options here; {_ONE_EXPLAIN}") from error
     if "EXPLAIN" in kinds:

@@ -118,10 +118,11 @@ def words(head: Mapping[str, Any], key: str) -> str:
 
 
 def receive(connection: socket.socket, most: int) -> tuple[dict[str, Any], memoryview]:
-    """Wait for one message. Raises Malformed, also where the other side ends before."""
+    """Wait for one message, and read no byte of the next. Raises Malformed, also at an early end."""
     data = bytearray()
     while (message := unpack(data, most)) is None:
-        part = connection.recv(1 << 16)
+        sizes = LENGTHS.unpack_from(data) if data else ()
+        part = connection.recv(LENGTHS.size + sum(sizes) - len(data), socket.MSG_WAITALL)
         if not part:
             raise Malformed("the other side ended within a message")
         data += part

@@ -7,6 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -65,6 +66,7 @@ def test_the_next_query_finds_nothing_of_the_one_before(ask, ask_ungated):
 def test_rows_and_bytes_are_cut_and_said_so(ask):
     """A cut that is not told is a wrong total in somebody's report."""
     cut = ask("select * from range(100000000000)", rows=7)
+    assert isinstance(cut, broker.QueryResult), cut
     assert cut.frame["range"].to_list() == list(range(7)) and cut.truncated
     whole = ask("select * from range(7)", rows=7)
     assert whole.frame.height == 7 and not whole.truncated
@@ -197,6 +199,7 @@ def test_a_child_that_the_system_kills_for_memory_is_told_in_words(warehouse):
     request = broker._request(RUNAWAYS["cross_join"], warehouse, ("mart",), broker.Limits())
     service = broker._Service.current()
     zygote = service.start().process.pid
+    broker.retire()
     _wait_for_none(zygote)
     answers = []
     asking = threading.Thread(
@@ -227,8 +230,43 @@ def test_no_child_is_left_behind(ask):
         ask("select 1")
         ask("select length(repeat('x', 2000000000))", **LIMITS)
     zygote = broker._Service.current().start().process
+    # The one that waits for the next query is ours to end.
+    broker.retire()
     _wait_for_none(zygote.pid)
     assert zygote.poll() is None
+
+
+def test_a_query_takes_the_process_that_was_opened_for_it(ask):
+    """Failing means that every query waits for the engine's start, or that one runs two queries."""
+    service = broker._Service.current()
+    ask("select 1")
+    spare = service._spare
+    assert spare is not None and spare.is_waiting()
+    assert ask("select 2 as two").frame.rows() == [(2,)]
+    assert spare.socket.fileno() == -1 and service._spare is not spare
+
+
+def test_a_process_that_was_opened_answers_for_its_own_file_only(ask, metrics_file, tmp_path):
+    """Failing means that a reader is shown another audience's file, or a build that was replaced."""
+    ask("select 1")
+    answer = broker.run("from metric('W02')", published_file=metrics_file)
+    assert answer.frame["value"].to_list() == [0.25]
+    file = tmp_path / "x.duckdb"
+    for number in (1, 2):
+        with duckdb.connect(str(tmp_path / "new.duckdb")) as con:
+            con.execute(f"create schema marts; create table marts.t as select {number} as n")
+        (tmp_path / "new.duckdb").rename(file)
+        assert broker.run("from marts.t", published_file=file).frame["n"].to_list() == [number]
+    file.unlink()
+    assert "gone" in broker.run("from marts.t", published_file=file).reason
+
+
+def test_a_process_that_nobody_asks_ends_by_itself(ask, monkeypatch):
+    """Failing means that memory and a removed build's file are held for ever."""
+    monkeypatch.setattr(broker, "IDLE_SECONDS", 0.05)
+    ask("select 1")
+    _wait_for_none(broker._Service.current().start().process.pid)
+    assert isinstance(ask("select 1"), broker.QueryResult)
 
 
 @pytest.mark.parametrize(
@@ -408,6 +446,6 @@ def test_a_step_that_the_system_refuses_is_told_without_paths(warehouse, monkeyp
 
     monkeypatch.setattr(confinement, "enclose", refuse)
     request = broker._request("select 1", warehouse, ("mart",), broker.Limits())
-    head, _ = wire.unpack(child._answer(request | {"own_user": True}, 0.0), 0)
+    head, _ = wire.unpack(child._opened(broker._opening(request, own_user=True)), 0)
     told = broker._Query(request, threading.Event())._why(head)
     assert "refused a step (Operation not permitted)" in told and "secret" not in told

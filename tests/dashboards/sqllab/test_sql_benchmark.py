@@ -23,7 +23,9 @@ def test_overhead_is_the_broker_less_the_same_query_without_it(measured):
     """Failing means that the aim is held against another figure."""
     (row,) = measured["tables"]["milliseconds, medians"]
     assert row["overhead"] == row["broker"] - row["in_process"]
+    assert row["overhead_first"] == row["first"] - row["in_process"]
     assert measured["ratios"]["sql_overhead_ms"] == row["overhead"]
+    assert measured["ratios"]["sql_overhead_first_ms"] == row["overhead_first"]
 
 
 def test_a_runaway_query_of_the_benchmark_is_stopped(measured):
