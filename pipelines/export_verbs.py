@@ -1,4 +1,4 @@
-"""`imaging export ...`: files that trusts send on, and the pack of a board."""
+"""`imaging export ...`: files that trusts send on, tables for other tools, the pack of a board."""
 
 import subprocess
 import sys
@@ -123,6 +123,34 @@ def dm01(
     waiting, tested = made.of_no_trust
     if waiting or tested:
         console.print(f"  left out of no known trust: {waiting} waiting, {tested} tests")
+
+
+@export_app.command()
+def parquet(
+    audience: Annotated[
+        str, typer.Option(help="Whose file is copied; one in which small counts are hidden.")
+    ] = "network",
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write to; default HOME/exports/parquet/AUDIENCE."),
+    ] = None,
+) -> None:
+    """Write the published tables of an audience as Parquet, with a data dictionary; recorded."""
+    from pipelines.defs.resources import Pipeline
+    from pipelines.exports.tables import copy_tables, record
+
+    settings = Settings()
+    folder = (to or settings.home / "exports" / "parquet" / audience).resolve()
+    copied = copy_tables(settings.published_dir, audience, folder)
+    record(settings.home / "exports" / "exports.jsonl", copied, folder, Pipeline(settings).now())
+    console.print(
+        f"{len(copied.rows)} tables with {sum(copied.rows.values()):,} rows of build "
+        f"{copied.build_id} for {audience}: {folder}",
+        soft_wrap=True,
+    )
+    console.print(f"  small numbers: {copied.rule}", soft_wrap=True)
+    for left in sorted({path.name for path in folder.glob("*.parquet")} - set(copied.rows)):
+        console.print(f"  not of this build, delete it: {left}")
 
 
 @export_app.command("board-pack")

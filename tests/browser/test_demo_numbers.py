@@ -54,11 +54,11 @@ def test_typed_sql_gives_the_number_of_the_truth(page, demo, demo_server):
         f"and period_start = date '2026-03-01' and numerator = {march}"
     )
     page.keyboard.press("Control+Enter")
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("1 row, the whole answer")).to_be_visible()
     page.get_by_label("SQL", exact=True).fill("select * from read_csv('/etc/passwd')")
     page.keyboard.press("Control+Enter")
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("refused: ").first).to_be_visible()
 
 

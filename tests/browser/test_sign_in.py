@@ -176,7 +176,7 @@ def test_typed_sql_reaches_the_readers_own_file_and_no_other(app, visit, folder)
     other = folder / "warehouse_x_trust_rmp.duckdb"
     page = sign_in(visit(f"{app.url}/sql_workbench?audience=trust_rmp"), "bolton", "SQL workbench")
     answers = {
-        "select told from marts.whose": "1 rows in",
+        "select told from marts.whose": "1 row, the whole answer",
         f"select * from '{other}'": "refused",
         f"attach '{other}' as other": "refused",
     }

@@ -16,6 +16,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from pipelines.publishing.catalogue import unit_of
 from pipelines.statistics.appraisal_cases import NOT_TOLD, point_measures
 from pipelines.statistics.tables import METRIC_ESTIMATES
 from pipelines.statistics.turnaround import as_metric
@@ -1467,7 +1468,8 @@ def catalogue_tables(found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         text = f"One row per key of {table}, made for tests."
         described.append((schema, table, text, "see description", frame.height))
         for position, (column, kind) in enumerate(frame.schema.items(), 1):
-            columns.append((schema, table, column, str(kind), f"What {column} holds.", position))
+            text = f"What {column} holds."
+            columns.append((schema, table, column, str(kind), text, unit_of(column), position))
     names = ["table_schema", "table_name"]
     return {
         "catalogue.metrics": catalogue_metrics(),
@@ -1476,7 +1478,7 @@ def catalogue_tables(found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         ),
         "catalogue.columns": pl.DataFrame(
             columns,
-            schema=[*names, "column_name", "data_type", "description", "position"],
+            schema=[*names, "column_name", "data_type", "description", "unit", "position"],
             orient="row",
         ),
     }
@@ -1520,6 +1522,8 @@ def write_build(
         "schema_version": 1,
         "build_id": build_id,
         "created_at": created_at.isoformat(),
+        "inputs_fingerprint": "made-for-tests",
+        "tables": {},
         "audiences": {
             "demo": {
                 "file": target.name,
