@@ -5,8 +5,8 @@ context) a warm load. One reader then changes a filter through a list of options
 for before (uncached), and through the same list again (cached). Then twenty readers open pages and
 change filters at moments drawn from a fixed seed, all on one server; their browsers share the machine
 with it. What ends the clock: see
-page_clock. The peer, in the same browser and run, is a bare Streamlit page with one stored query and
-one line (peer_page); ratios are medians over its medians.
+page_clock. The peer is a bare Streamlit page with one stored query and one line (peer_page), loaded and
+changed in turns with each page in the same browser: ratios are medians over its medians of these turns.
 """
 
 import argparse
@@ -82,7 +82,16 @@ class Amount:
 
 
 QUICK = Amount(warm=3, changes=6, session_changes=2)
-Sample = tuple[str, str, Took]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One load or change of a page, and the bare page in its turn beside it."""
+
+    kind: str
+    page: str
+    took: Took
+    peer: Took | None = None
 
 
 def main() -> None:
@@ -178,27 +187,29 @@ class Seen:
 def summary(seen: Seen, queries: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians and 95th percentiles over all pages, per page, and as ratios to the bare page."""
     found = seen.samples
-    ours = [sample for sample in found if sample[1] != PEER]
+    kinds = list(dict.fromkeys(sample.kind for sample in found))
     results = []
-    for kind in dict.fromkeys(kind for kind, *_ in ours):
-        took = [took for of, _, took in ours if of == kind]
+    for kind in kinds:
+        took = [sample.took for sample in found if sample.kind == kind]
         for part in ("whole", "in_view", "script"):
             results.append(_result(f"{kind}_{part}", [getattr(one, part) for one in took]))
+        if peers := _peers(found, kind):
+            results.append(_result(f"{kind}_{PEER}", peers))
     figures = {
-        "filter_change_p95_ms": _percentile(_whole(ours, UNCACHED), 95),
-        "filter_change_cached_p95_ms": _percentile(_whole(ours, CACHED), 95),
-        "warm_load_ms": _percentile(_whole(ours, WARM), 50),
+        "filter_change_p95_ms": _percentile(_whole(found, UNCACHED), 95),
+        "filter_change_cached_p95_ms": _percentile(_whole(found, CACHED), 95),
+        "warm_load_ms": _percentile(_whole(found, WARM), 50),
         "mart_query_median_ms": queries[0]["median_milliseconds"],
         "server_memory_mb": seen.server_memory_mb,
     }
-    peers = [sample for sample in found if sample[1] == PEER]
     over_peer = {
-        f"{kind}_over_{PEER}": _percentile(_whole(ours, kind), 50)
-        / _percentile(_whole(peers, kind), 50)
-        for kind in (COLD, WARM, UNCACHED, CACHED)
+        f"{kind}_over_{PEER}": _percentile(_whole(found, kind), 50) / _percentile(peers, 50)
+        for kind in kinds
+        if (peers := _peers(found, kind))
     }
     unknown = [f"{name}: no sample" for name, value in figures.items() if math.isnan(value)]
-    rows = [_row(found, kind, page) for kind, page in dict.fromkeys((k, p) for k, p, _ in found)]
+    parts = dict.fromkeys((sample.page, sample.kind) for sample in found)
+    rows = [_row([one for one in found if (one.page, one.kind) == part], *part) for part in parts]
     return {
         "results": results,
         "ratios": {
@@ -213,7 +224,11 @@ def summary(seen: Seen, queries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(found: Sequence[Sample], kind: str) -> list[float]:
-    return [took.whole for of, _, took in found if of == kind]
+    return [sample.took.whole for sample in found if sample.kind == kind]
+
+
+def _peers(found: Sequence[Sample], kind: str) -> list[float]:
+    return [sample.peer.whole for sample in found if sample.kind == kind and sample.peer]
 
 
 def _percentile(values: Sequence[float], percent: float) -> float:
@@ -234,8 +249,8 @@ def _result(name: str, values: list[float]) -> dict[str, Any]:
     }
 
 
-def _row(found: Sequence[Sample], kind: str, page: str) -> dict[str, Any]:
-    took = [took for of, where, took in found if (of, where) == (kind, page)]
+def _row(found: Sequence[Sample], page: str, kind: str) -> dict[str, Any]:
+    took = [sample.took for sample in found]
     whole = [one.whole for one in took]
     row = {
         "page": page,
@@ -249,8 +264,9 @@ def _row(found: Sequence[Sample], kind: str, page: str) -> dict[str, Any]:
         "kilobytes": round(statistics.median(one.kilobytes for one in took)),
         "charts": took[-1].charts,
     }
-    if (peers := _whole([one for one in found if one[1] == PEER], kind)) and page != PEER:
-        row["over_bare_page"] = round(row["p50"] / _percentile(peers, 50), 1)
+    if peers := _peers(found, kind):
+        row["bare_p50"] = round(_percentile(peers, 50))
+        row["over_bare"] = round(row["p50"] / _percentile(peers, 50), 1)
     return row
 
 
@@ -262,15 +278,13 @@ async def _in_browser(
 ) -> Seen:
     seen = Seen()
     serve = partial(served, published, build)
-    # The machine may be busier at one end of the run than at the other: the peer is at both.
-    peers = (PEER, "Organisation", [f"party {row['org_code']}" for row in _parties(build)])
-    pages = [peers, *((entry.view, *steps(entry, build)) for entry in entries), peers]
+    bare = _of_bare_page(build)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=str(CHROMIUM), headless=True, args=ARGUMENTS
         )
-        for page in pages:
-            await _one_page(browser, serve, *page, amount, seen)
+        for entry in entries:
+            await _one_page(browser, serve, entry.view, *steps(entry, build), bare, amount, seen)
         if amount.sessions:
             await _together(browser, serve, entries, build, amount, seen)
         await browser.close()
@@ -297,8 +311,14 @@ def steps(entry: Entry, build: Build) -> tuple[str, list[str]]:
     return label, options
 
 
-def _parties(build: Build) -> list[dict[str, Any]]:
-    return organisations.choices(build).filter(org_level="party").rows(named=True)
+def _of_bare_page(build: Build) -> list[str]:
+    """Options of the bare page but the first, which it shows when it is opened."""
+    with duckdb.connect(str(build.path), read_only=True) as connection:
+        found = connection.execute(
+            "select distinct org_level, org_code from marts.rpt_metrics_monthly "
+            "where metric_id = 'T01' order by all"
+        ).fetchall()
+    return [f"{level} {code}" for level, code in found[1:]]
 
 
 async def _one_page(
@@ -307,21 +327,32 @@ async def _one_page(
     view: str,
     label: str,
     options: Sequence[str],
+    bare: Sequence[str],
     amount: Amount,
     seen: Seen,
 ) -> None:
-    """One page on a fresh server: one cold load, warm loads, then changes twice over."""
-    address = "" if view == PEER else view
-    with serve(view) as server, _told(seen, view):
+    """One page on a fresh server: one cold load, warm loads, then changes twice over.
+
+    The bare page, on a fresh server too, takes its turn after each.
+    """
+    with serve(view) as server, serve(PEER) as peer, _told(seen, view):
         for number in range(1 + amount.warm):
             async with visitor(browser, server) as reader:
+                took = await reader.open(view)
+            async with visitor(browser, peer) as other:
                 kind = WARM if number else COLD
-                seen.samples.append((kind, view, await reader.open(address)))
-        async with visitor(browser, server) as reader:
-            await reader.open(address)
+                seen.samples.append(Sample(kind, view, took, await other.open("")))
+        async with visitor(browser, server) as reader, visitor(browser, peer) as other:
+            await reader.open(view)
+            await other.open("")
+            pairs = list(zip(options[: amount.changes], bare, strict=False))
+            # Of a single option the second turn would change nothing.
+            pairs = pairs if len(pairs) > 1 else []
             for kind in (UNCACHED, CACHED):
-                for option in options[: amount.changes]:
-                    seen.samples.append((kind, view, await reader.choose(label, option)))
+                for option, organisation in pairs:
+                    took = await reader.choose(label, option)
+                    beside = await other.choose("Organisation", organisation)
+                    seen.samples.append(Sample(kind, view, took, beside))
 
 
 async def _together(
@@ -361,11 +392,11 @@ async def _reader(
     async with visitor(browser, server) as reader:
         with _told(seen, f"{entry.view}, among many readers"):
             took = await reader.open(entry.view)
-            seen.samples.append(("load_together", entry.view, took))
+            seen.samples.append(Sample("load_together", entry.view, took))
             for option in chance.sample(options, min(amount.session_changes, len(options))):
                 await asyncio.sleep(chance.uniform(0, amount.think))
                 took = await reader.choose(label, option)
-                seen.samples.append(("change_together", entry.view, took))
+                seen.samples.append(Sample("change_together", entry.view, took))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def asked(sql: str, **given: str) -> pl.DataFrame:
 st.set_page_config(layout="wide")
 st.title("Exams performed each month")
 organisations = asked(
-    "select distinct org_level, org_code from marts.rpt_metrics_monthly order by all"
+    "select distinct org_level, org_code from marts.rpt_metrics_monthly where metric_id = 'T01' order by all"
 )
 names = {f"{level} {code}": (level, code) for level, code in organisations.rows()}
 chosen = st.selectbox("Organisation", list(names))
