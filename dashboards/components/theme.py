@@ -136,6 +136,7 @@ _CSS = """
     color: var(--quiet) !important; opacity: 1 !important; font-size: 0.875rem;}
 .reader {margin: 0.75rem 0 0 0; color: var(--label); font-size: 0.9375rem; font-weight: 700;}
 .saved {margin: 0.25rem 0 0 0; padding-left: 1.25rem; font-size: 0.875rem; overflow-wrap: anywhere;}
+.saved a {color: inherit;}
 [data-testid="stSidebar"] [data-testid="stVerticalBlock"] {gap: 0.35rem;}
 h1 {border-bottom: 4px solid var(--accent); padding-bottom: 0.4rem !important;}
 .headline {font-size: 1.25rem; font-weight: 700; margin: 0; color: var(--ink);}

@@ -1,5 +1,6 @@
 """What only a browser shows: addresses, Back, live updates, files, narrow screens, keyboard."""
 
+import re
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlparse
 
@@ -149,6 +150,24 @@ def test_a_choice_is_in_the_address_and_back_returns_to_it(page, server):
     expect(page.get_by_role("heading", level=1)).to_have_text("Throughput")
     settle(page)
     expect(heading).to_contain_text("Bolton")
+
+
+def test_a_saved_view_brings_its_filters_back_over_others(page, server):
+    """Failing means that a kept page opens with the filters of the page it is opened from."""
+    open_at(page, f"{server.url}/throughput?modality=CT", "Throughput")
+    page.get_by_text("Save or delete a view").click()
+    page.get_by_label("Name of this view").fill("CT <b>of us</b>")
+    page.get_by_role("button", name="Save this page with its filters").click()
+    expect(page.get_by_role("link", name="CT <b>of us</b>")).to_be_visible()
+    open_at(page, f"{server.url}/throughput?modality=MRI", "Throughput")
+    page.get_by_role("link", name="CT <b>of us</b>").click()
+    expect(
+        page.get_by_role("heading", name=re.compile("Exams performed each month.*, CT"))
+    ).to_be_visible()
+    assert page.url.endswith("/throughput?modality=CT")
+    page.get_by_text("Save or delete a view").click()
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_role("link", name="CT <b>of us</b>")).to_have_count(0)
 
 
 def test_a_new_build_is_shown_without_a_reload_and_choices_stay(page, start, tmp_path, tables):
