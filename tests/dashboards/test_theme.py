@@ -14,7 +14,8 @@ from conftest import ROOT, VIEWS
 from dashboards.components import theme
 
 PALETTES = {"light": theme.LIGHT, "dark": theme.DARK}
-WITH_CHARTS = [v for v in VIEWS if v not in {"metric_dictionary", "sql_workbench", "what_if"}]
+WITHOUT_CHARTS = {"metric_dictionary", "sql_workbench", "steward", "what_if"}
+WITH_CHARTS = [view for view in VIEWS if view not in WITHOUT_CHARTS]
 COLOUR = re.compile(r"#(?:[0-9a-f]{3,4}){1,2}\b|\b(?:rgb|hsl)a?\(", re.IGNORECASE)
 NAMED = {"black", "white", "grey", "gray", "red", "green", "blue", "orange", "purple", "yellow"}
 # CIEDE2000; about 2 is what a trained eye sees side by side. Markers, dashes and hatching add to it.

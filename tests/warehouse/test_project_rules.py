@@ -121,9 +121,12 @@ def repeats_no_block(model: Model, manifest: Manifest) -> bool:
     return len(blocks) == len(set(blocks))
 
 
+PERIODS = ("_daily", "_weekly", "_monthly", "_yearly")
+
+
 def names_its_grain(model: Model, manifest: Manifest) -> bool:
     name = model["name"]
-    return not name.startswith("rpt_") or name.endswith(("_daily", "_weekly", "_monthly"))
+    return not name.startswith("rpt_") or name.endswith(PERIODS)
 
 
 def is_owned(model: Model, manifest: Manifest) -> bool:
