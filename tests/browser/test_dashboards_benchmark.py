@@ -27,7 +27,7 @@ def test_a_page_and_the_bare_page_are_loaded_and_changed_in_the_same_run(documen
     rows = {row["what"]: row for row in document["tables"]["milliseconds by page"]}
     assert [rows[kind]["samples"] for kind in KINDS] == [1, 1, 2, 2]
     assert all(rows[kind]["bare_p50"] > 0 for kind in KINDS)
-    assert rows["change_cached"]["charts"] == 4
+    assert rows["change_cached"]["charts"] == 5
     assert {f"{kind}_over_bare_page" for kind in KINDS} <= set(document["ratios"])
     assert document["missing"] == []
 
