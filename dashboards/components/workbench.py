@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboards.components import (
     downloads,
+    far_days,
     parameters,
     result_chart,
     saved_queries,
@@ -71,7 +72,7 @@ def answer(desk: Desk, fetch: Callable[[], None]) -> None:
         st.code(asked.outcome, language=None, wrap_lines=True)
         return
     _head(asked, asked.answer)
-    frame = asked.answer.frame
+    frame = far_days.as_text(asked.answer.frame)
     if _is_plan(frame):
         _plan("\n".join(str(text) for text in frame["explain_value"]))
         return
@@ -134,7 +135,7 @@ def _files(desk: Desk, asked: Asked) -> None:
         asked = desk.last or asked
     if isinstance(asked.answer, QueryResult):
         downloads.buttons(
-            asked.answer.frame,
+            far_days.as_text(asked.answer.frame),
             [
                 "SQL workbench",
                 f"SQL: {asked.sql}",
