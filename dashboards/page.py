@@ -46,7 +46,7 @@ from dashboards.data.queries import (
 from dashboards.settings import Settings
 from dashboards.sqllab.broker import QueryRefused, QueryResult
 from dashboards.sqllab.desk import Asked, Desk
-from dashboards.sqllab.saved import Shelf
+from dashboards.sqllab.saved import NotSaved, Shelf
 
 BUILD, PAGE, DESK, ENTRY = "open_build", "open_page", "open_desk", "open_entry"
 RECORD_PAGE = "open_record"
@@ -467,7 +467,15 @@ def open_desk() -> Desk:
 def open_shelf() -> Shelf:
     """The saved queries of this reader."""
     principal = door.current()
-    return Shelf(Settings().queries_folder, principal.words, principal.subject)
+    record = partial(_record_query, shown_build(), principal)
+    return Shelf(Settings().queries_folder, principal.words, principal.subject, record)
+
+
+def _record_query(build: Build, principal: Principal, outcome: str, sql: str) -> None:
+    try:
+        _record(build, principal, Seen("query", outcome, view="sql_workbench", sql=sql))
+    except NotRecorded as error:
+        raise NotSaved(str(error)) from error
 
 
 def typed_choices(build: Build) -> Choices:

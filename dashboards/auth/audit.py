@@ -27,7 +27,7 @@ class NotRecorded(RuntimeError):
 class Seen:
     """What was asked for and what became of it.
 
-    what is view, sql, download, sign_in, sign_out or expired; view the page; rows as far as known;
+    what is view, sql, query (a saved one), download, sign_in, sign_out or expired; view the page; rows as far as known;
     taken the name of the file of a download, purpose what it is for and purpose_words what the
     reader added to that.
     """

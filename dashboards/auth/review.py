@@ -24,13 +24,15 @@ SIGN_LENGTH = 8
 PACK = "board_pack_"
 # What a line is about, in the words of the tables.
 SIGN_IN, PAGE, SQL, TAKEN, PACKED = "sign-in", "page", "typed SQL", "download", "board pack"
-KINDS = (SIGN_IN, PAGE, SQL, TAKEN, PACKED)
+QUERY = "saved query"
+KINDS = (SIGN_IN, PAGE, SQL, QUERY, TAKEN, PACKED)
 _KIND_OF = {
     "sign_in": SIGN_IN,
     "sign_out": SIGN_IN,
     "expired": SIGN_IN,
     "view": PAGE,
     "sql": SQL,
+    "query": QUERY,
     "download": TAKEN,
 }
 _OUTCOMES = {

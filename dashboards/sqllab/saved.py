@@ -12,8 +12,8 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ KINDS = (TEXT, NUMBER, DATE, MONTH, TRUST, MODALITY)
 LONGEST_NAME, LONGEST_DESCRIPTION, LONGEST_DEFAULT = 80, 500, 200
 MOST_QUERIES, MOST_BYTES = 200, 4 * LONGEST + 50_000
 SCHEMA_VERSION = 1
+# What becomes of a query, as it is recorded.
+KEPT, SHARED, DELETED = "kept", "shared", "deleted"
 _STARTERS = Path(__file__).with_name("starters.toml")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,59}")
 
@@ -59,11 +61,16 @@ class SavedQuery:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The saved queries of one reader; role is that of the sign-in, of a trust with its code."""
+    """The saved queries of one reader; role is that of the sign-in, of a trust with its code.
+
+    record is told first what becomes of a query (KEPT, SHARED or DELETED) and its text; where it
+    raises NotSaved nothing is changed.
+    """
 
     folder: Path
     role: str
     subject: str
+    record: Callable[[str, str], None] = field(default=lambda outcome, sql: None, compare=False)
 
     def save(self, query: SavedQuery) -> None:
         """Keep a query under its name, in place of one of this reader with the same name.
@@ -84,6 +91,7 @@ class Shelf:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not path.exists() and len(list(path.parent.glob("*.json"))) >= MOST_QUERIES:
                 raise NotSaved(f"{MOST_QUERIES} queries are kept; delete one that is not used.")
+            self.record(SHARED if query.is_shared else KEPT, query.sql)
             # A reader sees the whole file or none.
             half = path.with_suffix(f".{os.getpid()}.part")
             half.unlink(missing_ok=True)
@@ -95,6 +103,10 @@ class Shelf:
 
     def delete(self, name: str) -> None:
         """Take away a query of this reader; nothing where there is none. Raises NotSaved."""
+        gone = next((query.sql for query in self.own() if query.name == name), None)
+        if gone is None:
+            return
+        self.record(DELETED, gone)
         try:
             self._path(name).unlink(missing_ok=True)
         except OSError as error:

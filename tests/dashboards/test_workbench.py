@@ -199,6 +199,22 @@ def test_a_query_is_kept_with_its_values_and_comes_back(open_view, home):
     assert again.number_input(key="workbench_value_number_least").value == 5
     again.button(key="workbench_delete").click().run()
     assert not Shelf(home / "dashboards" / "queries", "demo", "demo").own()
+    (record,) = (home / "dashboards" / "audit").glob("*.jsonl")
+    lines = [json.loads(text) for text in record.read_text().splitlines()]
+    told = [(line["outcome"], line["sql"]) for line in lines if line["what"] == "query"]
+    assert told == [("kept", "select $least"), ("deleted", "select $least")]
+
+
+def test_a_query_that_cannot_be_recorded_is_not_kept(tmp_path):
+    """Failing means that a text is shared and nobody can tell who did it."""
+
+    def broken(outcome, sql):
+        raise NotSaved("no record")
+
+    shelf = Shelf(tmp_path, "trust RMC", "a", broken)
+    with pytest.raises(NotSaved, match="no record"):
+        shelf.save(SavedQuery("mine", "select 1", is_shared=True))
+    assert not shelf.own()
 
 
 def test_a_saved_query_is_seen_by_its_role_where_shared_and_by_nobody_else(tmp_path):
