@@ -51,6 +51,7 @@ with right:
     sent = image_access.by_month(*chosen, "transfers")
     drawn = draw.transfers(sent, measures.get("transfers"), where, events, missing)
     show(drawn, metrics=["transfers"])
+page.any_metric("C", {"C04"})
 
 page.section("How counted", "What each measure means, how sure that is, and what is missing.")
 show(draw.counted(told), filtered_by=())

@@ -164,6 +164,7 @@ METRIC_PARTS = {
     "R13": ("out_of_hours", "in_network"),
     "P01": ("old_backlog", "backlog"),
     "C04": ("crossed", "exams"),
+    "C06": ("disorder", "exams"),
     "U01": ("exams", "staffed"),
     "U02": ("occupied", "staffed"),
     "Q01": ("valid", "exams"),
@@ -194,6 +195,7 @@ METRICS = [
     ("U01", "Exams per staffed hour", "Exams over staffed hours.", "exams", "staffed hours"),
     ("U02", "Scanner utilisation", "Occupied minutes inside staffed time.", "occupied", "staffed"),
     ("C04", "Images opened from a record", "Opened for each 1,000.", "views", "thousand exams"),
+    ("C06", "Failed image launches", "Launches that showed no image.", "failed", "launches"),
     ("Q01", "Valid NHS number", "Records with a valid NHS number.", "valid", "carrying one"),
     ("Q03", "Dates out of order", "Rows breaking the order of dates.", "breaking", "both dates"),
     ("Q04", "Unmapped exam code", "Rows whose code has no modality.", "unmapped", "rows"),
@@ -202,7 +204,7 @@ METRICS = [
     ("Q10", "Doses found", "CT exams with a dose report.", "with one", "CT with images"),
 ]
 COUNTS = {"T01", "W01", "W03", "W04", "R04"}
-WORSE = {"W01", "W02", "W03", "R04", "R05", "R06", "Q03", "Q04"}
+WORSE = {"W01", "W02", "W03", "R04", "R05", "R06", "C06", "Q03", "Q04"}
 
 
 def metric_rows(parts: pl.DataFrame) -> pl.DataFrame:
