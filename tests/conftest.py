@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "contracts": 1,
     "docs": 1,
-    "pipelines": 12,
-    "warehouse": 3,
-    "dashboards": 2,
-    "end_to_end": 46,
-    "browser": 5,
+    "pipelines": 16,
+    "warehouse": 14,
+    "dashboards": 5,
+    "end_to_end": 30,
+    "browser": 12,
 }
 # Two workers take file by file. First the long ones, of which the first needs no demo while the other
 # worker makes it; last the short ones, so that both workers end at about the same time.

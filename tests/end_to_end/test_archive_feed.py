@@ -1,8 +1,9 @@
-"""A network whose live weeks hold a go-live and a clock change: images against their truth.
+"""A network whose live weeks hold a go-live and a clock change, as files and landed at once.
 
 Header times are compared with what a header can tell, the clock of the device.
 """
 
+from collections import Counter
 from datetime import date
 
 import duckdb
@@ -11,6 +12,7 @@ import pytest
 
 from pipelines.landing.keys import load_keys
 from pipelines.landing.pseudonymise import pseudonyms
+from pipelines.settings import Settings
 from tests.demo_home import Home
 from tests.end_to_end.test_dirt import FAULTS, Found
 from tests.published_files import OF_LISTS_AND_FILES, differences
@@ -25,6 +27,11 @@ OF_DELIVERIES = {
     "marts.rpt_rejects",
     "catalogue.tables",
 }
+# Faults that a series list can hold as well as image files.
+OF_LISTS = [
+    "qa_phantom", "migrated_prior", "resent_series", "device_clock_drift", "device_clock_step",
+    "device_clock_dst",
+]  # fmt: skip
 WAREHOUSE = "warehouse.duckdb"
 GO_LIVE = date(2020, 11, 30)
 # An exam without a dose report counts against Q10 on days of which files came; beside the lists
@@ -50,6 +57,16 @@ def delivered(tmp_path_factory) -> Home:
 def _run(home: Home, *arguments: str) -> None:
     done = home.imaging(*arguments)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def landed(delivered) -> Home:
+    """The same network, landed without files; what it lacks came beside."""
+    home = Home(delivered.path.with_name("landed"), delivered.key_file)
+    _run(home, "synthesise", "--as", "landing", *WANTED)
+    # The ends that dose reports tell move the use of scanners.
+    home.take_beside(delivered)
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -139,13 +156,43 @@ def test_what_was_put_in_is_what_was_found(delivered, feed, kind):
     assert FAULTS[feed, kind](found, feed) == planted > 0
 
 
-def test_series_lists_lead_to_the_same_marts(delivered):
+def test_series_lists_lead_to_the_same_marts(delivered, landed):
     """Failing means that a test at scale says nothing about phantoms, clocks or migrations."""
-    home = Home(delivered.path.with_name("landed"), delivered.key_file)
-    _run(home, "synthesise", "--as", "landing", *WANTED)
-    home.take_beside(delivered)
-    _run(home, "harvest")
-    _run(home, "build")
-    found = differences(delivered.path / WAREHOUSE, home.path / WAREHOUSE, COMPARED)
+    _run(landed, "harvest")
+    _run(landed, "build")
+    found = differences(delivered.path / WAREHOUSE, landed.path / WAREHOUSE, COMPARED)
     tables = {line.split(":")[0] for line in found}
     assert {t for t in tables - OF_DELIVERIES if t.startswith("marts.")} == set()
+
+
+def test_the_faults_put_in_are_those_of_the_files(delivered, landed):
+    """Failing means that a landed network is dirtier, or cleaner, than its truth says."""
+    counts = []
+    for home in (delivered, landed):
+        planted = pl.read_parquet(home.path / "truth" / "dirt.parquet")
+        listed = planted.filter(pl.col("kind").is_in(OF_LISTS))
+        others = planted.filter(pl.col("feed").is_in(["ris_extract", "hl7"]))
+        counts.append(
+            [Counter(listed["kind"].to_list()), Counter(others.select("feed", "kind").iter_rows())]
+        )
+    assert counts[0] == counts[1]
+    assert len(counts[0][0]) > 2
+
+
+def test_landing_again_changes_nothing(landed):
+    """Failing means that an interrupted landing cannot be taken up again."""
+    names = sorted(p.name for p in (landed.path / "landing").rglob("*.parquet"))
+    _run(landed, "synthesise", "--as", "landing", *WANTED)
+    assert sorted(p.name for p in (landed.path / "landing").rglob("*.parquet")) == names
+
+
+def test_an_invented_network_is_not_mixed_with_anything_else(landed):
+    """Failing means that invented exams can end up among real ones."""
+    other = landed.imaging("synthesise", "--as", "landing", *WANTED, "--seed", "1")
+    assert other.returncode == 2
+    assert "holds other records" in other.stderr
+
+
+def test_a_home_that_was_filled_so_says_that_its_data_are_invented(landed):
+    """Failing means that invented figures are published as real ones."""
+    assert Settings(home=landed.path).holds_synthetic_data
