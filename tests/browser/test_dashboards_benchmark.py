@@ -10,7 +10,7 @@ from benchmarks.report import write_report
 from dashboards.contents import ENTRIES
 
 LITTLE = bench_dashboards.Amount(
-    warm=1, changes=2, sessions=1, session_changes=1, arrive=0.5, think=0.5, query_repeats=1
+    warm=1, changes=2, sessions=2, session_changes=1, arrive=0.5, think=0.5, query_repeats=1
 )
 KINDS = ("load_cold", "load_warm", "change_uncached", "change_cached")
 
