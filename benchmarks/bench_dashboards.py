@@ -149,7 +149,7 @@ def measure(published: Path, amount: Amount, pages: Sequence[str] | None = None)
     seen = asyncio.run(_in_browser(build, published, entries, amount))
     queries = time_queries(published, AUDIENCE, amount.query_repeats)
     document = summary(seen, queries) | {
-        "machine": machine() | {"processor": _processor(), "memory_mb": _memory()},
+        "machine": machine(),
         "versions": {"duckdb": duckdb.__version__, "streamlit": st.__version__},
         "published": {"build_id": build.build_id},
         "amount": vars(amount),
@@ -450,15 +450,6 @@ def _wait(url: str, server: subprocess.Popen, log: Path) -> None:
         except OSError:
             time.sleep(0.1)
     raise SystemExit(f"the server did not start: {log.read_text()}")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEGABYTE
 
 
 if __name__ == "__main__":

@@ -100,9 +100,14 @@ def _result(name: str, unit: str, value: float) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """What the figures were measured on; memory_mb is all of the machine's."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": os.cpu_count(),
+        "processor": next(names, ""),
+        "memory_mb": pages // 1_000_000,
         "python": platform.python_version(),
         "system": platform.system(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

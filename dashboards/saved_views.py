@@ -18,16 +18,16 @@ from dashboards.data import kept
 from dashboards.data.kept import Kept, NotKept
 from dashboards.settings import Settings
 
-KIND, PROBLEM = "views", "saved_view_problem"
+PROBLEM = "saved_view_problem"
 MOST_CHOICES = 30
 
 
 def show(views: Collection[str], view: str) -> None:
     """The saved views of the reader among the views open to them, and the form of the present one."""
-    folder, subject = Settings().kept_folder, door.current().subject
+    folder, subject = Settings().views_folder, door.current().subject
     problem = st.session_state.pop(PROBLEM, "")
     try:
-        found = kept.list_kept(folder, KIND, subject)
+        found = kept.list_kept(folder, subject)
     except NotKept as error:
         found, problem = [], str(error)
     links = [
@@ -67,8 +67,7 @@ def _keep(view: str) -> None:
         return
     try:
         kept.keep(
-            Settings().kept_folder,
-            KIND,
+            Settings().views_folder,
             door.current().subject,
             st.session_state[saved_views.NAME],
             content,
@@ -81,6 +80,6 @@ def _keep(view: str) -> None:
 def _forget() -> None:
     try:
         name = st.session_state[saved_views.GONE]
-        kept.forget(Settings().kept_folder, KIND, door.current().subject, name)
+        kept.forget(Settings().views_folder, door.current().subject, name)
     except NotKept as error:
         st.session_state[PROBLEM] = str(error)

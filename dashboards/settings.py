@@ -42,9 +42,9 @@ class Settings(BaseSettings):
         return self.home / "dashboards" / "audit"
 
     @property
-    def kept_folder(self) -> Path:
-        """The folder of what readers keep for themselves; the dashboards own it."""
-        return self.home / "dashboards"
+    def views_folder(self) -> Path:
+        """The folder of the views that readers keep for themselves; the dashboards own it."""
+        return self.home / "dashboards" / "views"
 
     @property
     def queries_folder(self) -> Path:

@@ -13,7 +13,7 @@ from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
 
-from dashboards.components import purpose_form
+from dashboards.components import far_days, purpose_form
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 # A workbook of more is made for minutes, in more memory than the server has to spare.
@@ -35,7 +35,9 @@ def header(title: str, definitions: pl.DataFrame, provenance: Sequence[str]) -> 
 
 
 def flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows; what no cell can hold as text: lists and structs, and bytes in hexadecimal."""
+    """The same rows; what no cell can hold as text: lists and structs, far days, and bytes in
+    hexadecimal."""
+    frame = far_days.as_text(frame)
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     texts = [
         pl.Series(name, [None if value is None else str(value) for value in frame[name].to_list()])

@@ -135,7 +135,7 @@ def _files(desk: Desk, asked: Asked) -> None:
         asked = desk.last or asked
     if isinstance(asked.answer, QueryResult):
         downloads.buttons(
-            far_days.as_text(asked.answer.frame),
+            asked.answer.frame,
             [
                 "SQL workbench",
                 f"SQL: {asked.sql}",

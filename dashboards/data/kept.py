@@ -1,6 +1,6 @@
-"""What a reader keeps for themselves under a name: views of pages, queries of the workbench.
+"""What a reader keeps for themselves under a name: views of pages.
 
-One small JSON file per kind and reader below the dashboards' own folder, named by the hash of the
+One small JSON file per reader below a folder that the dashboards own, named by the hash of the
 subject, so no reader's name stands in a path and nobody's file is found from another's session.
 Pure but for that folder: folder, subject and the instant of now come in.
 """
@@ -11,16 +11,16 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import unicodedata
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-KINDS = ("views", "queries")
+from dashboards.small_files import write_whole
+
 # A list longer than this is no longer read, and a file larger than this is no note of a reader.
 MOST, LARGEST_BYTES, LONGEST_NAME = 50, 256_000, 80
 
@@ -38,35 +38,33 @@ class Kept:
     kept_at: str
 
 
-def list_kept(folder: Path, kind: str, subject: str) -> list[Kept]:
-    """What this reader kept of a kind, by name; empty where nothing is. Raises NotKept where the
-    file cannot be read, ValueError for a kind that is not one of KINDS or an empty subject."""
-    return _read(_file(folder, kind, subject))
+def list_kept(folder: Path, subject: str) -> list[Kept]:
+    """What this reader kept, by name; empty where nothing is. Raises NotKept where the file cannot
+    be read, ValueError for an empty subject."""
+    return _read(_file(folder, subject))
 
 
-def keep(
-    folder: Path, kind: str, subject: str, name: str, content: Mapping[str, Any], now: datetime
-) -> Kept:
+def keep(folder: Path, subject: str, name: str, content: Mapping[str, Any], now: datetime) -> Kept:
     """Keep content under a name, in place of what this reader had under it; answers what is kept.
 
     Spaces at the ends of a name are dropped, and runs of them count as one. Raises NotKept for a
     name that is empty, too long or holds unprintable characters, for more than MOST names or
     LARGEST_BYTES in all, and where the folder cannot be written; ValueError as list_kept.
     """
-    path = _file(folder, kind, subject)
+    path = _file(folder, subject)
     new = Kept(clean_name(name), dict(content), now.astimezone(UTC).isoformat(timespec="seconds"))
     with _alone(path):
         others = [one for one in _read(path) if one.name != new.name]
         if len(others) >= MOST:
-            raise NotKept(f"{MOST} {kind} are kept already: delete one first.")
+            raise NotKept(f"{MOST} are kept already: delete one first.")
         _write(path, [*others, new])
     return new
 
 
-def forget(folder: Path, kind: str, subject: str, name: str) -> bool:
+def forget(folder: Path, subject: str, name: str) -> bool:
     """Delete what this reader kept under a name; False where there was nothing. Raises NotKept
     where the folder cannot be written, ValueError as list_kept."""
-    path = _file(folder, kind, subject)
+    path = _file(folder, subject)
     if not path.exists():
         return False
     with _alone(path):
@@ -88,10 +86,10 @@ def clean_name(name: str) -> str:
     return cleaned
 
 
-def _file(folder: Path, kind: str, subject: str) -> Path:
-    if kind not in KINDS or not subject:
-        raise ValueError(f"kind {kind!r} of {', '.join(KINDS)}, and a subject")
-    return folder / kind / f"{hashlib.sha256(subject.encode()).hexdigest()}.json"
+def _file(folder: Path, subject: str) -> Path:
+    if not subject:
+        raise ValueError("nothing is kept without a subject")
+    return folder / f"{hashlib.sha256(subject.encode()).hexdigest()}.json"
 
 
 def _read(path: Path) -> list[Kept]:
@@ -111,17 +109,10 @@ def _write(path: Path, rows: list[Kept]) -> None:
     data = json.dumps([asdict(one) for one in rows], ensure_ascii=False, indent=1).encode()
     if len(data) > LARGEST_BYTES:
         raise NotKept("This is more than is kept for one reader: shorten it, or delete another.")
-    # Another name first, so that a reader never sees half a file.
-    part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-            handle.write(data)
-        part.replace(path)
+        write_whole(path, data)
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dashboards.small_files import write_whole
 from dashboards.sqllab.gate import LONGEST
 
 TEXT, NUMBER, DATE, MONTH, TRUST, MODALITY = "text", "number", "date", "month", "trust", "modality"
@@ -92,12 +92,7 @@ class Shelf:
             if not path.exists() and len(list(path.parent.glob("*.json"))) >= MOST_QUERIES:
                 raise NotSaved(f"{MOST_QUERIES} queries are kept; delete one that is not used.")
             self.record(SHARED if query.is_shared else KEPT, query.sql)
-            # A reader sees the whole file or none.
-            half = path.with_suffix(f".{os.getpid()}.part")
-            half.unlink(missing_ok=True)
-            half.touch(mode=0o600, exist_ok=False)
-            half.write_text(json.dumps(told), encoding="utf-8")
-            half.replace(path)
+            write_whole(path, json.dumps(told).encode())
         except OSError as error:
             raise NotSaved(f"The query cannot be kept: {error.strerror}.") from error
 

@@ -1,33 +1,12 @@
 {% macro quality_rules(rules, rows) -%}
-    {%- set sums, failing, checked, names = [], [], [], [] -%}
+    {%- set cases = [] -%}
     {%- for metric_id, rule, flag in rules -%}
-        {%- do sums.append(
-            'count(*) filter (where ' ~ flag ~ '_checked and ' ~ flag ~ '_failing) as '
-            ~ flag ~ '_failing_count'
-        ) -%}
-        {%- do sums.append(
-            'count(*) filter (where ' ~ flag ~ '_checked) as ' ~ flag ~ '_checked_count'
-        ) -%}
-        {%- do failing.append("when '" ~ rule ~ "' then summed." ~ flag ~ '_failing_count') -%}
-        {%- do checked.append("when '" ~ rule ~ "' then summed." ~ flag ~ '_checked_count') -%}
-        {%- do names.append("('" ~ metric_id ~ "', '" ~ rule ~ "')") -%}
+        {%- do cases.append((
+            ["'" ~ metric_id ~ "'", "'" ~ rule ~ "'"], flag ~ '_checked', flag ~ '_failing'
+        )) -%}
     {%- endfor -%}
-    select
-        summed.party_code,
-        summed.trust_code,
-        summed.month_on,
-        rules.metric_id,
-        rules.rule,
-        case rules.rule {{ failing | join(' ') }} end as failing_count,
-        case rules.rule {{ checked | join(' ') }} end as checked_count
-    from (
-        select
-            party_code,
-            trust_code,
-            month_on,
-            {{ sums | join(',\n            ') }}
-        from {{ rows }}
-        group by party_code, trust_code, month_on
-    ) as summed
-    cross join (values {{ names | join(', ') }}) as rules (metric_id, rule)
+    {{ counted_in_one_pass(
+        rows, ['party_code', 'trust_code', 'month_on'], ['metric_id', 'rule'], cases,
+        judged_as='checked_count', found_as='failing_count'
+    ) }}
 {%- endmacro %}

@@ -2,9 +2,12 @@
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -70,3 +73,22 @@ def open_view(
         return app.switch_page(f"views/{view}.py").run()
 
     return opened
+
+
+@pytest.fixture
+def signed_in(monkeypatch):
+    """Patches the sign-in: a provider is configured, and these are the claims."""
+
+    def patched(role: str | None, age: timedelta = timedelta(minutes=1), **claims: object):
+        user = mock.Mock()
+        at = (datetime.now(UTC) - age).timestamp()
+        user.to_dict.return_value = {
+            "is_logged_in": role != "out",
+            "sub": "s",
+            "auth_time": at,
+            "imaging_role": role,
+        } | claims
+        monkeypatch.setattr(st, "user", user)
+        monkeypatch.setattr("dashboards.auth.door.has_provider", lambda: True)
+
+    return patched

@@ -5,10 +5,8 @@ import stat
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from unittest import mock
 
 import pytest
-import streamlit as st
 from hypothesis import given
 from hypothesis import strategies as some
 from test_views import text_of
@@ -146,25 +144,6 @@ def test_the_record_only_grows_and_only_its_owner_reads_it(tmp_path):
     blocked.touch()
     with pytest.raises(NotRecorded, match="cannot be written"):
         Recorder(blocked / "audit", None).add(Seen("view", "shown"), NOW)
-
-
-@pytest.fixture
-def signed_in(monkeypatch):
-    """Patches the sign-in: a provider is configured, and these are the claims."""
-
-    def patched(role: str | None, age: timedelta = timedelta(minutes=1), **claims: object):
-        user = mock.Mock()
-        at = (datetime.now(UTC) - age).timestamp()
-        user.to_dict.return_value = {
-            "is_logged_in": role != "out",
-            "sub": "s",
-            "auth_time": at,
-            "imaging_role": role,
-        } | claims
-        monkeypatch.setattr(st, "user", user)
-        monkeypatch.setattr("dashboards.auth.door.has_provider", lambda: True)
-
-    return patched
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,13 @@ select * from (values
 )
 def test_a_far_day_is_told_in_words_in_every_file(make):
     """Failing means that a download ends in nothing."""
-    frame = far_days.as_text(duckdb.sql(QUERY).pl())
+    asked = duckdb.sql(QUERY).pl()
+    frame = far_days.as_text(asked)
     assert frame["on_day"].to_list() == ["2026-03-01", far_days.AFTER, far_days.BEFORE, None]
     assert frame["at_time"].to_list()[1:] == [far_days.AFTER, far_days.BEFORE, None]
     assert frame["at_time"][0].startswith("2026-03-01 09:30:00")
     assert frame["days"].to_list() == [far_days.INSIDE, far_days.INSIDE, None, None]
-    assert make(frame, ["About"])
+    assert make(asked, ["About"])
 
 
 def test_columns_of_ordinary_days_stay_as_they_are():

@@ -10,21 +10,18 @@ NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
 
 def test_each_reader_sees_and_deletes_their_own_only(tmp_path):
-    kept.keep(tmp_path, "views", "reader one", "  CT   waits ", {"view": "waiting_times"}, NOW)
-    kept.keep(tmp_path, "views", "reader two", "CT waits", {"view": "staff"}, NOW)
-    kept.keep(tmp_path, "queries", "reader one", "mine", {"sql": "select 1"}, NOW)
-    (one,) = kept.list_kept(tmp_path, "views", "reader one")
+    kept.keep(tmp_path, "reader one", "  CT   waits ", {"view": "waiting_times"}, NOW)
+    kept.keep(tmp_path, "reader two", "CT waits", {"view": "staff"}, NOW)
+    (one,) = kept.list_kept(tmp_path, "reader one")
     assert (one.name, one.content, one.kept_at) == (
         "CT waits",
         {"view": "waiting_times"},
         "2026-03-01T09:30:00+00:00",
     )
-    assert kept.forget(tmp_path, "views", "reader one", "CT waits")
-    assert not kept.forget(tmp_path, "views", "reader one", "CT waits")
-    assert kept.list_kept(tmp_path, "views", "reader one") == []
-    assert [k.content for k in kept.list_kept(tmp_path, "views", "reader two")] == [
-        {"view": "staff"}
-    ]
+    assert kept.forget(tmp_path, "reader one", "CT waits")
+    assert not kept.forget(tmp_path, "reader one", "CT waits")
+    assert kept.list_kept(tmp_path, "reader one") == []
+    assert [k.content for k in kept.list_kept(tmp_path, "reader two")] == [{"view": "staff"}]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not any("reader" in path.name for path in files)
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
@@ -32,35 +29,36 @@ def test_each_reader_sees_and_deletes_their_own_only(tmp_path):
 
 def test_the_same_name_replaces_and_the_list_and_the_file_have_an_end(tmp_path):
     for number in range(kept.MOST):
-        kept.keep(tmp_path, "views", "r", f"view {number}", {"n": number}, NOW)
-    kept.keep(tmp_path, "views", "r", "view 3", {"n": "new"}, NOW)
-    assert len(kept.list_kept(tmp_path, "views", "r")) == kept.MOST
+        kept.keep(tmp_path, "r", f"view {number}", {"n": number}, NOW)
+    kept.keep(tmp_path, "r", "view 3", {"n": "new"}, NOW)
+    assert len(kept.list_kept(tmp_path, "r")) == kept.MOST
     with pytest.raises(kept.NotKept, match="delete one"):
-        kept.keep(tmp_path, "views", "r", "one more", {}, NOW)
+        kept.keep(tmp_path, "r", "one more", {}, NOW)
     with pytest.raises(kept.NotKept, match="more than is kept"):
-        kept.keep(tmp_path, "queries", "r", "long", {"sql": "x" * kept.LARGEST_BYTES}, NOW)
-    assert kept.list_kept(tmp_path, "queries", "r") == []
+        kept.keep(tmp_path, "q", "long", {"sql": "x" * kept.LARGEST_BYTES}, NOW)
+    assert kept.list_kept(tmp_path, "q") == []
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 81, "a\u202eb", "a\x00b"])
 def test_a_name_that_cannot_be_shown_is_refused(tmp_path, name):
     with pytest.raises(kept.NotKept):
-        kept.keep(tmp_path, "views", "r", name, {}, NOW)
+        kept.keep(tmp_path, "r", name, {}, NOW)
 
 
 def test_no_subject_and_no_other_folder(tmp_path):
-    for kind, subject in (("views", ""), ("../audit", "r")):
-        with pytest.raises(ValueError, match="kind"):
-            kept.list_kept(tmp_path, kind, subject)
+    with pytest.raises(ValueError, match="subject"):
+        kept.list_kept(tmp_path, "")
+    kept.keep(tmp_path, "../audit", "a", {}, NOW)
+    assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path]
 
 
 def test_a_broken_file_is_said_and_never_written_over(tmp_path):
-    kept.keep(tmp_path, "views", "r", "a", {}, NOW)
-    (path,) = (tmp_path / "views").glob("*.json")
+    kept.keep(tmp_path, "r", "a", {}, NOW)
+    (path,) = tmp_path.glob("*.json")
     path.write_text('{"not": "a list"}')
     for act in (
-        lambda: kept.list_kept(tmp_path, "views", "r"),
-        lambda: kept.keep(tmp_path, "views", "r", "b", {}, NOW),
+        lambda: kept.list_kept(tmp_path, "r"),
+        lambda: kept.keep(tmp_path, "r", "b", {}, NOW),
     ):
         with pytest.raises(kept.NotKept, match="cannot be read"):
             act()

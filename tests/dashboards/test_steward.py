@@ -6,7 +6,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from test_auth import signed_in  # noqa: F401
 from test_views import tables, text_of
 
 from dashboards.auth import purpose, review
@@ -118,7 +117,7 @@ def test_no_file_is_given_without_a_purpose_and_the_purpose_is_recorded(monkeypa
 def test_a_purpose_is_asked_once_and_then_every_button_is_there(
     open_view,
     audiences,
-    signed_in,  # noqa: F811
+    signed_in,
 ):
     """Failing means that a reader is asked again for each file, or never."""
     signed_in("board")
@@ -140,7 +139,7 @@ def test_the_page_shows_access_retention_quarantine_and_opt_outs(
     open_view,
     audiences,
     home,
-    signed_in,  # noqa: F811
+    signed_in,
 ):
     """Failing means that a steward is told another state than the one that is."""
     Recorder(home / "dashboards" / "audit", TRUST).add(
