@@ -31,8 +31,14 @@ from typing import Any
 
 import duckdb
 import streamlit as st
-from playwright.async_api import Browser, async_playwright
-from playwright.async_api import Error as BrowserError
+
+try:
+    from playwright.async_api import Browser, async_playwright
+    from playwright.async_api import Error as BrowserError
+except ModuleNotFoundError:
+    raise SystemExit(
+        "imaging bench dashboards drives a browser: run `make setup` and try again"
+    ) from None
 
 from benchmarks.bench_journey import machine
 from benchmarks.bench_warehouse import Place, copy_project, landed, measured_run, start_home

@@ -1,4 +1,4 @@
-"""Small files of readers, whole or not there: another name first, then the right one."""
+"""Files of readers, whole or not there: another name first, then the right one."""
 
 import os
 import secrets

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from dashboards.settings import Settings
+from dashboards.small_files import write_whole
 
 
 def main() -> int:
@@ -34,11 +35,7 @@ def main() -> int:
     chosen.to.mkdir(mode=0o700, parents=True, exist_ok=True)
     for ending, data in files.items():
         path = chosen.to / f"board_pack_{build.build_id}_{chosen.audience}.{ending}"
-        # A reader sees the whole file or none.
-        half = path.with_suffix(f".{ending}.part")
-        half.write_bytes(data)
-        half.chmod(0o600)
-        half.replace(path)
+        write_whole(path, data)
         sys.stdout.write(f"{path}\n")
     return 0
 
