@@ -37,7 +37,20 @@ STATUS_NAMES = {
     0x0124: "not authorised",
     0xFE00: "cancelled",
 }
+# What a rejection says: result, source, and reason by source (PS3.8 table 9-21).
 REJECTED_FOR_NOW = 2
+RESULTS = {1: "rejected permanent", REJECTED_FOR_NOW: "rejected transient"}
+REJECTING = {1: "service user", 2: "service provider (acse)", 3: "service provider (presentation)"}
+REJECTED_FOR = {
+    (1, 1): "no reason given",
+    (1, 2): "application context name not supported",
+    (1, 3): "calling ae title not recognised",
+    (1, 7): "called ae title not recognised",
+    (2, 1): "no reason given",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
 # Kinds of protocol units (PS3.8 9.3), and the bytes that tell kind and length.
 UNITS, REJECTION, ABORT, HEAD_OF_UNIT = range(1, 8), 3, 7, 6
 ASK_OWNER = "see its log; ask its owner"
@@ -62,12 +75,15 @@ class _Line:
 
     pynetdicom only logs why. `weight` counts the bytes of the message that is on its way, which
     may not exceed `limit`: pynetdicom gathers all of it in memory. Once we gave the association up
-    ourselves, that the archive then closes the connection is no cause.
+    ourselves, that the archive then closes the connection is no cause. `rejection` is its result
+    and what it says: pynetdicom loses a rejection that comes before its own thread has seen the
+    connection open, and one thread of it dies of a reason it does not know.
     """
 
     limit: int
     weight: int = 0
     reason: Reason | None = None
+    rejection: tuple[int, str] | None = None
     error: BaseException | None = None
     is_given_up: bool = False
 
@@ -103,15 +119,22 @@ class _Line:
                 kind = data[0]
                 if kind not in UNITS:
                     raise self._ended("it answers with bytes that are no DICOM", CHECK_PORT)
-            elif kind == REJECTION and not (data[1] in (1, 2) and data[2] in (1, 2, 3)):
-                # pynetdicom's thread would die of it.
-                raise self._ended("it rejects the association in no way of DICOM", CHECK_PORT)
+            elif kind == REJECTION:
+                raise self._rejected(*data[1:4])
             elif kind == ABORT:
                 by = "its service" if data[2] == 0 else f"its DICOM layer, reason {data[3]}"
                 self._ended(f"it aborts the association (source: {by})", "see its log")
             return data
 
         vars(wrapped)["recv"] = receive
+
+    def _rejected(self, result: int, source: int, code: int) -> OSError:
+        if result not in RESULTS or source not in REJECTING:
+            return self._ended("it rejects the association in no way of DICOM", CHECK_PORT)
+        reason = REJECTED_FOR.get((source, code), f"{code}, which DICOM does not name")
+        told = f"result: {RESULTS[result]}, source: {REJECTING[source]}, reason: {reason}"
+        self.rejection = result, told
+        return self._ended(told, "see its log")
 
     def failed(self, connect_timeout_seconds: float) -> Reason | None:
         """Why no association came about, where the connection tells."""
@@ -292,8 +315,8 @@ class Finder:
             if not hold_reactor(association):
                 raise Unanswered("the association does not come to rest", "ask again")
             return association
-        if association.is_rejected:
-            raise self._rejected(association.acceptor.primitive)
+        if line.rejection is not None:
+            raise self._rejected(*line.rejection)
         if association.acceptor.primitive is not None and not association.accepted_contexts:
             raise self._problem(
                 f"{archive.ae_title} accepts the association, but does not offer Study Root FIND",
@@ -309,15 +332,11 @@ class Finder:
             raise self._problem(reason.cause, reason.step)
         raise Unanswered(reason.cause, reason.step)
 
-    def _rejected(self, answer: Any) -> Unanswered | ArchiveProblem:
+    def _rejected(self, result: int, told: str) -> Unanswered | ArchiveProblem:
         """What the archive says of a rejection: for now (asked again), or for good."""
         archive = self.archive
-        said = [getattr(answer, name, "not given") for name in ("result", "source", "reason")]
-        if hasattr(answer, "result_str"):
-            said = [answer.result_str, answer.source_str, answer.reason_str]
-        told = f"result: {said[0]}, source: {said[1]}, reason: {said[2]}".lower()
         cause = f"{archive.ae_title} rejects the association ({told})"
-        if getattr(answer, "result", None) == REJECTED_FOR_NOW:
+        if result == REJECTED_FOR_NOW:
             return Unanswered(cause, "ask at other hours, or its owner for more associations")
         return self._problem(
             cause,

@@ -508,6 +508,7 @@ def test_a_peer_that_speaks_no_dicom_ends_with_a_named_error(places, peer):
 REJECTIONS = {
     "unknown caller": ((1, 1, 3), "permanent, source: service user, reason: calling ae title", 1),
     "no room": ((2, 3, 2), r"transient, source: .*presentation\), reason: local limit", 2),
+    "no such reason": ((1, 1, 4), "permanent, source: service user, reason: 4, which DICOM", 1),
     "no such result": ((9, 9, 9), "rejects the association in no way of DICOM", 2),
 }
 
