@@ -4,6 +4,7 @@ Each size is a synthetic network of eight years landed at once, and `imaging run
 own: from an empty warehouse, then with the deliveries of one more day. What dbt, Dagster and the
 published file tell of these runs is read afterwards; nothing is measured inside them. The landed
 networks are kept in the folder of the benchmark and used again: they take longer than the builds.
+What a size came to is kept there too, so that the largest can be measured in a night of its own.
 """
 
 import argparse
@@ -62,20 +63,33 @@ def main() -> None:
     parser.add_argument("--exams", type=int, nargs="+", help="other sizes, ascending")
     parser.add_argument("--folder", type=Path, help="default: bench_warehouse in IMAGING_HOME")
     parser.add_argument("--keep", action="store_true", help="keep the built homes")
+    parser.add_argument(
+        "--go-on", action="store_true", help="take the sizes measured before from the folder"
+    )
     arguments = parser.parse_args()
     sizes = arguments.exams or (QUICK_SIZES if arguments.quick else SIZES)
     folder = arguments.folder or Settings().home / "bench_warehouse"
-    document = measure(folder, sorted(sizes), keeps_homes=arguments.keep)
+    document = measure(folder, sorted(sizes), keeps_homes=arguments.keep, goes_on=arguments.go_on)
     write_report(document, as_json=arguments.json)
 
 
-def measure(folder: Path, sizes: Iterable[int], *, keeps_homes: bool = False) -> dict[str, Any]:
-    """Every size once, smallest first; ratios, aims, slowest models and queries of the largest."""
+def measure(
+    folder: Path, sizes: Iterable[int], *, keeps_homes: bool = False, goes_on: bool = False
+) -> dict[str, Any]:
+    """Every size once, smallest first; ratios, aims, slowest models and queries of the largest.
+
+    `goes_on` takes the sizes that the folder holds as measured, each with its `measured_at`.
+    """
     measured = []
     for exams in sizes:
-        measured.append(measure_size(Place(folder.resolve() / f"{exams}_exams"), exams))
+        place = Place(folder.resolve() / f"{exams}_exams")
+        if goes_on and place.measured_note.exists():
+            measured.append(json.loads(place.measured_note.read_text()))
+            continue
+        measured.append(measure_size(place, exams))
+        place.measured_note.write_text(json.dumps(measured[-1]))
         if not keeps_homes:
-            shutil.rmtree(folder / f"{exams}_exams" / "home")
+            shutil.rmtree(place.home)
     return summary(measured)
 
 
@@ -183,6 +197,11 @@ class Place:
         """What landing took; written once the network is whole."""
         return self.folder / "landed.json"
 
+    @property
+    def measured_note(self) -> Path:
+        """What this size came to when it was last measured."""
+        return self.folder / "measured.json"
+
     def settings(self, home: Path) -> Settings:
         """Settings of a home, with the key that the network was landed with."""
         key_file = self.folder / "keys.json"
@@ -213,6 +232,7 @@ def measure_size(place: Place, exams: int) -> dict[str, Any]:
     return {
         "asked_exams": exams,
         "exams": counts["exams"],
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "landing": landing,
         "full": full.figures(counts) | counts | sizes_of(place),
         "day": ordinary.figures(counts_of(place)) | {"added_on": day.isoformat()},
