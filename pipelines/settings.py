@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -303,10 +305,16 @@ class Settings(BaseSettings):
         """Dagster's embedded storage."""
         return self.home / "dagster_home"
 
-    def dbt_environment(self) -> dict[str, str]:
-        """Variables that dbt's profile and sources read."""
+    def dbt_environment(self, warehouse: Path | None = None) -> dict[str, str]:
+        """Variables of a process of dbt that builds a warehouse, by default that of this home.
+
+        dbt's profile names the file by HOME, for a process that has its folder as HOME: dbt keeps
+        what it has parsed as long as its profile is the same text, and parses for seconds else.
+        """
+        file = (warehouse or self.warehouse_file).resolve()
         return {
-            "IMAGING_WAREHOUSE": str(self.warehouse_file.resolve()),
+            "HOME": str(file.parent),
+            "IMAGING_WAREHOUSE": f"~/{file.name}",
             "IMAGING_LANDING": str(self.landing_dir.resolve()),
         }
 
@@ -320,19 +328,32 @@ def environment_as_known(settings: Settings, warehouse: Path, until: datetime) -
     """Variables of a dbt that builds another warehouse from what had landed until an instant."""
     return (
         dict(os.environ)
-        | settings.dbt_environment()
+        | settings.dbt_environment(warehouse)
         | {
-            "IMAGING_WAREHOUSE": str(warehouse.resolve()),
             AS_KNOWN_ON: until.astimezone(UTC).isoformat(),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
     )
 
 
+@contextmanager
+def environment_of_dbt(settings: Settings) -> Generator[None]:
+    """The environment in which to start a process of dbt; it is put back afterwards."""
+    before = dict(os.environ)
+    os.environ.update(settings.dbt_environment())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def export_environment(settings: Settings) -> None:
     """Hand dbt, Dagster and child processes the places that these settings name."""
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    os.environ.update(settings.dbt_environment())
+    places = settings.dbt_environment()
+    # Only a process of dbt has another HOME than its user's.
+    os.environ.update({name: place for name, place in places.items() if name != "HOME"})
     # Only a recomputation looks back; a build that did would publish old figures as new.
     os.environ.pop(AS_KNOWN_ON, None)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home.resolve())

@@ -43,7 +43,7 @@
             'left join {int_exam_aliases} as aliases on changed.exam_key = aliases.alias_key '
             'where changed.exam_key is not null',
         'only':
-            '(exam_key in {keys} or exam_key in '
-            '(select alias_key from {int_exam_aliases} where exam_key in {keys}))',
+            'exam_key in (select kept_key from {keys} as keys union all '
+            'select alias_key from {int_exam_aliases} where exam_key in {keys})',
     }) }}
 {%- endmacro %}

@@ -1,3 +1,24 @@
+{# A landing table where it lies: dbt's own `source`, with its folder told when SQL is run. What is
+   told earlier is part of what dbt parses, and each folder would be parsed for anew. #}
+{% macro source(source_name, table_name) -%}
+    {%- set relation = builtins.source(source_name, table_name) -%}
+    {%- if execute and 'IMAGING_LANDING' in relation | string -%}
+        {{ return(read_landing(relation | string)) }}
+    {%- endif -%}
+    {{ return(relation) }}
+{%- endmacro %}
+
+{# What the files of a source hold, all of it or what had landed by an instant. #}
+{% macro read_landing(location) -%}
+    {%- set files = location | replace('IMAGING_LANDING', env_var('IMAGING_LANDING')) -%}
+    {%- set known_on = env_var('IMAGING_AS_KNOWN_ON', '') -%}
+    {%- if known_on -%}
+        {%- set files = files ~ " where landed_at <= timestamptz '" ~ known_on ~ "'" -%}
+        {{ return('(select * from ' ~ files ~ ')') }}
+    {%- endif -%}
+    {{ return(files) }}
+{%- endmacro %}
+
 {# DuckDB reads the files where a source is named (external_location); Spark wants a table. #}
 {% macro register_landing() -%}
     {{ return(adapter.dispatch('register_landing', 'imaging')()) }}

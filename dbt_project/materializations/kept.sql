@@ -65,7 +65,7 @@
             {%- do kept_update(target_relation, rule.by, inputs, touched, mine, state) -%}
         {%- else -%}
             {%- do kept_rebuild(
-                existing, target_relation, rebuilt, mine if is_known else none, state,
+                existing, target_relation, rebuilt, rule, inputs, mine if is_known else none, state,
                 'for ' ~ (reasons or ['a change']) | join(', ') if is_known else 'as new'
             ) -%}
         {%- endif -%}
@@ -78,7 +78,7 @@
 
 {#- Another whenever these macros are: tables that others brought up to date are computed anew. -#}
 {% macro kept_format() -%}
-    {{ return('f0eb9dc4') }}
+    {{ return('0468cdb5') }}
 {%- endmacro %}
 
 {#- Relations that a model is computed from, views resolved into what they read. An input that is
@@ -95,7 +95,9 @@
             {%- do found.update({node.source_name ~ '.' ~ node.name: {
                 'kind': 'source',
                 'name': node.name,
-                'relation': node.config.meta.external_location | replace('{name}', node.name),
+                'relation': read_landing(
+                    node.config.meta.external_location | replace('{name}', node.name)
+                ),
             }}) -%}
         {%- elif id in graph.nodes -%}
             {%- set node = graph.nodes[id] -%}
@@ -201,9 +203,12 @@
     {{ return(false) }}
 {%- endmacro %}
 
-{#- Compute the rows of the touched keys alone, and put them in place of those that were there. -#}
-{% macro kept_update(relation, key, inputs, touched, mine, state) -%}
-    {%- set keys = '(select kept_key from kept_touched where kept_key is not null)' -%}
+{% macro kept_keys() -%}
+    {{ return('(select kept_key from kept_touched where kept_key is not null)') }}
+{%- endmacro %}
+
+{#- The SQL of the model over those rows of its inputs that the touched keys need. -#}
+{% macro kept_code(inputs, touched, is_few=true) -%}
     {#- in two steps: a condition may name relations that are cut down themselves -#}
     {%- set found = namespace(code=compiled_code) -%}
     {%- for name, input in inputs.items() if input.only -%}
@@ -211,11 +216,17 @@
     {%- endfor -%}
     {%- for name, input in inputs.items() if input.only -%}
         {%- set rows = 'changes."' ~ input.name ~ '"' if input.only == 'changes' else (
-            kept_rows(input, kept_among(input.only | replace('{keys}', keys), touched))
+            kept_rows(input, kept_among(input.only | replace('{keys}', kept_keys()), touched), is_few)
         ) -%}
         {%- set found.code = found.code | replace('{' ~ name ~ '}', rows) -%}
     {%- endfor -%}
-    {%- set of_key = kept_among(key ~ ' in ' ~ keys, touched) -%}
+    {{ return(found.code) }}
+{%- endmacro %}
+
+{#- Compute the rows of the touched keys alone, and put them in place of those that were there. -#}
+{% macro kept_update(relation, key, inputs, touched, mine, state) -%}
+    {%- set code = kept_code(inputs, touched) -%}
+    {%- set of_key = kept_among(key ~ ' in ' ~ kept_keys(), touched) -%}
     {#- In one statement: of a table that `create table ... as` made without rows, DuckDB 2.0.0 does not
         read back what the same transaction inserts beyond a row group. -#}
     {% call statement('kept_fresh') -%}
@@ -223,10 +234,10 @@
         (select * from {{ relation }} limit 0)
         union all by name
         select * from (
-            {{ found.code }}
+            {{ code }}
         ) where {{ of_key }}
     {%- endcall %}
-    {% call noop_statement('main', 'TOUCHED') %}{{ found.code }}{% endcall %}
+    {% call noop_statement('main', 'TOUCHED') %}{{ code }}{% endcall %}
     {% call statement('kept_stale') -%}
         create or replace temp table kept_row_ids as
         select rowid as row_id from {{ relation }} where {{ of_key }};
@@ -245,11 +256,11 @@
     {%- do kept_note_state(relation, invocation_id if is_other else mine.version, state) -%}
 {%- endmacro %}
 
-{#- Rows of an input that a condition holds for. Of a table their ids are found first: the condition
-    then reads its own columns alone of all rows, and the rest only of those that it holds for. -#}
-{% macro kept_rows(input, condition) -%}
+{#- Rows of an input that a condition holds for. Where they are few of a table their ids are found
+    first: the condition then reads its own columns alone of all rows, and the rest only of those. -#}
+{% macro kept_rows(input, condition, is_few) -%}
     {%- set found = input.relation ~ ' where ' ~ condition -%}
-    {%- if input.kind == 'table' -%}
+    {%- if input.kind == 'table' and is_few -%}
         {%- set found = input.relation ~ ' where rowid in (select rowid from ' ~ found ~ ')' -%}
     {%- endif -%}
     {{ return('(select * from ' ~ found ~ ')') }}
@@ -298,10 +309,15 @@
 
 {#- Compute all rows. `mine` is the state of the table before, where its code was the same: then
     what did not change is left, or noted for those that go by its keys. -#}
-{% macro kept_rebuild(existing, relation, rebuilt, mine, state, why) -%}
-    {%- set code = create_table_as(False, rebuilt, compiled_code) -%}
-    {% call statement('kept_create') %}{{ code }}{% endcall %}
-    {% call noop_statement('main', 'REBUILT ' ~ why) %}{{ code }}{% endcall %}
+{% macro kept_rebuild(existing, relation, rebuilt, rule, inputs, mine, state, why) -%}
+    {%- set parts = kept_parts(rule, inputs) -%}
+    {%- if parts > 1 -%}
+        {%- do kept_create_in_parts(rebuilt, rule.by, inputs, parts) -%}
+        {%- set why = why ~ ' in ' ~ parts ~ ' parts' -%}
+    {%- else -%}
+        {% call statement('kept_create') %}{{ create_table_as(False, rebuilt, compiled_code) }}{% endcall %}
+    {%- endif -%}
+    {% call noop_statement('main', 'REBUILT ' ~ why) %}{{ compiled_code }}{% endcall %}
     {%- set content = kept_content(rebuilt) -%}
     {%- do state.update({'content': content}) -%}
     {%- set is_other, version = [true], invocation_id -%}
@@ -320,6 +336,54 @@
         {%- set version = mine.version -%}
     {%- endif -%}
     {%- do kept_note_state(relation, version, state) -%}
+{%- endmacro %}
+
+{#- In how many parts all rows are computed. The rows of a key come from those of its inputs that the
+    rule names, so keys can be computed some at a time: then memory and spilling stay those of so many
+    rows, however many there are. A model says that all its rows are of keys that its rule tells. -#}
+{% macro kept_parts(rule, inputs) -%}
+    {%- if not rule.get('in_parts') -%}
+        {{ return(1) }}
+    {%- endif -%}
+    {%- set names = [] -%}
+    {%- for name, input in inputs.items() if input.kind == 'table' and input.only -%}
+        {%- do names.append(name) -%}
+    {%- endfor -%}
+    {%- set told = run_query(
+        "select coalesce(max(estimated_size), 0) from duckdb_tables() "
+        "where database_name = current_database() "
+        "and schema_name || '.' || table_name in ('" ~ names | join("', '") ~ "')"
+    ).rows[0][0] -%}
+    {{ return((told / var('rows_at_once')) | round(0, 'ceil') | int) }}
+{%- endmacro %}
+
+{#- Compute the rows of all keys, one part of the keys after the other. -#}
+{% macro kept_create_in_parts(rebuilt, key, inputs, parts) -%}
+    {%- set selects = [] -%}
+    {%- for input in inputs.values() if input.touches -%}
+        {%- do selects.append(
+            input.touches | replace('{changes}', input.relation) | replace('{this}', rebuilt | string)
+        ) -%}
+    {%- endfor -%}
+    {% call statement('kept_parts') -%}
+        create or replace temp table kept_parts as
+        select distinct kept_key, hash(kept_key) % {{ parts }} as part
+        from ({{ selects | join(' union all ') }}) as touched (kept_key)
+    {%- endcall %}
+    {%- for part in range(parts) -%}
+        {%- set touched = kept_touch(['select kept_key from kept_parts where part = ' ~ part]) -%}
+        {%- set rows -%}
+            select * from ({{ kept_code(inputs, touched, is_few=false) }})
+            where {{ kept_among(key ~ ' in ' ~ kept_keys(), touched) }}
+        {%- endset -%}
+        {% call statement('kept_create') -%}
+            {%- if loop.first -%}
+                {{ create_table_as(False, rebuilt, rows) }}
+            {%- else -%}
+                insert into {{ rebuilt }} by name {{ rows }}
+            {%- endif -%}
+        {%- endcall %}
+    {%- endfor -%}
 {%- endmacro %}
 
 {#- Whether a model goes by the keys of this one, itself or through views. -#}

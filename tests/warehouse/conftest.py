@@ -42,7 +42,9 @@ class Project:
         options = [str(word) for pair in folders.items() for word in pair]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("IMAGING_LANDING", str(landing))
-            patch.setenv("IMAGING_WAREHOUSE", str(warehouse))
+            # As Settings.dbt_environment: what is parsed for one folder serves for every other.
+            patch.setenv("IMAGING_WAREHOUSE", f"~/{warehouse.name}")
+            patch.setenv("HOME", str(warehouse.parent))
             try:
                 return dbtRunner(callbacks=[note]).invoke([*arguments, "--quiet", *options])
             finally:
@@ -93,17 +95,17 @@ def tiny(project: Project, tiny_landing: Path, tmp_path_factory: pytest.TempPath
     """The tiny network, built once with every test of the project."""
 
     def make(folder: Path) -> None:
-        built = build(project, tiny_landing, folder / "tiny.duckdb")
+        built = build(project, tiny_landing, folder / "warehouse.duckdb")
         (folder / "results.json").write_text(json.dumps(built.results))
 
     folder = made_once(tmp_path_factory, "tiny", make)
-    return Warehouse(folder / "tiny.duckdb", json.loads((folder / "results.json").read_text()))
+    return Warehouse(folder / "warehouse.duckdb", json.loads((folder / "results.json").read_text()))
 
 
 @pytest.fixture(scope="session")
 def manifest(project: Project, tiny_landing: Path) -> Iterator[dict[str, Any]]:
     """dbt's own description of the project; no database needed."""
-    outcome = project.run(tiny_landing, project.target / "unused.duckdb", "parse")
+    outcome = project.run(tiny_landing, project.target / "warehouse.duckdb", "parse")
     assert outcome.success, outcome.exception
     yield json.loads((project.target / "manifest.json").read_text())
 

@@ -265,7 +265,12 @@ def test_a_dose_report_that_lost_a_row_or_was_never_looked_into_fails_the_build(
     for kept in (rows.filter(~of_second), rows.filter(~of_second | (pl.col("event_no") == 1))):
         kept.write_parquet(file)
         built = project.run(
-            landing, tmp_path / "lossy.duckdb", "build", "--select", "stg_dicom__dose_events", test
+            landing,
+            tmp_path / "warehouse.duckdb",
+            "build",
+            "--select",
+            "stg_dicom__dose_events",
+            test,
         )
         assert {r.node.name: r for r in built.result.results}[test].failures == 1
 
@@ -284,7 +289,7 @@ def test_a_dose_report_sent_again_replaces_all_its_rows_and_no_clock_is_ahead_of
     }
     write_landing_file(landing, "dose_events", "again", [again])
     wanted = ["--select", "stg_dicom__dose_events", "--indirect-selection", "cautious"]
-    view = build(project, landing, tmp_path / "again.duckdb", *wanted)
+    view = build(project, landing, tmp_path / "warehouse.duckdb", *wanted)
     rows = view.rows("select * from staging.stg_dicom__dose_events order by report_uid")
     assert [(row["report_uid"], row["event_no"]) for row in rows] == [
         ("report-1", 1),
@@ -312,7 +317,7 @@ def test_a_damaged_copy_that_arrives_later_does_not_hide_the_dose_report_that_wa
     other = cut | {"sop_instance_uid": "report-3"}
     write_landing_file(landing, "dose_events", "cut", [cut, other])
     wanted = ["--select", "stg_dicom__dose_events", "--indirect-selection", "cautious"]
-    view = build(project, landing, tmp_path / "cut.duckdb", *wanted)
+    view = build(project, landing, tmp_path / "warehouse.duckdb", *wanted)
     rows = view.rows("select * from staging.stg_dicom__dose_events order by report_uid, event_no")
     columns = ("report_uid", "event_no", "dlp_mgy_cm", "unread_reason")
     assert [tuple(row[name] for name in columns) for row in rows] == [
@@ -349,7 +354,9 @@ def test_a_file_landed_twice_under_another_name_changes_no_exam(
     shutil.copytree(tiny_landing, landing)
     events = landing / "imaging_events"
     shutil.copy(events / "hl7_RMC.parquet", events / "a_resend.parquet")
-    again = build(project, landing, tmp_path / "again.duckdb", "--select", "+fct_exam", *NO_TESTS)
+    again = build(
+        project, landing, tmp_path / "warehouse.duckdb", "--select", "+fct_exam", *NO_TESTS
+    )
     query = "select * from marts.fct_exam order by exam_key"
     assert again.frame(query).equals(tiny.frame(query))
 
@@ -361,7 +368,7 @@ def test_a_lost_record_fails_the_build(project: Project, tiny_landing: Path, tmp
     lost = receipt("imaging_events", "lossy", "hl7_RMC", 0) | {"rows_received": 1}
     write_landing_file(landing, "receipts", "lossy", [lost])
     wanted = ["stg_landing__receipts", "assert_received_is_landed_plus_rejected"]
-    built = build(project, landing, tmp_path / "lossy.duckdb", "--select", *wanted)
+    built = build(project, landing, tmp_path / "warehouse.duckdb", "--select", *wanted)
     assert built.results["assert_received_is_landed_plus_rejected"] == "fail"
 
 
@@ -375,7 +382,7 @@ def test_a_row_more_or_less_than_its_receipt_says_fails_the_build(
     (landing / "unit_costs/unit_costs.parquet").unlink()
     test = "assert_landing_holds_what_the_receipts_say"
     built = project.run(
-        landing, tmp_path / "uneven.duckdb", "build", "--select", "stg_landing__receipts", test
+        landing, tmp_path / "warehouse.duckdb", "build", "--select", "stg_landing__receipts", test
     )
     results = {r.node.name: r for r in built.result.results}
     assert results[test].failures == 2
@@ -417,7 +424,7 @@ def test_a_refused_file_and_a_reject_that_landed_later_are_counted_once(
     )
     wanted = ["+rpt_reconciliation", "+rpt_rejects", "+rpt_feed_freshness"]
     cautious = ["--indirect-selection", "cautious"]
-    built = build(project, landing, tmp_path / "replay.duckdb", "--select", *wanted, *cautious)
+    built = build(project, landing, tmp_path / "warehouse.duckdb", "--select", *wanted, *cautious)
     assert built.results["assert_listed_rejects_are_those_counted"] == "pass"
     assert {name for name, status in built.results.items() if status not in PASSED} == set()
     where = "where feed_id = 'hl7_RBV'"
@@ -435,7 +442,7 @@ def test_an_empty_landing_builds(project: Project, tmp_path: Path):
     landing = tmp_path / "landing"
     write_landing(landing, {})
     built = build(
-        project, landing, tmp_path / "empty.duckdb", "--exclude-resource-type", "unit_test"
+        project, landing, tmp_path / "warehouse.duckdb", "--exclude-resource-type", "unit_test"
     )
     assert {name for name, status in built.results.items() if status not in PASSED} == set()
 

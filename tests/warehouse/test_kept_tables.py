@@ -42,6 +42,14 @@ FEED_KINDS = ["hl7", "ris_extract"]
 IDENTITY = {"patient_merged", "exam_reidentified"}
 FIRST, LAST = datetime(2025, 11, 1, 9), datetime(2026, 3, 31, 9)
 ALL = ["--resource-type", "model", "--resource-type", "seed"]
+FEW_ROWS = 5
+IN_PARTS = (
+    "int_exam_events",
+    "int_report_versions",
+    "int_exams_folded",
+    "int_exam_clocks",
+    "fct_exam_pathway",
+)
 SEED = "seeds/national/repeat_exclusions.csv"
 Rows = list[dict[str, Any]]
 
@@ -212,9 +220,14 @@ def kept_by_key(project: Project) -> set[str]:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory) -> Project:
-    """The project with a folder of its own, for its seeds to be changed."""
+    """The project with a folder of its own, for its seeds to be changed; it computes all rows of a
+    large table in parts."""
     folder = tmp_path_factory.mktemp("copied") / "dbt_project"
     shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("target", "logs"))
+    written = (folder / "dbt_project.yml").read_text()
+    assert written.count("rows_at_once: 12000000") == 1
+    few = written.replace("rows_at_once: 12000000", f"rows_at_once: {FEW_ROWS}")
+    (folder / "dbt_project.yml").write_text(few)
     return Project(folder.parent / "target", folder)
 
 
@@ -229,9 +242,11 @@ def begun(copied, tmp_path_factory) -> Path:
     for issuer in SITES:
         for kind in FEED_KINDS:
             land(folder / "landing", "imaging_events", f"{kind}-{issuer}", rows, f"{kind}_{issuer}")
-    build(copied, folder / "landing", folder / "kept.duckdb", *ALL)
+    (folder / "kept").mkdir()
+    (folder / "anew").mkdir()
+    build(copied, folder / "landing", folder / "kept" / "warehouse.duckdb", *ALL)
     shutil.copytree(folder / "landing", folder / "landing of then")
-    shutil.copy(folder / "kept.duckdb", folder / "kept of then")
+    shutil.copy(folder / "kept" / "warehouse.duckdb", folder / "kept of then")
     return folder
 
 
@@ -247,7 +262,8 @@ def begun(copied, tmp_path_factory) -> Path:
 def test_batches_one_after_another_give_the_tables_of_a_full_refresh(copied, begun, seed):
     """Failing means that what readers see depends on how often the warehouse was built."""
     rng = random.Random(seed)
-    landing, kept, anew = begun / "landing", begun / "kept.duckdb", begun / "anew.duckdb"
+    landing = begun / "landing"
+    kept, anew = (begun / name / "warehouse.duckdb" for name in ("kept", "anew"))
     shutil.rmtree(landing)
     shutil.copytree(begun / "landing of then", landing)
     shutil.copy(begun / "kept of then", kept)
@@ -268,6 +284,17 @@ def test_batches_one_after_another_give_the_tables_of_a_full_refresh(copied, beg
     assert by_key - touched == set()
 
 
+def test_a_table_computed_in_parts_is_the_one_computed_whole(copied, tiny, tiny_landing, tmp_path):
+    """Failing means that a network of many exams loses some of them, or counts some twice."""
+    file = tmp_path / "warehouse.duckdb"
+    shutil.copy(tiny.file, file)
+    done = copied.run(tiny_landing, file, "run", "--full-refresh", "--select", *IN_PARTS)
+    assert done.success, done.exception
+    told = {r.node.name: str(r.message) for r in done.result.results if r.node.name in IN_PARTS}
+    assert {name for name in told if re.search(r"in \d+ parts", told[name])} == set(IN_PARTS)
+    assert differences(file, tiny.file, schemas=READ) == []
+
+
 COUNTED_THINGS = """
 {{ config(
     materialized='incremental',
@@ -280,7 +307,7 @@ sources:
   - name: landing
     config:
       meta:
-        external_location: "read_parquet('{{ env_var('IMAGING_LANDING') }}/{name}/*.parquet')"
+        external_location: "read_parquet('IMAGING_LANDING/{name}/*.parquet')"
     tables: [{name: things}]
 """
 SMALL_PROJECT = """
@@ -299,6 +326,7 @@ def things(tmp_path_factory) -> Project:
     folder = tmp_path_factory.mktemp("things")
     shutil.copytree(PROJECT / "materializations", folder / "macros")
     (folder / "macros" / "_materializations.yml").unlink()
+    shutil.copy(PROJECT / "macros" / "landing.sql", folder / "macros")
     shutil.copy(PROJECT / "profiles.yml", folder)
     (folder / "dbt_project.yml").write_text(SMALL_PROJECT)
     (folder / "models").mkdir()
@@ -329,13 +357,13 @@ def test_a_change_of_more_rows_than_a_row_group_keeps_them_all(things, tmp_path)
     found = []
     for name in ("first", "second"):
         land_things(tmp_path / "landing", name, many)
-        found.append(counted(things, tmp_path / "landing", tmp_path / "kept.duckdb"))
+        found.append(counted(things, tmp_path / "landing", tmp_path / "warehouse.duckdb"))
     assert found[1] == ("TOUCHED", [(2, MORE_THAN_A_ROW_GROUP)])
 
 
 def test_a_day_that_touches_only_rows_without_a_key_is_not_lost(things, tmp_path):
     """Failing means that a delivery whose rows all lack a key changes nothing."""
-    landing, file = tmp_path / "landing", tmp_path / "kept.duckdb"
+    landing, file = tmp_path / "landing", tmp_path / "warehouse.duckdb"
     land_things(landing, "first", "select unnest(['a', null]) as thing")
     counted(things, landing, file)
     land_things(landing, "second", "select cast(null as varchar) as thing")
@@ -346,7 +374,7 @@ def test_a_day_that_touches_only_rows_without_a_key_is_not_lost(things, tmp_path
 
 def test_what_was_known_by_an_instant_is_never_told_by_new_files(things, tmp_path, monkeypatch):
     """Failing means that a look back counts rows that nobody had then."""
-    landing, file = tmp_path / "landing", tmp_path / "kept.duckdb"
+    landing, file = tmp_path / "landing", tmp_path / "warehouse.duckdb"
     monkeypatch.setenv("IMAGING_AS_KNOWN_ON", "2026-01-01T00:00:00+00:00")
     land_things(landing, "first", "select 'a' as thing")
     counted(things, landing, file)
@@ -359,7 +387,7 @@ def test_a_landing_folder_that_the_engine_names_otherwise_is_told(things, tmp_pa
     land_things(tmp_path / "landing", "first", "select 'a' as thing")
     (tmp_path / "beside").mkdir()
     named = tmp_path / "beside" / ".." / "landing"
-    done = things.run(named, tmp_path / "kept.duckdb", "run")
+    done = things.run(named, tmp_path / "warehouse.duckdb", "run")
     assert not done.success
 
 

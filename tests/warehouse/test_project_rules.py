@@ -310,7 +310,7 @@ def test_a_changed_rule_changes_the_words_that_readers_see(project, tiny_landing
     }
     changed = Project(project.target / "changed")
     outcome = changed.run(
-        tiny_landing, changed.target / "unused.duckdb", "parse", "--vars", json.dumps(other)
+        tiny_landing, changed.target / "warehouse.duckdb", "parse", "--vars", json.dumps(other)
     )
     assert outcome.success, outcome.exception
     nodes = json.loads((changed.target / "manifest.json").read_text())["nodes"]

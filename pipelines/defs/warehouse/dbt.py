@@ -10,7 +10,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_as
 from pipelines.defs.resources import Pipeline
 from pipelines.gate import GateFailure
 from pipelines.journal import Entry, Journal
-from pipelines.settings import Settings
+from pipelines.settings import Settings, environment_of_dbt
 from pipelines.warehouse import manifest_path, write_stamp
 
 PROJECT_DIR = Settings().dbt_project
@@ -52,7 +52,8 @@ def warehouse_models(
     command = ["build", "--exclude-resource-type", "unit_test"]
     if pipeline.full_refresh:
         command.append("--full-refresh")
-    call = dbt.cli(command, context=context, raise_on_error=False)
+    with environment_of_dbt(settings):
+        call = dbt.cli(command, context=context, raise_on_error=False)
     for done, event in enumerate(call.stream(), start=1):
         journal.progress("build warehouse", done, 0)
         yield event

@@ -1,5 +1,6 @@
 {{ config(meta={'kept': {
     'by': 'exam_key',
+    'in_parts': True,
     'inputs': {
         'stg_ris__events': told_under_any_number(),
         'stg_reporting__reports': told_under_any_number(),
@@ -27,16 +28,34 @@ assertions as (
     from reports
 ),
 
--- The same event told again is one event; the latest assertion stands for it. Of one message told
--- twice the first arrival stands, and of two of its orders for one exam the first.
-events as (
-    select {{ event_columns() }}
+-- few are, and all others need not be sorted
+told_again as (
+    select event_id
     from assertions
     where exam_key is not null
+    group by event_id
+    having count(*) > 1
+),
+
+-- The same event told again is one event; the latest assertion stands for it. Of one message told
+-- twice the first arrival stands, and of two of its orders for one exam the first.
+latest_told as (
+    select {{ event_columns() }}
+    from assertions
+    where exam_key is not null and event_id in (select told_again.event_id from told_again)
     qualify row_number() over (
         partition by event_id
         order by asserted_at desc nulls last, content_sha, obr_set, arrived_at
     ) = 1
+),
+
+events as (
+    select {{ event_columns() }}
+    from assertions
+    where exam_key is not null and event_id not in (select told_again.event_id from told_again)
+    union all
+    select {{ event_columns() }}
+    from latest_told
 ),
 
 aliases as (

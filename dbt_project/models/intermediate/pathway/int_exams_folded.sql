@@ -1,5 +1,6 @@
 {{ config(meta={'kept': {
     'by': 'exam_key',
+    'in_parts': True,
     'inputs': {
         'int_exam_events': 'exam_key',
         'int_report_versions': 'exam_key',

@@ -1,5 +1,6 @@
 {{ config(meta={'kept': {
     'by': 'exam_key',
+    'in_parts': True,
     'inputs': {
         'fct_exam': 'exam_key',
         'int_exam_clocks': 'exam_key',
