@@ -10,6 +10,10 @@
 
 {# What the files of a source hold, all of it or what had landed by an instant. #}
 {% macro read_landing(location) -%}
+    {{ return(adapter.dispatch('read_landing', 'imaging')(location)) }}
+{%- endmacro %}
+
+{% macro default__read_landing(location) -%}
     {%- set files = location | replace('IMAGING_LANDING', env_var('IMAGING_LANDING')) -%}
     {%- set known_on = env_var('IMAGING_AS_KNOWN_ON', '') -%}
     {%- if known_on -%}

@@ -336,10 +336,11 @@ def things(tmp_path_factory) -> Project:
 
 
 def land_things(landing: Path, name: str, things: str) -> None:
-    """Write a landing file of one column `thing`, told by a query."""
+    """Write a landing file of things, told by a query of one column `thing`, landed in 2025."""
     (landing / "things").mkdir(parents=True, exist_ok=True)
+    landed = f"select *, timestamptz '2025-12-31 00:00:00+00' as landed_at from ({things})"
     with duckdb.connect() as connection:
-        connection.execute(f"copy ({things}) to '{landing}/things/{name}.parquet'")
+        connection.execute(f"copy ({landed}) to '{landing}/things/{name}.parquet'")
 
 
 def counted(things: Project, landing: Path, file: Path) -> tuple[str, list[tuple[Any, ...]]]:
