@@ -339,13 +339,17 @@ def environment_as_known(settings: Settings, warehouse: Path, until: datetime) -
 @contextmanager
 def environment_of_dbt(settings: Settings) -> Generator[None]:
     """The environment in which to start a process of dbt; it is put back afterwards."""
-    before = dict(os.environ)
-    os.environ.update(settings.dbt_environment())
+    places = settings.dbt_environment()
+    before = {name: os.environ.get(name) for name in places}
+    os.environ.update(places)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name, place in before.items():
+            if place is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = place
 
 
 def export_environment(settings: Settings) -> None:

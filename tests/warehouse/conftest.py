@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from pipelines.settings import Settings
 from tests.made_once import made_once
 from tests.warehouse.tiny_landing import write_tiny_landing
 
@@ -41,10 +42,9 @@ class Project:
         }
         options = [str(word) for pair in folders.items() for word in pair]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("IMAGING_LANDING", str(landing))
-            # As Settings.dbt_environment: what is parsed for one folder serves for every other.
-            patch.setenv("IMAGING_WAREHOUSE", f"~/{warehouse.name}")
-            patch.setenv("HOME", str(warehouse.parent))
+            places = Settings().dbt_environment(warehouse) | {"IMAGING_LANDING": str(landing)}
+            for name, place in places.items():
+                patch.setenv(name, place)
             try:
                 return dbtRunner(callbacks=[note]).invoke([*arguments, "--quiet", *options])
             finally:

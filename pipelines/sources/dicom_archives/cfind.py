@@ -120,7 +120,7 @@ class _Line:
                 if kind not in UNITS:
                     raise self._ended("it answers with bytes that are no DICOM", CHECK_PORT)
             elif kind == REJECTION:
-                raise self._rejected(*data[1:4])
+                raise self._rejected(*data[1:4].ljust(3, b"\0"))
             elif kind == ABORT:
                 by = "its service" if data[2] == 0 else f"its DICOM layer, reason {data[3]}"
                 self._ended(f"it aborts the association (source: {by})", "see its log")

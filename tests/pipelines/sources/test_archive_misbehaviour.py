@@ -509,6 +509,7 @@ REJECTIONS = {
     "unknown caller": ((1, 1, 3), "permanent, source: service user, reason: calling ae title", 1),
     "no room": ((2, 3, 2), r"transient, source: .*presentation\), reason: local limit", 2),
     "no such reason": ((1, 1, 4), "permanent, source: service user, reason: 4, which DICOM", 1),
+    "cut short": ((1,), "rejects the association in no way of DICOM", 2),
     "no such result": ((9, 9, 9), "rejects the association in no way of DICOM", 2),
 }
 
